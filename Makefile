@@ -1,0 +1,52 @@
+# Everything that a fresh machine with Python 3.11+ and a package registry needs: `make demo`, `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+EXTRAS := demo,cluster,notebook,dev
+
+.PHONY: venv demo test test-all lint format notebooks lock clean
+
+venv: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[$(EXTRAS)]'
+	touch $@
+
+demo: venv
+	rm -rf runs/demo
+	$(BIN)/stt-tune demo --out runs/demo
+
+test: venv lint
+	$(BIN)/pytest -m 'not slow and not cluster and not gpu'
+
+test-all: venv lint
+	$(BIN)/pytest
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: venv
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebooks: venv
+	$(BIN)/pytest tests/notebooks
+
+# Newest versions that pyproject.toml admits. torch stays at a version of which pip finds a CPU build;
+# CUDA packages are left to torch, which pins its own.
+lock:
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet "$$(grep '^torch==' requirements.lock)" --editable '.[$(EXTRAS)]'
+	.venv-lock/bin/pip freeze --exclude-editable | sed 's/+cpu//' | grep -viE '^(nvidia-|triton|cuda-)' > requirements.new
+	mv requirements.new requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf runs/demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,46 @@
+"""Hyperparameter tuning for speech-to-text: W&B sweeps on Ray Tune, confirmed on held-out speech."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stt_tune.results.frames import load_reports, load_trials
+    from stt_tune.results.trials import TrialTable
+    from stt_tune.run.settings import TuneSettings
+    from stt_tune.run.tune import TuneResult, resume, tune
+    from stt_tune.speech.finetune import finetune
+    from stt_tune.sweep.config import SweepConfig
+
+__all__ = [
+    "SweepConfig",
+    "TrialTable",
+    "TuneResult",
+    "TuneSettings",
+    "finetune",
+    "load_reports",
+    "load_trials",
+    "resume",
+    "tune",
+]
+
+# Loaded on first use (PEP 562): ray, torch and transformers take seconds to import.
+_HOMES = {
+    "SweepConfig": "stt_tune.sweep.config",
+    "TrialTable": "stt_tune.results.trials",
+    "TuneResult": "stt_tune.run.tune",
+    "TuneSettings": "stt_tune.run.settings",
+    "finetune": "stt_tune.speech.finetune",
+    "load_reports": "stt_tune.results.frames",
+    "load_trials": "stt_tune.results.frames",
+    "resume": "stt_tune.run.tune",
+    "tune": "stt_tune.run.tune",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

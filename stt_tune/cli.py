@@ -1,0 +1,170 @@
+"""The command line: one thin command a verb."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stt_tune.errors import SttTuneError, SweepInterruptedError
+
+if TYPE_CHECKING:
+    from stt_tune.run.settings import TuneSettings
+    from stt_tune.run.tune import TuneResult
+
+app = typer.Typer(
+    help="Find the hyperparameters with which fine-tuning a speech-to-text model gives the lowest word error rate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="A W&B sweep file (YAML).", show_default=False)]
+Data = Annotated[Path, typer.Option(help="Manifest: JSONL with audio and text, optionally hypothesis, speaker, split.")]
+Model = Annotated[str, typer.Option(help="tiny.en (packaged), a transformers or CTranslate2 folder, or a hub name.")]
+Trials = Annotated[int, typer.Option(help="How many, the default configuration among them.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder.  [default: runs/NAME-OF-SWEEP-FILE]", show_default=False)]
+Default = Annotated[
+    Path | None,
+    typer.Option(help="YAML or JSON: the untuned configuration to compare with.", show_default=False),
+]
+Seed = Annotated[int, typer.Option(help="Of configurations, splits, training and resampling.")]
+MaxConcurrent = Annotated[
+    int | None,
+    typer.Option(help="Trials at a time.  [default: one a GPU; without GPUs one on all cores]", show_default=False),
+]
+GpusPerTrial = Annotated[
+    float | None,
+    typer.Option(help="GPUs for one trial; may be a fraction.  [default: 1 where there are any]", show_default=False),
+]
+Wandb = Annotated[str, typer.Option(help="offline, online (needs a key) or disabled.")]
+WandbProject = Annotated[str, typer.Option(help="W&B project.")]
+Normaliser = Annotated[
+    str, typer.Option(help="What counts as the same word: none, basic, english or digits (basic, digits spelled).")
+]
+AudioContext = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds that clips are padded to in training.  [default: the longest clip, at least 10]",
+        show_default=False,
+    ),
+]
+Language = Annotated[str, typer.Option(help="Spoken language; English-only models ignore it.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Set bad rows aside into rejected.jsonl.")]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster to join, such as auto.  [default: a local Ray]", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command()
+def tune(
+    sweep: SweepFile,
+    data: Data,
+    model: Model = "tiny.en",
+    trials: Trials = 20,
+    out: Out = None,
+    default: Default = None,
+    seed: Seed = 0,
+    max_concurrent: MaxConcurrent = None,
+    gpus_per_trial: GpusPerTrial = None,
+    wandb: Wandb = "offline",
+    wandb_project: WandbProject = "stt-tune",
+    normaliser: Normaliser = "basic",
+    audio_context: AudioContext = None,
+    language: Language = "en",
+    skip_bad: SkipBad = False,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a sweep on your speech, confirm its winner on held-out speech, write optimal_config.json.
+
+    Example: stt-tune tune configs/whisper.yaml --data errors.jsonl --model openai/whisper-small
+    """
+    from stt_tune.run.settings import TuneSettings, read_default
+
+    settings = TuneSettings(
+        data=str(data.absolute()),
+        model=model,
+        trials=trials,
+        seed=seed,
+        default=read_default(default) if default else None,
+        max_concurrent=max_concurrent,
+        gpus_per_trial=gpus_per_trial,
+        wandb=wandb,
+        wandb_project=wandb_project,
+        normaliser=normaliser,
+        audio_context_s=audio_context,
+        language=language,
+        skip_bad=skip_bad,
+        address=address,
+    )
+    _tune(sweep, settings, out or Path("runs") / sweep.stem, as_json=as_json)
+
+
+@app.command()
+def resume(
+    run_dir: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="An interrupted run's folder.", show_default=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Continue an interrupted run to its full number of trials.
+
+    Example: stt-tune resume runs/whisper
+    """
+    from stt_tune.run.tune import resume as resume_run
+
+    _show(resume_run(run_dir), as_json=as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo"),
+    trials: Trials = 8,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Run the main job on synthesised speech with Whisper tiny.en, in about five minutes on two cores.
+
+    Example: stt-tune demo --out runs/demo
+    """
+    from stt_tune.demo import DEMO_SWEEP, build_demo_settings
+
+    _tune(DEMO_SWEEP, build_demo_settings(trials=trials, seed=seed), out, as_json=as_json)
+
+
+def _tune(sweep: Path, settings: TuneSettings, out: Path, *, as_json: bool) -> None:
+    from stt_tune.run.tune import tune as run_tune
+
+    _show(run_tune(sweep, settings, out), as_json=as_json)
+
+
+def _show(result: TuneResult, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({**result.document, "run": str(result.folder.path)}, indent=2, sort_keys=True))
+        return
+    from rich.console import Console
+
+    from stt_tune.run.display import render_trials
+    from stt_tune.run.summary import describe_result
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(render_trials(result.table, result.sweep.metric))
+    for line in describe_result(result):
+        console.print(line, markup=False)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake gives its message and an exit code, no traceback."""
+    try:
+        app()
+    except SttTuneError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted before anything was trained.", err=True)
+        sys.exit(SweepInterruptedError.exit_code)

@@ -1,0 +1,57 @@
+"""Every exception that a user of stt_tune can meet.
+
+A message says where, what must hold, what was found and what to do. `exit_code` is what the
+command line returns for it: 2 for a wrong call or wrong input, 1 for a run that failed.
+"""
+
+from collections.abc import Iterable
+
+
+class SttTuneError(Exception):
+    """Base of all errors that are the user's to mend; shown without a traceback."""
+
+    exit_code = 2
+
+
+class SweepConfigError(SttTuneError, ValueError):
+    """A sweep file that cannot be run; the message holds all its problems, one a line."""
+
+    def __init__(self, source: str, problems: Iterable[str]) -> None:
+        self.problems = tuple(f"{source}: {problem}" for problem in problems)
+        super().__init__("\n".join(self.problems))
+
+
+class ManifestError(SttTuneError, ValueError):
+    """A manifest with bad rows or without a usable split; one `FILE:LINE: what` a line."""
+
+
+class ModelError(SttTuneError, ValueError):
+    """A model that is unknown, unsupported or incomplete."""
+
+
+class HubUnreachableError(SttTuneError, ConnectionError):
+    """The model hub could not be reached, so a hub name could not be resolved."""
+
+    exit_code = 1
+
+
+class SettingsError(SttTuneError, ValueError):
+    """A run setting that cannot hold: an option, a default configuration, a run folder."""
+
+
+class SweepFailedError(SttTuneError, RuntimeError):
+    """A sweep that ran and produced nothing to choose from."""
+
+    exit_code = 1
+
+
+class SweepInterruptedError(SttTuneError):
+    """A sweep stopped by Ctrl-C or SIGTERM; what was finished is kept."""
+
+    exit_code = 130
+
+
+class DivergedError(SttTuneError, ArithmeticError):
+    """Training whose loss became NaN or infinite; the trial ends, the sweep goes on."""
+
+    exit_code = 1

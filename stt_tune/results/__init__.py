@@ -1,0 +1,1 @@
+"""What came out: trial table, statistics, optimal config."""

@@ -1,0 +1,211 @@
+"""The trial table: every report of every trial, kept on disk while the sweep runs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stt_tune.errors import SettingsError
+from stt_tune.files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COMPLETED, STOPPED_EARLY, DIVERGED, FAILED, INTERRUPTED = STATUSES = (
+    "completed",
+    "stopped_early",
+    "diverged",
+    "failed",
+    "interrupted",
+)
+_CONFIG = "config."
+
+
+@dataclass
+class Trial:
+    """One configuration, trained.
+
+    Attributes:
+        trial_id: Ray's and W&B's id of it.
+        number: Its place in the sweep, from 0.
+        is_default: Whether it trains the default configuration.
+        configuration: Hyperparameters by name, nested ones with dots.
+        status: One of `STATUSES`; `interrupted` until it has ended, which is the truth if nothing
+            comes after.
+        error: Why it failed, in one line.
+        reports: What it reported, in order: metrics by name, with `epoch`.
+    """
+
+    trial_id: str
+    number: int
+    is_default: bool
+    configuration: Mapping[str, Any]
+    status: str = INTERRUPTED
+    error: str | None = None
+    reports: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def last(self, metric: str) -> float:
+        """The metric in the last report; NaN where there is none."""
+        return float(self.reports[-1].get(metric, math.nan)) if self.reports else math.nan
+
+
+class TrialTable:
+    """All trials of one sweep, by number.
+
+    On disk: Parquet, one row a report (a trial that reported nothing has one row without an
+    epoch), columns `trial_id`, `number`, `status`, `is_default`, `error`, `epoch`, the metrics,
+    then the configuration as `config.NAME`.
+    """
+
+    def __init__(self, metrics: Sequence[str], trials: Iterable[Trial] = ()) -> None:
+        """Start a table.
+
+        Args:
+            metrics: Names of the metrics that are kept, beside `epoch`.
+            trials: What it holds from the start.
+        """
+        self.metrics = tuple(metrics)
+        self._trials = {trial.number: trial for trial in trials}
+
+    def add(self, trial: Trial) -> None:
+        """Put a trial in; it takes the place of an interrupted one of the same number."""
+        self._trials[trial.number] = trial
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, in the order of their numbers."""
+        return [self._trials[number] for number in sorted(self._trials)]
+
+    def get(self, trial_id: str) -> Trial:
+        """The trial with that id.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for trial in self._trials.values():
+            if trial.trial_id == trial_id:
+                return trial
+        raise KeyError(trial_id)
+
+    def ended(self) -> list[Trial]:
+        """Trials that need not be run again."""
+        return [trial for trial in self.trials if trial.status != INTERRUPTED]
+
+    def counts(self) -> Counter[str]:
+        """How many trials have each status."""
+        return Counter(trial.status for trial in self._trials.values())
+
+    def default(self) -> Trial | None:
+        """The trial of the default configuration, if the sweep has one."""
+        return next((trial for trial in self.trials if trial.is_default), None)
+
+    def best(self, metric: str, mode: str) -> Trial | None:
+        """The completed trial whose last report is best; the earlier one of equals.
+
+        A trial stopped early is no candidate: its result is not that of its configuration, whose
+        learning rate would have gone on falling.
+        """
+        sign = 1 if mode == "min" else -1
+        candidates = [trial for trial in self.trials if trial.status == COMPLETED and math.isfinite(trial.last(metric))]
+        return min(candidates, key=lambda trial: sign * trial.last(metric), default=None)
+
+    def to_arrow(self) -> pa.Table:
+        """The table, with its schema."""
+        rows = [
+            {
+                "trial_id": trial.trial_id,
+                "number": trial.number,
+                "status": trial.status,
+                "is_default": trial.is_default,
+                "error": trial.error,
+                "epoch": report.get("epoch"),
+                **{name: _none_for_nan(report.get(name)) for name in self.metrics},
+                **{f"{_CONFIG}{name}": value for name, value in trial.configuration.items()},
+            }
+            for trial in self.trials
+            for report in trial.reports or [{}]
+        ]
+        return pa.Table.from_pylist(rows, self._schema())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The table as a data frame, one row a report."""
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
+
+    def save(self, path: Path) -> None:
+        """Write the table, atomically."""
+        table = self.to_arrow()
+        write_atomically(path, lambda file: pq.write_table(table, file))
+
+    @classmethod
+    def load(cls, path: Path) -> TrialTable:
+        """Read a table that `save` wrote.
+
+        Raises:
+            SettingsError: The file is damaged or no trial table.
+        """
+        try:
+            table = pq.read_table(path)
+            metrics = json.loads((table.schema.metadata or {})[b"metrics"])
+            trials: dict[int, Trial] = {}
+            for row in table.to_pylist():
+                trial = trials.setdefault(row["number"], _trial_of(row))
+                if row["epoch"] is not None:
+                    trial.reports.append({"epoch": row["epoch"], **{name: row[name] for name in metrics}})
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise SettingsError(f"{path}: must be a trial table, and cannot be read ({error}).") from error
+        for trial in trials.values():
+            trial.reports = [{name: _nan_for_none(value) for name, value in report.items()} for report in trial.reports]
+        return cls(metrics, trials.values())
+
+    def _schema(self) -> pa.Schema:
+        fixed = [
+            ("trial_id", pa.string()),
+            ("number", pa.int64()),
+            ("status", pa.string()),
+            ("is_default", pa.bool_()),
+            ("error", pa.string()),
+            ("epoch", pa.int64()),
+        ]
+        metrics = [(name, pa.float64()) for name in self.metrics]
+        values: dict[str, list[Any]] = {}
+        for trial in self.trials:
+            for name, value in trial.configuration.items():
+                values.setdefault(name, []).append(value)
+        configuration = [(f"{_CONFIG}{name}", _type_of(values[name])) for name in sorted(values)]
+        return pa.schema([*fixed, *metrics, *configuration], {"metrics": json.dumps(self.metrics)})
+
+
+def _trial_of(row: Mapping[str, Any]) -> Trial:
+    configuration = {
+        name.removeprefix(_CONFIG): value
+        for name, value in row.items()
+        if name.startswith(_CONFIG) and value is not None
+    }
+    return Trial(row["trial_id"], row["number"], row["is_default"], configuration, row["status"], row["error"])
+
+
+def _type_of(values: Sequence[Any]) -> pa.DataType:
+    if all(isinstance(value, bool) for value in values):
+        return pa.bool_()
+    if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+        return pa.int64()
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return pa.float64()
+    return pa.string()
+
+
+def _none_for_nan(value: Any) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _nan_for_none(value: Any) -> Any:
+    return math.nan if value is None else value

@@ -1,0 +1,1 @@
+"""Trials on Ray: the sweep, W&B tracking, confirmation, the run folder."""

@@ -1,0 +1,117 @@
+"""Show a sweep: how far it is while it runs, and its trials when it is done."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from stt_tune.progress import say
+from stt_tune.results.trials import COMPLETED, INTERRUPTED, STATUSES, Trial, TrialTable
+from stt_tune.sweep.config import Metric
+
+
+class SweepDisplay:
+    """Live progress on stderr: a table in a terminal, a line for each finished trial elsewhere."""
+
+    def __init__(self, metric: Metric, num_trials: int) -> None:
+        """Set up the display of a sweep of `num_trials` trials."""
+        self._metric = metric
+        self._num_trials = num_trials
+        self._start = time.monotonic()
+        self._done_before = 0
+        self._live: Live | None = None
+        if sys.stderr.isatty():
+            self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> SweepDisplay:
+        """Begin to show."""
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop showing."""
+        if self._live:
+            self._live.stop()
+
+    def resume(self, table: TrialTable) -> None:
+        """Take note of what an earlier start has finished; the time left is not reckoned from it."""
+        self._done_before = len(table.ended())
+
+    def update(self, table: TrialTable, trial: Trial) -> None:
+        """Show the table's state after a change to `trial`."""
+        if self._live:
+            self._live.update(self._render(table))
+        elif trial.status != INTERRUPTED:
+            say(f"trial {trial.number} {trial.status}{self._describe(trial)} | {self._summary(table)}")
+        elif trial.reports:
+            say(f"trial {trial.number} epoch {trial.reports[-1]['epoch']}{self._describe(trial)}")
+
+    def _describe(self, trial: Trial) -> str:
+        last = trial.last(self._metric.name)
+        return f": {self._metric.name} {last:.4f}" if math.isfinite(last) else ""
+
+    def _render(self, table: TrialTable) -> Table:
+        grid = render_trials(table, self._metric)
+        grid.caption = self._summary(table)
+        return grid
+
+    def _summary(self, table: TrialTable) -> str:
+        counts = table.counts()
+        done = len(table.ended())
+        states = ", ".join(
+            f"{counts[status]} {'running' if status == INTERRUPTED else status.replace('_', ' ')}"
+            for status in STATUSES
+            if counts[status]
+        )
+        return f"{done} of {self._num_trials} trials done ({states}); {self._standing(table)}{self._left(done)}"
+
+    def _standing(self, table: TrialTable) -> str:
+        name = self._metric.name
+        best, default = table.best(name, self._metric.mode), table.default()
+        if best is None:
+            return "no result yet"
+        text = f"best {name} {best.last(name):.4f}"
+        if default is not None and default.status == COMPLETED:
+            text += f", default's {default.last(name):.4f}"
+        return text
+
+    def _left(self, done: int) -> str:
+        finished_here = done - self._done_before
+        if not finished_here:
+            return ""
+        seconds = (time.monotonic() - self._start) / finished_here * (self._num_trials - done)
+        return f"; about {math.ceil(seconds / 60)} min left" if seconds > 0 else ""
+
+
+def render_trials(table: TrialTable, metric: Metric) -> Table:
+    """The trials as a table, the best marked with a star."""
+    best = table.best(metric.name, metric.mode)
+    names = sorted({name for trial in table.trials for name in trial.configuration} - {"epochs"})
+    varied = [name for name in names if len({trial.configuration.get(name) for trial in table.trials}) > 1]
+    grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("trial", "status", "epochs", metric.name, *varied):
+        # headings break at underscores, so that a usual sweep fits 80 columns
+        grid.add_column(heading.replace("_", "\n"), justify="left" if heading in ("trial", "status") else "right")
+    for trial in table.trials:
+        mark = " *" if best is trial else ""
+        label = f"{trial.number} default{mark}" if trial.is_default else f"{trial.number}{mark}"
+        epochs = f"{trial.reports[-1]['epoch'] if trial.reports else 0}/{trial.configuration.get('epochs', '?')}"
+        last = trial.last(metric.name)
+        values = [_short(trial.configuration.get(name)) for name in varied]
+        grid.add_row(
+            label, trial.status.replace("_", " "), epochs, f"{last:.4f}" if math.isfinite(last) else "-", *values
+        )
+    return grid
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else "-" if value is None else str(value)

@@ -1,0 +1,102 @@
+"""Write what Ray Tune's trials report into the trial table, as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial as RayTrial
+
+from stt_tune.results.trials import COMPLETED, DIVERGED, FAILED, STOPPED_EARLY, Trial, TrialTable
+
+
+class Plan(Protocol):
+    """What the recorder asks the searcher."""
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """Numbers of the trials, by Ray's id."""
+
+    def is_default(self, trial_id: str) -> bool:
+        """Whether that trial trains the default configuration."""
+
+
+class Recorder(Callback):
+    """Keeps the table and its file up to date, and tells who wants to know."""
+
+    def __init__(
+        self,
+        table: TrialTable,
+        path: Path,
+        plan: Plan,
+        stopped: Container[str],
+        on_change: Callable[[TrialTable, Trial], None],
+    ) -> None:
+        """Set up the recorder.
+
+        Args:
+            table: What is kept up to date.
+            path: Where it is saved after every change.
+            plan: Knows the trials' numbers.
+            stopped: Ids of the trials that the scheduler stopped early.
+            on_change: Called with the table and the trial after every change.
+        """
+        self._table = table
+        self._path = path
+        self._plan = plan
+        self._stopped = stopped
+        self._on_change = on_change
+
+    def status_of(self, trial_id: str) -> str:
+        """The trial's status in the table."""
+        return self._table.get(trial_id).status
+
+    def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
+        """Enter the trial."""
+        self._table.add(
+            Trial(
+                trial_id=trial.trial_id,
+                number=self._plan.numbers[trial.trial_id],
+                is_default=self._plan.is_default(trial.trial_id),
+                configuration=dict(trial.config),
+            )
+        )
+        self._save(trial.trial_id)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: Mapping[str, Any], **info: Any
+    ) -> None:
+        """Enter one report."""
+        entry = self._table.get(trial.trial_id)
+        kept = ("epoch", *self._table.metrics)
+        entry.reports.append({name: result[name] for name in kept if name in result})
+        if result.get("diverged"):
+            entry.status = DIVERGED
+        self._save(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
+        """Enter how the trial ended."""
+        entry = self._table.get(trial.trial_id)
+        if entry.status != DIVERGED:
+            entry.status = STOPPED_EARLY if trial.trial_id in self._stopped else COMPLETED
+        self._save(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
+        """Enter that the trial failed, and why."""
+        entry = self._table.get(trial.trial_id)
+        entry.status = FAILED
+        entry.error = _last_line(trial)
+        self._save(trial.trial_id)
+
+    def _save(self, trial_id: str) -> None:
+        self._table.save(self._path)
+        self._on_change(self._table, self._table.get(trial_id))
+
+
+def _last_line(trial: RayTrial) -> str:
+    """The line of the worker's traceback that names the exception."""
+    error = trial.get_pickled_error() or trial.get_error()
+    lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

@@ -1,0 +1,115 @@
+"""The settings of one run of `stt-tune tune`, as given and as kept in its `run.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stt_tune.errors import SettingsError
+from stt_tune.speech.hyperparameters import Hyperparameters
+from stt_tune.speech.normalisers import NORMALISERS
+
+WANDB_MODES = ("offline", "online", "disabled")
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """What to run on what, beside the sweep file.
+
+    Attributes:
+        data: The manifest.
+        model: What `load_model` takes.
+        trials: How many, the default configuration among them.
+        seed: Of draws, splits, training and resampling.
+        default: The untuned configuration that everything is compared with.
+        max_concurrent: Trials at a time; None: one a GPU, or one on all CPU cores.
+        gpus_per_trial: GPUs, or a fraction of one; None: one where there is one.
+        wandb: One of `WANDB_MODES`.
+        wandb_project: The W&B project.
+        normaliser: One of `NORMALISERS`.
+        audio_context_s: What clips are padded to in training, in seconds; None: chosen from the data.
+        language: Whisper's code of the spoken language, for multilingual models.
+        skip_bad: Whether bad rows are set aside instead of refused.
+        address: A Ray cluster to join; None: a Ray of this run's own.
+    """
+
+    data: str
+    model: str
+    trials: int = 20
+    seed: int = 0
+    default: Mapping[str, Any] | None = None
+    max_concurrent: int | None = None
+    gpus_per_trial: float | None = None
+    wandb: str = "offline"
+    wandb_project: str = "stt-tune"
+    normaliser: str = "basic"
+    audio_context_s: float | None = None
+    language: str = "en"
+    skip_bad: bool = False
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot hold, all of it at once."""
+        problems = [
+            f"{name} must be {must}, found {value!r}."
+            for name, value, must, holds in (
+                ("--trials", self.trials, "at least 1", self.trials >= 1),
+                ("--seed", self.seed, "at least 0", self.seed >= 0),
+                ("--max-concurrent", self.max_concurrent, "at least 1", (self.max_concurrent or 1) >= 1),
+                ("--gpus-per-trial", self.gpus_per_trial, "at least 0", (self.gpus_per_trial or 0) >= 0),
+                ("--audio-context", self.audio_context_s, "at least 1 second", (self.audio_context_s or 1) >= 1),
+                ("--wandb", self.wandb, f"one of {', '.join(WANDB_MODES)}", self.wandb in WANDB_MODES),
+                ("--normaliser", self.normaliser, f"one of {', '.join(NORMALISERS)}", self.normaliser in NORMALISERS),
+            )
+            if not holds
+        ]
+        if problems:
+            raise SettingsError("\n".join(problems))
+
+    def default_configuration(self) -> dict[str, Any]:
+        """The default with all its hyperparameters."""
+        return Hyperparameters.from_mapping(self.default or {}).to_dict()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in `run.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> TuneSettings:
+        """Read what `to_dict` gave.
+
+        Raises:
+            SettingsError: A name or a type is not as written.
+        """
+        known = {field.name for field in fields(cls)}
+        if set(document) - known:
+            raise SettingsError(f"settings: unknown {', '.join(sorted(set(document) - known))}.")
+        try:
+            return cls(**document)
+        except TypeError as error:
+            raise SettingsError(f"settings: {error}.") from error
+
+
+def read_default(path: Path) -> dict[str, Any]:
+    """Read the file of `--default`: hyperparameters as YAML or JSON, or an `optimal_config.json`.
+
+    Raises:
+        SettingsError: The file cannot be read, or holds what cannot be trained.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--default {path}: must be a readable YAML or JSON file ({error}).") from error
+    if isinstance(document, Mapping) and isinstance(document.get("hyperparameters"), Mapping):
+        document = document["hyperparameters"]
+    if not isinstance(document, Mapping):
+        raise SettingsError(f"--default {path}: must map hyperparameters to values, found {document!r}.")
+    try:
+        Hyperparameters.from_mapping(document)
+    except ValueError as error:
+        raise SettingsError("\n".join(f"--default {path}: {line}" for line in str(error).splitlines())) from error
+    return dict(document)

@@ -1,0 +1,93 @@
+"""The trial of a speech sweep: fine-tuning inside a Ray worker, for the search and to confirm."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import ray
+from ray import tune
+
+from stt_tune.errors import DivergedError, SweepFailedError
+from stt_tune.run.cluster import TrialResources
+from stt_tune.run.sweep import TrainFunction
+from stt_tune.speech.decode import measure
+from stt_tune.speech.features import SpeechData
+from stt_tune.speech.finetune import TrainingSettings, finetune
+from stt_tune.speech.model import SpeechModel
+from stt_tune.speech.normalisers import load_normaliser
+from stt_tune.speech.rates import UtteranceErrors
+
+
+@dataclass(frozen=True)
+class SpeechTask:
+    """What all trials of a speech sweep share.
+
+    Attributes:
+        data: The prepared splits.
+        model: The weights to start from.
+        settings: Seed, context, normaliser.
+    """
+
+    data: SpeechData
+    model: SpeechModel
+    settings: TrainingSettings
+
+
+def build_train(task: SpeechTask, resources: TrialResources) -> TrainFunction:
+    """Make the function that Tune runs for each trial; workers share one copy of the task."""
+    train: TrainFunction = tune.with_parameters(_train, task=task, cpus=int(resources.cpus))
+    return train
+
+
+def _train(config: dict[str, Any], *, task: SpeechTask, cpus: int) -> None:
+    _use_cores(cpus)
+    try:
+        finetune(config, task.data, task.model, lambda report: tune.report(asdict(report)), task.settings)
+    except DivergedError:
+        return  # its last report says so
+
+
+def _use_cores(cpus: int) -> None:
+    import torch
+
+    torch.set_num_threads(cpus)
+
+
+def train_and_test(
+    task: SpeechTask, configurations: list[dict[str, Any]], resources: TrialResources, seed: int
+) -> list[list[UtteranceErrors] | None]:
+    """Train each configuration anew with `seed` and measure it on the test split.
+
+    The test split is measured at the model's full context, which is what production uses.
+
+    Returns:
+        The errors of each test utterance, for each configuration; None where training diverged.
+
+    Raises:
+        SweepFailedError: A training failed, for example for want of memory.
+    """
+    fresh = ray.put(replace(task, settings=replace(task.settings, seed=seed)))
+    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)(_train_and_test)
+    running = [remote.remote(configuration, fresh, int(resources.cpus)) for configuration in configurations]
+    try:
+        results: list[list[UtteranceErrors] | None] = ray.get(running)
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise SweepFailedError(f"confirming failed while training anew: {reason}") from error
+    return results
+
+
+def _train_and_test(configuration: dict[str, Any], task: SpeechTask, cpus: int) -> list[UtteranceErrors] | None:
+    _use_cores(cpus)
+    try:
+        network = finetune(configuration, task.data, task.model, lambda _report: None, task.settings)
+    except DivergedError:
+        return None
+    return measure(
+        network,
+        task.data.test,
+        task.model,
+        audio_context_s=task.model.max_context_s,
+        normalise=load_normaliser(task.settings.normaliser),
+    ).utterances

@@ -1,0 +1,113 @@
+"""Log every trial to W&B through Ray's own callback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import wandb
+from ray.air.integrations.wandb import WandbLoggerCallback, _QueueItem, _WandbLoggingActor
+from ray.tune.experiment import Trial
+
+from stt_tune.progress import say
+
+_STATUS = "status"
+# Ray's bookkeeping of its own loop, which means nothing to who reads the run.
+_BOOKKEEPING = (
+    "checkpoint_dir_name",
+    "iterations_since_restore",
+    "time_since_restore",
+    "time_this_iter_s",
+    "timestamp",
+    "timesteps_since_restore",
+)
+
+
+class _StatusActor(_WandbLoggingActor):
+    """Ray's logging actor, which also writes the trial's final state into the run's summary."""
+
+    def _handle_result(self, result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        if _STATUS in result:
+            self._wandb.run.summary[_STATUS] = result[_STATUS]
+            return {}, {}
+        handled: tuple[dict[str, Any], dict[str, Any]] = super()._handle_result(result)
+        return handled
+
+
+class WandbTracker(WandbLoggerCallback):
+    """Ray's callback; beyond it, the final state of each trial, however it ended, is recorded."""
+
+    _logger_actor_cls = _StatusActor
+
+    def __init__(self, status_of: Callable[[str], str], **arguments: Any) -> None:
+        """Set up the callback.
+
+        Args:
+            status_of: The final status of the trial with that id.
+            arguments: As Ray's callback takes them.
+        """
+        super().__init__(**arguments)
+        self._status_of = status_of
+        self._ended: set[Trial] = set()
+
+    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
+        """Record the final state, then let the run finish."""
+        self._end(trial)
+        self._cleanup_logging_actors()
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """End the runs of interrupted trials, too; Ray would wait half an hour for them."""
+        for trial in set(self._trial_queues) - self._ended:
+            self._end(trial)
+        super().on_experiment_end(trials, **info)
+
+    def _end(self, trial: Trial) -> None:
+        self._trial_queues[trial].put((_QueueItem.RESULT, {_STATUS: self._status_of(trial.trial_id)}))
+        self._signal_logging_actor_stop(trial=trial)
+        self._ended.add(trial)
+
+
+def build_trackers(
+    mode: str,
+    *,
+    folder: Path,
+    project: str,
+    group: str,
+    tags: Sequence[str],
+    status_of: Callable[[str], str],
+) -> list[WandbTracker]:
+    """Make the W&B callback of a sweep, or none where W&B is disabled.
+
+    Args:
+        mode: `offline`, `online` (which needs a key; without one the runs stay offline and can be
+            synced later), or `disabled`.
+        folder: The run folder; the runs land in its `wandb/`.
+        project: W&B project.
+        group: Groups the sweep's runs.
+        tags: On every run.
+        status_of: The final status of the trial with that id.
+    """
+    if mode == "disabled":
+        return []
+    if mode == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
+        say(f"W&B: no key is configured, so runs are kept offline; later: wandb sync {folder / 'wandb'}/offline-run-*")
+        mode = "offline"
+    if mode == "offline":
+        # Ray's callback asks for a key unless it finds this in the driver's environment
+        os.environ["WANDB_MODE"] = "offline"
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        WandbTracker(
+            status_of,
+            project=project,
+            group=group,
+            tags=list(tags),
+            mode=mode,
+            excludes=list(_BOOKKEEPING),
+            # relative, or missing, the runs would be lost in a temporary folder
+            dir=str(folder.absolute()),
+            settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
+        )
+    ]

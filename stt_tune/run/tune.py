@@ -1,0 +1,240 @@
+"""The main job: from a sweep file and a manifest to a confirmed `optimal_config.json`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stt_tune.errors import SettingsError, SweepConfigError, SweepFailedError, SweepInterruptedError
+from stt_tune.files import write_lines
+from stt_tune.progress import say
+from stt_tune.results.held_out import save_held_out
+from stt_tune.results.optimal_config import HeldOut, save_optimal_config
+from stt_tune.results.statistics import paired_gain
+from stt_tune.results.trials import COMPLETED, Trial, TrialTable
+from stt_tune.run.cluster import TrialResources, connect, find_resources
+from stt_tune.run.display import SweepDisplay
+from stt_tune.run.folder import RunFolder, find_versions
+from stt_tune.run.settings import TuneSettings
+from stt_tune.speech.hyperparameters import complete, find_problems
+from stt_tune.speech.report import METRICS
+from stt_tune.sweep.config import SweepConfig
+
+if TYPE_CHECKING:
+    from stt_tune.run.data import PreparedSpeech
+
+# ray, torch and transformers are imported inside the functions below: they take seconds, and a
+# mistake in the sweep file is to be told at once.
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What a finished run gave.
+
+    Attributes:
+        folder: Where everything lies.
+        table: Every trial.
+        winner: The trial that was best on dev.
+        document: What `optimal_config.json` holds.
+        sweep: The sweep that ran.
+    """
+
+    folder: RunFolder
+    table: TrialTable
+    winner: Trial
+    document: Mapping[str, Any]
+    sweep: SweepConfig
+
+
+def tune(sweep_file: Path, settings: TuneSettings, out: Path) -> TuneResult:
+    """Run a sweep, confirm its winner on the test split, and write all of it into `out`.
+
+    Args:
+        sweep_file: A W&B sweep file.
+        settings: What to run it on.
+        out: The run folder; it must not hold a run yet.
+
+    Raises:
+        SttTuneError: Something that the user gave cannot be used (nothing has been started then),
+            the run failed, or it was interrupted (what was finished is kept).
+    """
+    folder = RunFolder.new(out)
+    sweep = read_speech_sweep(sweep_file)
+    speech = _load_speech(settings)
+    folder.start(sweep_file, settings, speech.facts())
+    if speech.rejected:
+        write_lines(folder.rejected, speech.rejected)
+        say(f"{len(speech.rejected)} bad rows were set aside, see {folder.rejected}")
+    return _run(folder, sweep, settings, speech, TrialTable(METRICS))
+
+
+def resume(path: Path) -> TuneResult:
+    """Continue the interrupted run in the folder `path` to its full number of trials.
+
+    Raises:
+        SttTuneError: As `tune`; also if the run is finished or its data have changed.
+    """
+    folder = RunFolder.existing(path)
+    if folder.optimal_config.exists():
+        raise SettingsError(f"{path}: must be an interrupted run, and is finished. See {folder.optimal_config}")
+    run = folder.read_run()
+    settings: TuneSettings = run["settings"]
+    sweep = read_speech_sweep(folder.sweep)
+    speech = _load_speech(settings)
+    if speech.data_hash != run["data_hash"]:
+        raise SettingsError(
+            f"{settings.data}: must be the data that the run began with, and has changed. "
+            "Start a new run, or restore the data."
+        )
+    table = TrialTable.load(folder.trials) if folder.trials.exists() else TrialTable(METRICS)
+    say(f"resuming {path}: {len(table.ended())} of {settings.trials} trials are finished")
+    return _run(folder, sweep, settings, speech, table)
+
+
+def read_speech_sweep(path: Path) -> SweepConfig:
+    """Read a sweep file and check that fine-tuning knows its parameters and its metric.
+
+    Raises:
+        SweepConfigError: It does not; all problems are told at once.
+    """
+    sweep = SweepConfig.from_yaml(path)
+    found = dict.fromkeys(problem for extreme in sweep.extremes() for problem in find_problems(extreme))
+    problems = [f"parameters.{problem}" for problem in found]
+    if sweep.metric.name not in METRICS:
+        problems.append(f"metric.name: must be one of {', '.join(METRICS)}; found {sweep.metric.name!r}.")
+    if sweep.metric.goal != "minimize":
+        problems.append(f"metric.goal: must be minimize for {sweep.metric.name}, found {sweep.metric.goal!r}.")
+    if problems:
+        raise SweepConfigError(str(path), problems)
+    return sweep
+
+
+def _load_speech(settings: TuneSettings) -> PreparedSpeech:
+    say(f"loading the model {settings.model} and checking {settings.data}")
+    from stt_tune.run.data import load_speech
+
+    return load_speech(settings)
+
+
+def _run(
+    folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech, table: TrialTable
+) -> TuneResult:
+    from stt_tune.run.speech_trial import build_train
+    from stt_tune.run.sweep import run_sweep
+
+    default = settings.default_configuration()
+    try:
+        with connect(settings.address), SweepDisplay(sweep.metric, settings.trials) as display:
+            resources = find_resources(max_concurrent=settings.max_concurrent, gpus_per_trial=settings.gpus_per_trial)
+            display.resume(table)
+            run_sweep(
+                sweep,
+                build_train(speech.task, resources),
+                folder=folder,
+                table=table,
+                num_trials=settings.trials,
+                seed=settings.seed,
+                resources=resources,
+                default=default,
+                complete=lambda configuration: complete(configuration, default),
+                wandb_mode=settings.wandb,
+                wandb_project=settings.wandb_project,
+                tags=("stt-tune", sweep.method, settings.model),
+                on_change=display.update,
+            )
+            winner = _choose(table, sweep)
+            held_out = _confirm(folder, speech, settings, winner, default, resources)
+    except (KeyboardInterrupt, SweepInterruptedError) as stop:
+        raise SweepInterruptedError(
+            f"Interrupted: {len(table.ended())} of {settings.trials} trials are finished and kept in {folder.path}\n"
+            f"Continue with: stt-tune resume {folder.path}"
+        ) from stop
+    document = _document(folder, sweep, settings, table, winner, held_out)
+    save_optimal_config(folder.optimal_config, document)
+    return TuneResult(folder, table, winner, document, sweep)
+
+
+def _choose(table: TrialTable, sweep: SweepConfig) -> Trial:
+    winner = table.best(sweep.metric.name, sweep.metric.mode)
+    if winner is None:
+        counts = ", ".join(f"{count} {status}" for status, count in table.counts().items())
+        errors = next((f" First error: {trial.error}" for trial in table.trials if trial.error), "")
+        raise SweepFailedError(f"no trial was completed ({counts}), so there is nothing to choose from.{errors}")
+    return winner
+
+
+def _confirm(
+    folder: RunFolder,
+    speech: PreparedSpeech,
+    settings: TuneSettings,
+    winner: Trial,
+    default: dict[str, Any],
+    resources: TrialResources,
+) -> HeldOut | None:
+    """Train the default and the winner anew with one fresh seed, and compare them on the test split.
+
+    Returns:
+        The comparison; None where the winner diverged with the fresh seed.
+    """
+    from stt_tune.run.speech_trial import train_and_test
+    from stt_tune.speech.rates import summarise
+
+    fresh_seed = settings.seed + 1
+    systems = {"default": default} | ({} if winner.is_default else {"winner": dict(winner.configuration)})
+    say(f"confirming: training {' and '.join(systems)} anew with another seed, measuring on the test split")
+    results = train_and_test(speech.task, list(systems.values()), resources, fresh_seed)
+    measured = {name: errors for name, errors in zip(systems, results, strict=True) if errors is not None}
+    save_held_out(folder.held_out, {name: [asdict(each) for each in errors] for name, errors in measured.items()})
+    if "default" not in measured:
+        raise SweepFailedError(
+            "the default configuration diverged when trained anew: there is nothing to compare with."
+        )
+    if len(measured) < len(systems):
+        return None
+    before = measured["default"]
+    after = measured.get("winner", before)
+    return HeldOut(
+        wer=summarise(after).wer,
+        default_wer=summarise(before).wer,
+        gain=paired_gain([each.errors for each in before], [each.errors for each in after], settings.seed),
+        utterances=len(before),
+        audio_context_s=speech.task.model.max_context_s,
+        seed=fresh_seed,
+    )
+
+
+def _document(
+    folder: RunFolder,
+    sweep: SweepConfig,
+    settings: TuneSettings,
+    table: TrialTable,
+    winner: Trial,
+    held_out: HeldOut | None,
+) -> dict[str, Any]:
+    run = folder.read_run()
+    metric = sweep.metric.name
+    default = table.default()
+    default_value = default.last(metric) if default is not None and default.status == COMPLETED else math.nan
+    is_better = held_out is not None and held_out.gain.is_real
+    return {
+        "hyperparameters": dict(winner.configuration) if is_better else settings.default_configuration(),
+        "decision": "winner" if is_better else "default_kept",
+        "metric": metric,
+        "normaliser": settings.normaliser,
+        "metric_value": winner.last(metric),
+        "default_metric_value": default_value if math.isfinite(default_value) else None,
+        "winner": {"trial_id": winner.trial_id, "number": winner.number, "hyperparameters": dict(winner.configuration)},
+        "held_out": held_out.to_dict() if held_out else None,
+        "trials": len(table.trials),
+        "sweep": sweep.name,
+        "sweep_hash": run["sweep_hash"],
+        "data_hash": run["data_hash"],
+        "model": settings.model,
+        "seed": settings.seed,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": find_versions(),
+    }

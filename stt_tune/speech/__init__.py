@@ -1,0 +1,1 @@
+"""One training: manifests, audio, features, error rates, models, fine-tuning."""

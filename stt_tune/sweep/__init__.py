@@ -1,0 +1,1 @@
+"""What to try: W&B sweep files, distributions, search, early stopping."""
