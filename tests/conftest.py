@@ -1,0 +1,66 @@
+"""What many tests share: the packaged model, a little synthesised speech, one real sweep."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stt_tune.demo.corpus import CorpusSize, make_corpus
+from stt_tune.run.settings import TuneSettings
+from stt_tune.run.tune import TuneResult, tune
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+SMALL_SWEEP = """\
+name: small
+method: random
+metric: {name: wer, goal: minimize}
+parameters:
+  learning_rate: {distribution: log_uniform_values, min: 1e-6, max: 1e-3}
+  batch_size: {values: [4, 8]}
+  epochs: {min: 2, max: 3}
+  warmup_ratio: {min: 0.0, max: 0.2}
+early_terminate: {type: hyperband, min_iter: 1, eta: 3}
+"""
+
+
+@pytest.fixture(scope="session")
+def digits() -> Path:
+    """The folder of real digit strings, where this checkout has it beside it."""
+    folder = SHARED / "speech" / "digits"
+    if not folder.is_dir():
+        pytest.skip("the real digit strings (../shared/speech/digits) are not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wandb_reference() -> dict[str, object]:
+    """What W&B's own sweep engine answers, where this checkout has it beside it."""
+    path = SHARED / "wandb" / "reference.json"
+    if not path.is_file():
+        pytest.skip("W&B's reference answers (../shared/wandb/reference.json) are not beside this checkout")
+    return json.loads(path.read_text())
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of a few synthesised utterances."""
+    return make_corpus(CorpusSize(train=16, dev=8, test=8), seed=0, cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def small_run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> TuneResult:
+    """A finished run: four real trials on Ray, W&B offline, confirmed."""
+    folder = tmp_path_factory.mktemp("runs")
+    sweep = folder / "small.yaml"
+    sweep.write_text(SMALL_SWEEP)
+    settings = TuneSettings(
+        data=str(corpus),
+        model="tiny.en",
+        trials=4,
+        audio_context_s=4,
+        default={"learning_rate": 1e-5, "batch_size": 8, "epochs": 2},
+    )
+    return tune(sweep, settings, folder / "small")

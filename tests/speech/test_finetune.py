@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from stt_tune.demo.corpus import CorpusSize, make_corpus
+from stt_tune.errors import DivergedError
+from stt_tune.speech.decode import collate
+from stt_tune.speech.features import SpeechData, prepare
+from stt_tune.speech.finetune import TrainingSettings, finetune
+from stt_tune.speech.manifest import read_manifest
+from stt_tune.speech.model import SpeechModel
+from stt_tune.speech.normalisers import load_normaliser
+from stt_tune.speech.report import METRICS, EpochReport
+
+_SETTINGS = TrainingSettings(seed=0, audio_context_s=4, normaliser="basic")
+
+
+def _train(
+    configuration: dict[str, float], speech: SpeechData, tiny: SpeechModel, settings: TrainingSettings = _SETTINGS
+) -> list[EpochReport]:
+    reports: list[EpochReport] = []
+    finetune({"epochs": 2, "batch_size": 8, **configuration}, speech, tiny, reports.append, settings)
+    return reports
+
+
+def test_training_learns_and_reports_every_epoch(speech: SpeechData, tiny: SpeechModel) -> None:
+    reports = _train({"learning_rate": 1e-4}, speech, tiny)
+    assert [report.epoch for report in reports] == [1, 2]
+    first, last = reports
+    assert last.train_loss < first.train_loss
+    assert last.dev_loss < first.dev_loss
+    assert last.wer <= first.wer
+    assert last.seconds > first.seconds > 0
+    assert last.wer == pytest.approx(last.substitutions + last.deletions + last.insertions)
+    assert all(math.isfinite(getattr(last, metric)) for metric in METRICS)
+
+
+def test_the_same_seed_gives_the_same_weights(speech: SpeechData, tiny: SpeechModel) -> None:
+    few = replace(speech, train=speech.train[:8], dev=speech.dev[:2])
+    configuration = {"learning_rate": 1e-4, "dropout": 0.05, "epochs": 1, "batch_size": 4}
+    first, second, other = (
+        [replace(report, seconds=0) for report in _train(configuration, few, tiny, replace(_SETTINGS, seed=seed))]
+        for seed in (0, 0, 1)
+    )
+    assert first == second
+    assert first != other
+
+
+def test_accumulated_batches_give_the_loss_of_one_large_batch(speech: SpeechData, tiny: SpeechModel) -> None:
+    few = replace(speech, train=speech.train[:8], dev=speech.dev[:2])
+    (large,) = _train({"learning_rate": 1e-4, "epochs": 1, "batch_size": 8}, few, tiny)
+    (parts,) = _train(
+        {"learning_rate": 1e-4, "epochs": 1, "batch_size": 2, "gradient_accumulation_steps": 4}, few, tiny
+    )
+    assert parts.train_loss == pytest.approx(large.train_loss, rel=0.02)
+    assert parts.dev_loss == pytest.approx(large.dev_loss, rel=0.02)
+
+
+def test_divergence_keeps_the_curve_and_says_so(speech: SpeechData, tiny: SpeechModel) -> None:
+    reports: list[EpochReport] = []
+    with pytest.raises(DivergedError, match="training diverged in epoch 1: the loss must stay finite"):
+        finetune({"learning_rate": 1e30, "epochs": 3, "batch_size": 4}, speech, tiny, reports.append, _SETTINGS)
+    assert reports[-1].diverged
+    assert math.isnan(reports[-1].wer)
+
+
+def test_what_report_raises_ends_the_training(speech: SpeechData, tiny: SpeechModel) -> None:
+    def stop(report: EpochReport) -> None:
+        raise SystemExit(0)
+
+    with pytest.raises(SystemExit):
+        finetune({"epochs": 50, "batch_size": 8}, speech, tiny, stop, _SETTINGS)
+
+
+def test_a_wrong_configuration_is_refused_before_anything_is_built(speech: SpeechData, tiny: SpeechModel) -> None:
+    with pytest.raises(ValueError, match="epochs: must be a whole number"):
+        finetune({"epochs": 0}, speech, tiny, print, _SETTINGS)
+
+
+def test_a_batch_teaches_the_transcript_and_nothing_of_the_prompt(speech: SpeechData, tiny: SpeechModel) -> None:
+    short, long = sorted(speech.train, key=lambda example: len(example.labels))[:: len(speech.train) - 1]
+    batch = collate([short, long], tiny.prompt, 4)
+    prompt = len(tiny.prompt)
+    assert batch["input_features"].shape == (2, 80, 400)
+    assert batch["decoder_input_ids"][0, :prompt].tolist() == list(tiny.prompt)
+    # each position is taught the token that follows it, from the last token of the prompt on
+    assert batch["labels"][0, : prompt - 1].tolist() == [-100] * (prompt - 1)
+    assert batch["labels"][0, prompt - 1 : prompt - 1 + len(short.labels)].tolist() == short.labels
+    assert batch["decoder_input_ids"][1, prompt:].tolist() == long.labels[:-1]
+    assert batch["labels"][0, prompt - 1 + len(short.labels) :].unique().tolist() == [-100]
+    text = tiny.tokenizer.decode(short.labels, skip_special_tokens=True)
+    assert text.strip() == short.reference
+
+
+@pytest.mark.slow
+def test_the_learning_rate_decides_what_the_embedded_speech_teaches(tiny: SpeechModel) -> None:
+    """Dev WER over the learning rate is a U over three seeds; its bottom is clearly below both ends."""
+    mean: dict[float, float] = {}
+    corpora = []
+    for seed in range(3):
+        manifest = make_corpus(CorpusSize(), seed)
+        utterances, _ = read_manifest(manifest, max_duration_s=30, normalise=load_normaliser("basic"))
+        corpora.append(prepare(utterances, tiny))
+    for rate in (1e-6, 1e-5, 1e-4, 1e-3):
+        finals = []
+        for seed, data in enumerate(corpora):
+            settings = replace(_SETTINGS, seed=seed)
+            finals.append(_train({"learning_rate": rate, "epochs": 3}, data, tiny, settings)[-1].wer)
+        mean[rate] = sum(finals) / len(finals)
+    bottom = min(mean.values())
+    assert mean[1e-6] > 2 * bottom
+    assert mean[1e-3] > 2 * bottom
+    assert bottom in (mean[1e-5], mean[1e-4])

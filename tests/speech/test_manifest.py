@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from stt_tune.errors import ManifestError
+from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
+from stt_tune.speech.normalisers import load_normaliser
+from stt_tune.speech.splits import assign_splits
+
+_NORMALISE = load_normaliser("basic")
+
+
+def _tone(path: Path, *, rate: int = 16_000, seconds: float = 0.5, channels: int = 1, **options: Any) -> str:
+    samples = 0.1 * np.sin(np.arange(int(rate * seconds)) / 10)
+    soundfile.write(path, np.stack([samples] * channels, axis=1), rate, **options)
+    return path.name
+
+
+def _manifest(folder: Path, rows: list[Any]) -> Path:
+    path = folder / "manifest.jsonl"
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def _read(path: Path, max_duration_s: float = 30) -> tuple[list[Utterance], list[Rejected]]:
+    return read_manifest(path, max_duration_s=max_duration_s, normalise=_NORMALISE)
+
+
+def test_good_rows_of_any_rate_and_format_are_read(tmp_path: Path) -> None:
+    rows = [
+        {"audio": _tone(tmp_path / "a.flac"), "text": "a tone", "speaker": "x", "hypothesis": "atone"},
+        {"audio": _tone(tmp_path / "b.wav", rate=44_100, channels=2), "text": "two channels", "id": "second"},
+        {"audio": str(tmp_path / _tone(tmp_path / "c.ogg", rate=8_000)), "text": "narrow", "noise": "ignored"},
+        {"audio": _tone(tmp_path / "d.wav", rate=96_000, subtype="PCM_U8"), "text": "coarse"},
+    ]
+    utterances, rejected = _read(_manifest(tmp_path, rows))
+    assert not rejected
+    assert [each.id for each in utterances] == ["a.flac", "second", str(tmp_path / "c.ogg"), "d.wav"]
+    assert [each.duration_s for each in utterances] == pytest.approx([0.5] * 4, abs=0.01)
+    assert (utterances[0].speaker, utterances[0].hypothesis, utterances[1].speaker) == ("x", "atone", None)
+
+
+def test_all_bad_rows_are_told_with_their_line(tmp_path: Path) -> None:
+    good = _tone(tmp_path / "good.wav")
+    (tmp_path / "noise.flac").write_bytes(b"fLaC not really")
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
+    soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan), 16_000, subtype="FLOAT")
+    (tmp_path / "folder").mkdir()
+    rows = [
+        {"audio": good, "text": "good"},
+        {"audio": "missing.wav", "text": "x"},
+        {"audio": "noise.flac", "text": "x"},
+        {"audio": "empty.wav", "text": "x"},
+        {"audio": "nan.wav", "text": "x"},
+        {"audio": "folder", "text": "x"},
+        {"audio": good, "text": "again"},
+        {"audio": good, "text": "  ", "id": "e"},
+        {"audio": good, "text": "?!", "id": "f"},
+        {"text": "no audio"},
+        {"audio": _tone(tmp_path / "long.wav", seconds=3), "text": "x"},
+        {"audio": good, "text": 7, "id": "g"},
+        {"audio": good, "text": "x", "id": "h", "split": "validate"},
+        "{broken",
+        ["a", "list"],
+    ]
+    expected = [
+        (2, "audio missing.wav is no file"),
+        (3, "audio noise.flac cannot be decoded"),
+        (4, "audio empty.wav holds no samples"),
+        (5, "audio nan.wav holds samples that are not numbers"),
+        (6, "audio folder is no file"),
+        (7, "the id good.wav was used before, in line 1"),
+        (8, "text is empty"),
+        (9, "text has no word left after the normaliser"),
+        (10, "audio is missing"),
+        (11, "audio long.wav lasts 3.0 s, the model takes at most 2 s"),
+        (12, "text must be a string, found 7"),
+        (13, "split must be one of train, dev, test, found 'validate'"),
+        (14, "the line must be JSON in UTF-8"),
+        (15, "the line must be a JSON object, found list"),
+    ]
+    path = _manifest(tmp_path, rows)
+    utterances, rejected = _read(path, max_duration_s=2)
+    assert [each.id for each in utterances] == ["good.wav"]
+    assert [bad.line for bad in rejected] == [line for line, _ in expected]
+    for bad, (_, reason) in zip(rejected, expected, strict=True):
+        assert bad.reason.startswith(reason)
+    message = str(reject(path, rejected))
+    assert all(f"{path}:{line}: {reason}" in message for line, reason in expected)
+
+
+def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="must be a readable JSONL file, found: No such file"):
+        _read(tmp_path / "none.jsonl")
+    with pytest.raises(ManifestError, match="must hold at least one row, found none"):
+        _read(_manifest(tmp_path, [""]))
+
+
+def test_the_data_hash_changes_with_text_split_and_audio_but_not_with_order(tmp_path: Path) -> None:
+    first = _utterances(3, split="train")
+    assert hash_data(first) == hash_data(first[::-1])
+    for name, value in (("text", "other"), ("split", "dev"), ("audio_hash", "other")):
+        changed = [Utterance(**{**vars(first[0]), name: value}), *first[1:]]
+        assert hash_data(changed) != hash_data(first)
+
+
+def _utterances(count: int, *, speakers: int | None = None, split: str | None = None) -> list[Utterance]:
+    return [
+        Utterance(
+            id=f"u{i}",
+            audio=Path(f"/u{i}.wav"),
+            text="hello",
+            hypothesis=None,
+            speaker=f"s{i % speakers}" if speakers else None,
+            split=split,
+            duration_s=1.0,
+            audio_hash=str(i),
+        )
+        for i in range(count)
+    ]
+
+
+def test_speakers_stay_whole_where_there_are_enough() -> None:
+    split, how = assign_splits(_utterances(120, speakers=12), seed=0)
+    assert how == "speaker"
+    homes = {each.speaker: {other.split for other in split if other.speaker == each.speaker} for each in split}
+    assert all(len(splits) == 1 for splits in homes.values())
+    assert {each.split for each in split} == {"train", "dev", "test"}
+
+
+@pytest.mark.parametrize("speakers", [None, 3])
+def test_utterances_are_divided_where_speakers_are_few_or_unknown(speakers: int | None) -> None:
+    split, how = assign_splits(_utterances(100, speakers=speakers), seed=0)
+    assert how == "utterance"
+    assert Counter(each.split for each in split) == {"train": 60, "dev": 20, "test": 20}
+
+
+def test_splits_come_from_the_seed() -> None:
+    utterances = _utterances(50)
+    first, second, other = (assign_splits(utterances, seed)[0] for seed in (1, 1, 2))
+    assert first == second != other
+
+
+def test_a_missing_or_partial_split_is_refused() -> None:
+    with pytest.raises(ManifestError, match="found none in dev, test"):
+        assign_splits(_utterances(5, split="train"), seed=0)
+    with pytest.raises(
+        ManifestError, match=r"split must be given for all rows or for none, found 2 of 3 \(u0 has none"
+    ):
+        assign_splits([*_utterances(1), *_utterances(3, split="train")[1:]], seed=0)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+from stt_tune.errors import HubUnreachableError, ModelError, SettingsError
+from stt_tune.speech.audio import read_audio
+from stt_tune.speech.ctranslate2 import _dequantise, read_whisper
+from stt_tune.speech.decode import measure
+from stt_tune.speech.features import log_mel, prepare, stack_features
+from stt_tune.speech.manifest import read_manifest
+from stt_tune.speech.model import SpeechModel, _packaged_folder, load_model
+from stt_tune.speech.normalisers import load_normaliser
+from stt_tune.speech.rates import summarise
+
+
+def test_the_converted_checkpoint_transcribes_real_speech(tiny: SpeechModel, digits: Path) -> None:
+    """The utterances that the original model gets right, the converted one gets right, too."""
+    normalise = load_normaliser("digits")
+    utterances, _ = read_manifest(digits / "correct.jsonl", max_duration_s=30, normalise=normalise)
+    some = [each for each in utterances if each.split == "test"][:24]
+    data = prepare(some, tiny)
+    heard = measure(tiny.build(), data.test, tiny, audio_context_s=30, normalise=normalise)
+    assert summarise(heard.utterances).wer <= 0.01
+
+
+def test_every_weight_is_converted(tiny: SpeechModel) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in tiny.build().state_dict().items()}
+    found = {name: array.shape for name, array in tiny.weights.items()}
+    expected.pop("proj_out.weight")  # tied to the token embedding
+    assert found == expected
+
+
+def test_a_folder_in_ctranslate2_format_is_a_model(tmp_path: Path, tiny: SpeechModel) -> None:
+    folder = tmp_path / "served"
+    shutil.copytree(_packaged_folder(), folder)
+    model = load_model(str(folder))
+    assert all(np.array_equal(model.weights[name], array) for name, array in tiny.weights.items())
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match=r"must hold tokenizer.json"):
+        load_model(str(folder))
+
+
+def test_a_saved_transformers_folder_gives_the_same_transcripts(tmp_path: Path, tiny: SpeechModel) -> None:
+    network = tiny.build()
+    network.save_pretrained(tmp_path)
+    tiny.tokenizer.save_pretrained(tmp_path)
+    tiny.feature_extractor.save_pretrained(tmp_path)
+    model = load_model(str(tmp_path))
+    assert model.prompt == tiny.prompt
+    assert model.generation_config.suppress_tokens == tiny.generation_config.suppress_tokens
+    assert all(np.array_equal(model.weights[name], array) for name, array in tiny.weights.items())
+
+
+def test_a_damaged_ctranslate2_file_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(_packaged_folder(), tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.bin"
+    whole = weights.read_bytes()
+    for length in (100, len(whole) // 2):
+        weights.write_bytes(whole[:length])
+        with pytest.raises(ModelError, match="cut off"):
+            load_model(str(tmp_path / "cut"))
+    weights.write_bytes(struct.pack("<I", 3) + whole[4:])
+    with pytest.raises(ModelError, match=r"binary version must be one of \(5, 6\), found 3"):
+        load_model(str(tmp_path / "cut"))
+    weights.write_bytes(whole[:4] + struct.pack("<H", 16) + b"TransformerSpec\0" + whole[18:])
+    with pytest.raises(ModelError, match=r"must be a Whisper \(WhisperSpec\), found TransformerSpec"):
+        read_whisper(tmp_path / "cut")
+
+
+def test_quantised_weights_are_scaled_back() -> None:
+    weight = np.array([[0.5, -1.0], [2.0, 4.0]], dtype=np.float32)
+    scale = 127 / np.abs(weight).max(axis=1)
+    rounded = np.round(weight * scale[:, None]).astype(np.int8)
+    assert _dequantise(rounded, scale) == pytest.approx(weight, abs=0.02)
+    assert _dequantise(np.array([100, 50], np.int16), np.float32(100)) == pytest.approx([1.0, 0.5])
+
+
+def test_multilingual_models_are_told_language_and_task(tmp_path: Path, tiny: SpeechModel) -> None:
+    # hubs are unreachable in tests: the architecture is real, its weights are random, and the
+    # tokenizer is the English one, whose language tokens have the same names
+    config = WhisperConfig(
+        vocab_size=51865,
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+    )
+    WhisperForConditionalGeneration(config).save_pretrained(tmp_path)
+    tiny.tokenizer.save_pretrained(tmp_path)
+    tiny.feature_extractor.save_pretrained(tmp_path)
+    prompt = load_model(str(tmp_path), language="de").prompt
+    assert tiny.tokenizer.convert_ids_to_tokens(list(prompt)) == [
+        "<|startoftranscript|>",
+        "<|de|>",
+        "<|transcribe|>",
+        "<|notimestamps|>",
+    ]
+    with pytest.raises(SettingsError, match=r"--language must be a code that the model knows, found 'klingon'"):
+        load_model(str(tmp_path), language="klingon")
+
+
+def test_other_families_and_unknown_models_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "wav2vec2"}))
+    with pytest.raises(ModelError, match="the model family must be one of whisper, found wav2vec2"):
+        load_model(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-family"}))
+    with pytest.raises(ModelError, match="must hold a complete transformers or CTranslate2 Whisper"):
+        load_model(str(tmp_path))
+    with pytest.raises(ModelError, match="'no-such-model' is none of these"):
+        load_model("no-such-model")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(HubUnreachableError, match="the model hub could not be reached"):
+        load_model("openai/whisper-no-such")
+
+
+def test_padded_features_equal_those_of_a_padded_clip(tiny: SpeechModel, corpus: Path) -> None:
+    utterances, _ = read_manifest(corpus, max_duration_s=30, normalise=str.lower)
+    examples = prepare(utterances[:2], tiny)
+    example = (examples.train + examples.dev + examples.test)[0]
+    samples = read_audio(utterances[0].audio)
+    for context_s in (4, 30):
+        expected = tiny.feature_extractor(
+            samples, sampling_rate=16_000, padding="max_length", max_length=context_s * 16_000, return_tensors="np"
+        )["input_features"]
+        assert np.array_equal(stack_features([example], context_s), expected)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.2, 30.0])
+def test_the_shortest_and_the_longest_clip_have_features(tiny: SpeechModel, seconds: float) -> None:
+    features = log_mel(np.ones(int(seconds * 16_000), np.float32), tiny)
+    assert features.shape[0] == 80
+    assert np.isfinite(features).all()
+
+
+def test_setting_the_context_back_restores_the_network(tiny: SpeechModel) -> None:
+    network = tiny.build().eval()
+    features = torch.zeros(1, 80, 3000)
+    with torch.no_grad():
+        before = network.model.encoder(features).last_hidden_state
+        tiny.set_audio_context(network, 4)
+        assert network.model.encoder(features[..., :400]).last_hidden_state.shape[1] == 200
+        tiny.set_audio_context(network, 30)
+        assert torch.equal(network.model.encoder(features).last_hidden_state, before)
