@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stt_tune.demo.corpus import CorpusSize, make_corpus
+from stt_tune.run.cluster import connect
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import TuneResult, tune
 
@@ -45,13 +47,20 @@ def wandb_reference() -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One local Ray for all tests that need one: starting it takes seconds."""
+    with connect(None):
+        yield
+
+
+@pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The manifest of a few synthesised utterances."""
     return make_corpus(CorpusSize(train=16, dev=8, test=8), seed=0, cache=tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
-def small_run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> TuneResult:
+def small_run(corpus: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> TuneResult:
     """A finished run: four real trials on Ray, W&B offline, confirmed."""
     folder = tmp_path_factory.mktemp("runs")
     sweep = folder / "small.yaml"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ _VERSION = 1  # raise it when the same seed gives other speech
 _NARROW_RATE = 8_000  # Hz; a telephone's
 _NARROW_SHARE = 0.33
 _NOISE_DB = (18.0, 32.0)  # signal to noise
-_WORDS_PER_MINUTE = (140, 185)
+_WORDS_PER_MINUTE = (165, 200)
 _PITCH = (35, 65)
 _ACCENTS = (
     "gmw/en",
@@ -49,7 +49,7 @@ class CorpusSize:
 def make_corpus(size: CorpusSize, seed: int, cache: Path | None = None) -> Path:
     """Synthesise the corpus, or find it in the cache, where it is kept by size and seed.
 
-    Sentences and voices differ between the splits, and the test split has words of its own.
+    Sentences and voices differ between the splits; dev and test have words that training never had.
 
     Args:
         size: Utterances in each split.
@@ -62,7 +62,7 @@ def make_corpus(size: CorpusSize, seed: int, cache: Path | None = None) -> Path:
     Raises:
         SettingsError: The extra `demo` is not installed.
     """
-    key = hashlib.sha256(json.dumps([_VERSION, size.train, size.dev, size.test, seed]).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps([_VERSION, asdict(size), seed]).encode()).hexdigest()[:12]
     folder = (cache or platformdirs.user_cache_path("stt_tune")) / f"speech-{key}"
     manifest = folder / "manifest.jsonl"
     # written last, so that it stands for the whole
@@ -72,10 +72,15 @@ def make_corpus(size: CorpusSize, seed: int, cache: Path | None = None) -> Path:
     return manifest
 
 
+def find_longest_s(manifest: Path) -> float:
+    """The length of the longest clip in a manifest that `make_corpus` wrote, in seconds."""
+    rows = manifest.read_text(encoding="utf-8").splitlines()
+    return max(float(json.loads(row)["duration_s"]) for row in rows)
+
+
 def _synthesise(size: CorpusSize, seed: int, folder: Path, manifest: Path) -> None:
     rng = np.random.default_rng(seed)
-    counts = {"test": size.test, "dev": size.dev, "train": size.train}
-    # the test split is drawn first, so that no other needs words that it keeps to itself
+    counts = asdict(size)
     sentences = make_sentences(counts, rng)
     plan = [(split, _plan_speech(text, split, rng)) for split in counts for text in sentences[split]]
     rate, spoken = speak_all([speech for _, speech in plan])

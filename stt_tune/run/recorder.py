@@ -49,6 +49,13 @@ class Recorder(Callback):
         self._stopped = stopped
         self._on_change = on_change
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave nothing to be pickled: Ray snapshots its callbacks, with whatever `on_change` holds.
+
+        The snapshot is never read: a sweep resumes from its trial table.
+        """
+        return {}
+
     def status_of(self, trial_id: str) -> str:
         """The trial's status in the table."""
         return self._table.get(trial_id).status
@@ -97,6 +104,8 @@ class Recorder(Callback):
 
 def _last_line(trial: RayTrial) -> str:
     """The line of the worker's traceback that names the exception."""
-    error = trial.get_pickled_error() or trial.get_error()
-    lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
+    # the file on this machine: the copy in the storage comes later
+    path = trial.error_file
+    text = Path(path).read_text(encoding="utf-8") if path else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "no reason given"

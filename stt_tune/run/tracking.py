@@ -108,6 +108,6 @@ def build_trackers(
             excludes=list(_BOOKKEEPING),
             # relative, or missing, the runs would be lost in a temporary folder
             dir=str(folder.absolute()),
-            settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
+            settings={"silent": True, "console": "off", "x_disable_stats": True},
         )
     ]

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from stt_tune.errors import SweepInterruptedError
+from stt_tune.results.trials import Trial, TrialTable
+from stt_tune.run.cluster import TrialResources
+from tests.run import synthetic
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+_ONE_AT_A_TIME = TrialResources(cpus=1, gpus=0, max_concurrent=1)
+
+
+def test_the_first_trial_is_the_default_and_the_others_come_from_the_seed(tmp_path: Path) -> None:
+    first = synthetic.run(tmp_path / "a", synthetic.falling, trials=5)
+    second = synthetic.run(tmp_path / "b", synthetic.falling, trials=5, resources=_ONE_AT_A_TIME)
+    other = synthetic.run(tmp_path / "c", synthetic.falling, trials=5, seed=1)
+    assert [trial.is_default for trial in first.trials] == [True, False, False, False, False]
+    assert first.trials[0].configuration == synthetic.DEFAULT
+    configurations = [[dict(trial.configuration) for trial in table.trials] for table in (first, second, other)]
+    assert configurations[0] == configurations[1] != configurations[2]
+    assert {trial.status for trial in first.trials} == {"completed"}
+
+
+def test_every_report_is_in_the_table_and_in_its_file(tmp_path: Path) -> None:
+    table = synthetic.run(tmp_path, synthetic.falling, trials=3)
+    for trial in table.trials:
+        rate = trial.configuration["learning_rate"]
+        assert trial.reports == [{"epoch": epoch, "wer": rate / epoch} for epoch in (1, 2, 3)]
+    assert TrialTable.load(tmp_path / "trials.parquet").to_arrow().equals(table.to_arrow())
+
+
+def test_failed_and_diverged_trials_keep_their_curve_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    table = synthetic.run(tmp_path, synthetic.troubled, trials=12)
+    statuses = {}
+    for trial in table.trials:
+        rate = trial.configuration["learning_rate"]
+        expected = "failed" if rate < 0.3 else "diverged" if rate > 0.7 else "completed"
+        assert trial.status == expected
+        assert trial.reports[0] == {"epoch": 1, "wer": rate}
+        statuses[expected] = trial
+    assert set(statuses) == {"failed", "diverged", "completed"}
+    assert "no room for the batch" in (statuses["failed"].error or "")
+    assert len(statuses["diverged"].reports) == 2
+
+
+def test_weak_trials_are_stopped_at_the_rung_and_the_default_never(tmp_path: Path) -> None:
+    early = {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3}}
+    table = synthetic.run(
+        tmp_path,
+        synthetic.falling,
+        trials=12,
+        change=early,
+        default={"learning_rate": 2.0, "epochs": 3},
+        resources=_ONE_AT_A_TIME,
+    )
+    default, *others = table.trials
+    assert (default.status, len(default.reports)) == ("completed", 3)
+    stopped = [trial for trial in others if trial.status == "stopped_early"]
+    completed = [trial for trial in others if trial.status == "completed"]
+    assert stopped
+    assert completed
+    assert {len(trial.reports) for trial in stopped} == {1}
+    best = min(others, key=lambda trial: trial.configuration["learning_rate"])
+    assert best.status == "completed"
+
+
+def test_a_trial_that_reaches_its_last_epoch_is_completed_whatever_the_rung_says(tmp_path: Path) -> None:
+    change = {
+        "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2},
+        "parameters": {"learning_rate": {"min": 0.0, "max": 1.0}, "epochs": {"value": 1}},
+    }
+    table = synthetic.run(tmp_path, synthetic.falling, trials=6, change=change, resources=_ONE_AT_A_TIME)
+    assert {trial.status for trial in table.trials} == {"completed"}
+
+
+def test_ctrl_c_keeps_what_was_finished_and_a_resume_completes_it(tmp_path: Path) -> None:
+    table = TrialTable(("wer",))
+    finished_two = threading.Event()
+
+    def watch(now: TrialTable, _trial: Trial) -> None:
+        if len(now.ended()) >= 2:
+            finished_two.set()
+
+    def interrupt() -> None:
+        finished_two.wait(timeout=60)
+        time.sleep(0.7)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(SweepInterruptedError, match=r"interrupted with \d of 6 trials finished"):
+        synthetic.run(tmp_path, synthetic.slow, trials=6, table=table, resources=_ONE_AT_A_TIME, on_change=watch)
+    kept = TrialTable.load(tmp_path / "trials.parquet")
+    before = {trial.number: trial.trial_id for trial in kept.ended()}
+    assert 2 <= len(before) < 6
+    assert "interrupted" in kept.counts()
+
+    synthetic.run(tmp_path, synthetic.falling, trials=6, table=kept)
+    undisturbed = synthetic.run(tmp_path / "undisturbed", synthetic.falling, trials=6)
+    assert [trial.configuration for trial in kept.trials] == [trial.configuration for trial in undisturbed.trials]
+    assert {trial.status for trial in kept.trials} == {"completed"}
+    assert {trial.number: trial.trial_id for trial in kept.trials if trial.number in before} == before
+
+
+def test_without_a_default_all_trials_are_drawn(tmp_path: Path) -> None:
+    table = synthetic.run(tmp_path, synthetic.falling, trials=2, default=None)
+    assert table.default() is None
+    assert len({trial.configuration["learning_rate"] for trial in table.trials}) == 2
