@@ -60,7 +60,7 @@ class SweepDisplay:
         return f": {self._metric.name} {last:.4f}" if math.isfinite(last) else ""
 
     def _render(self, table: TrialTable) -> Table:
-        grid = render_trials(table, self._metric)
+        grid = render_trials(table, self._metric, unfinished="running")
         grid.caption = self._summary(table)
         return grid
 
@@ -92,8 +92,8 @@ class SweepDisplay:
         return f"; about {math.ceil(seconds / 60)} min left" if seconds > 0 else ""
 
 
-def render_trials(table: TrialTable, metric: Metric) -> Table:
-    """The trials as a table, the best marked with a star."""
+def render_trials(table: TrialTable, metric: Metric, unfinished: str = INTERRUPTED) -> Table:
+    """The trials as a table, the best marked with a star; those without an end are called `unfinished`."""
     best = table.best(metric.name, metric.mode)
     names = sorted({name for trial in table.trials for name in trial.configuration} - {"epochs"})
     varied = [name for name in names if len({trial.configuration.get(name) for trial in table.trials}) > 1]
@@ -107,9 +107,8 @@ def render_trials(table: TrialTable, metric: Metric) -> Table:
         epochs = f"{trial.reports[-1]['epoch'] if trial.reports else 0}/{trial.configuration.get('epochs', '?')}"
         last = trial.last(metric.name)
         values = [_short(trial.configuration.get(name)) for name in varied]
-        grid.add_row(
-            label, trial.status.replace("_", " "), epochs, f"{last:.4f}" if math.isfinite(last) else "-", *values
-        )
+        status = unfinished if trial.status == INTERRUPTED else trial.status.replace("_", " ")
+        grid.add_row(label, status, epochs, f"{last:.4f}" if math.isfinite(last) else "-", *values)
     return grid
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import ray
 import wandb
 from ray.air.integrations.wandb import WandbLoggerCallback, _QueueItem, _WandbLoggingActor
+from ray.air.util.node import _force_on_current_node
 from ray.tune.experiment import Trial
 
 from stt_tune.progress import say
@@ -51,6 +53,19 @@ class WandbTracker(WandbLoggerCallback):
         super().__init__(**arguments)
         self._status_of = status_of
         self._ended: set[Trial] = set()
+
+    def _start_logging_actor(self, trial: Trial, exclude_results: list[str], **arguments: Any) -> None:
+        if not self._remote_logger_class:
+            # As Ray makes it, without restarts (it prints an error line about them at every start)
+            # and with the key only where it is used.
+            key = os.environ.get("WANDB_API_KEY") if arguments["mode"] == "online" else None
+            options: dict[str, Any] = {
+                "num_cpus": 0,
+                "runtime_env": {"env_vars": {"WANDB_API_KEY": key} if key else {}},
+            }
+            options |= cast("dict[str, Any]", _force_on_current_node())
+            self._remote_logger_class: Any = ray.remote(**options)(self._logger_actor_cls)
+        super()._start_logging_actor(trial, exclude_results, **arguments)
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Record the final state, then let the run finish."""
