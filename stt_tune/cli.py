@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,9 +118,11 @@ def resume(
 
     Example: stt-tune resume runs/whisper
     """
-    from stt_tune.run.tune import resume as resume_run
+    with _interruptible():
+        from stt_tune.run.tune import resume as resume_run
 
-    _show(resume_run(run_dir), as_json=as_json)
+        result = resume_run(run_dir)
+    _show(result, as_json=as_json)
 
 
 @app.command()
@@ -132,15 +136,28 @@ def demo(
 
     Example: stt-tune demo --out runs/demo
     """
-    from stt_tune.demo import DEMO_SWEEP, build_demo_settings
+    with _interruptible():
+        from stt_tune.demo import DEMO_SWEEP, build_demo_settings
 
-    _tune(DEMO_SWEEP, build_demo_settings(trials=trials, seed=seed), out, as_json=as_json)
+        settings = build_demo_settings(trials=trials, seed=seed)
+    _tune(DEMO_SWEEP, settings, out, as_json=as_json)
 
 
 def _tune(sweep: Path, settings: TuneSettings, out: Path, *, as_json: bool) -> None:
-    from stt_tune.run.tune import tune as run_tune
+    with _interruptible():
+        from stt_tune.run.tune import tune as run_tune
 
-    _show(run_tune(sweep, settings, out), as_json=as_json)
+        result = run_tune(sweep, settings, out)
+    _show(result, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Give Ctrl-C while loading its message; once trials run, the run itself says what was kept."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise SweepInterruptedError("Interrupted before a trial was started. Nothing has changed.") from stop
 
 
 def _show(result: TuneResult, *, as_json: bool) -> None:
@@ -165,6 +182,3 @@ def main() -> None:
     except SttTuneError as error:
         typer.echo(str(error), err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted before anything was trained.", err=True)
-        sys.exit(SweepInterruptedError.exit_code)

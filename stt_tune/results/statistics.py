@@ -36,7 +36,8 @@ def paired_gain(default_errors: Sequence[int], candidate_errors: Sequence[int], 
     """Compare two systems on the same utterances by the paired bootstrap.
 
     Args:
-        default_errors: The default's wrong, missing and extra words, one count an utterance.
+        default_errors: The default's wrong, missing and extra words, one count an utterance; at
+            least two utterances.
         candidate_errors: The candidate's, in the same order.
         seed: Of the resampling.
 
@@ -45,9 +46,8 @@ def paired_gain(default_errors: Sequence[int], candidate_errors: Sequence[int], 
     """
     default, candidate = np.asarray(default_errors, float), np.asarray(candidate_errors, float)
     relative = float(_relative_gain(default, candidate, axis=-1))
-    if len(default) < 2 or np.array_equal(default, candidate):
-        spread = 0.0 if len(default) > 1 else float("inf")
-        return Gain(relative, relative - spread, relative + spread)
+    if np.array_equal(default, candidate):
+        return Gain(relative, relative, relative)  # every resample gives the same
     interval = stats.bootstrap(
         (default, candidate),
         _relative_gain,

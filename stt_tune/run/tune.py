@@ -153,6 +153,11 @@ def _run(
             f"Interrupted: {len(table.ended())} of {settings.trials} trials are finished and kept in {folder.path}\n"
             f"Continue with: stt-tune resume {folder.path}"
         ) from stop
+    except OSError as error:
+        raise SweepFailedError(
+            f"{error.filename or folder.path}: cannot be written ({error.strerror}). What was finished is kept; "
+            f"mend it, then continue with: stt-tune resume {folder.path}"
+        ) from error
     document = _document(folder, sweep, settings, table, winner, held_out)
     save_optimal_config(folder.optimal_config, document)
     return TuneResult(folder, table, winner, document, sweep)

@@ -11,6 +11,7 @@ from stt_tune.speech.manifest import SPLITS, Utterance, with_split
 
 _SHARES = {"test": 0.2, "dev": 0.2, "train": 0.6}
 _ENOUGH_SPEAKERS = 6
+_LEAST = {"train": 1, "dev": 1, "test": 2}  # one utterance has no interval
 
 
 def assign_splits(utterances: list[Utterance], seed: int) -> tuple[list[Utterance], str]:
@@ -24,7 +25,7 @@ def assign_splits(utterances: list[Utterance], seed: int) -> tuple[list[Utteranc
         The utterances in their order, and how they were split: `manifest`, `speaker` or `utterance`.
 
     Raises:
-        ManifestError: Only some rows name a split, or a split would be empty.
+        ManifestError: Only some rows name a split, or a split would hold too few.
     """
     named = sum(utterance.split is not None for utterance in utterances)
     if 0 < named < len(utterances):
@@ -38,12 +39,11 @@ def assign_splits(utterances: list[Utterance], seed: int) -> tuple[list[Utteranc
     else:
         utterances, split_by = _split_from_seed(utterances, np.random.default_rng(seed))
     counts = Counter(utterance.split for utterance in utterances)
-    empty = [split for split in SPLITS if not counts[split]]
-    if empty:
+    if any(counts[split] < least for split, least in _LEAST.items()):
+        found = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
         raise ManifestError(
-            f"each split must hold utterances, found none in {', '.join(empty)} "
-            f"(of {len(utterances)} utterances, split by {split_by}). Add rows, or remove every split "
-            "to let the tool divide them."
+            f"there must be at least 1 train, 1 dev and 2 test utterances, found {found} (split by {split_by}). "
+            "Add rows, or remove every split to let the tool divide them."
         )
     return utterances, split_by
 

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stt_tune.errors import SettingsError
+from stt_tune.results.frames import load_reports, load_trials
+from stt_tune.results.trials import STATUSES, Trial, TrialTable
+
+
+def _trial(number: int, wers: list[float], status: str = "completed", **configuration: object) -> Trial:
+    reports = [{"epoch": epoch, "wer": wer} for epoch, wer in enumerate(wers, start=1)]
+    return Trial(f"id{number}", number, number == 0, configuration, status, reports=reports)
+
+
+_WER = st.floats(0, 3) | st.just(math.nan)
+_TRIALS = st.lists(st.tuples(st.lists(_WER, max_size=4), st.sampled_from(STATUSES), st.floats(1e-6, 1)), max_size=6)
+
+
+@given(_TRIALS)
+def test_a_table_survives_being_saved(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[list[float], str, float]]
+) -> None:
+    trials = [_trial(i, wers, status, rate=rate, size=8) for i, (wers, status, rate) in enumerate(drawn)]
+    table = TrialTable(("wer",), trials)
+    path = tmp_path_factory.mktemp("table") / "trials.parquet"
+    table.save(path)
+    again = TrialTable.load(path)
+    assert again.to_arrow().equals(table.to_arrow())
+    assert [trial.configuration for trial in again.trials] == [trial.configuration for trial in trials]
+    assert [len(trial.reports) for trial in again.trials] == [len(trial.reports) for trial in trials]
+
+
+def test_the_schema_is_explicit(tmp_path: Path) -> None:
+    table = TrialTable(("wer",), [_trial(0, [0.5], rate=1, size=8, name="a"), _trial(1, [], "failed", rate=0.5)])
+    schema = table.to_arrow().schema
+    fixed = ["trial_id", "number", "status", "is_default", "error", "epoch", "wer"]
+    assert schema.names == [*fixed, "config.name", "config.rate", "config.size"]
+    assert [schema.field(f"config.{name}").type for name in ("rate", "size", "name")] == [
+        pa.float64(),
+        pa.int64(),
+        pa.string(),
+    ]
+    assert table.to_arrow().to_pylist()[1]["epoch"] is None
+
+
+def test_the_best_is_the_earliest_completed_one() -> None:
+    table = TrialTable(
+        ("wer",),
+        [
+            _trial(0, [0.3, 0.2]),
+            _trial(1, [0.1], "stopped_early"),
+            _trial(2, [0.5, 0.15]),
+            _trial(3, [0.05, 0.15]),
+            _trial(4, [math.nan], "diverged"),
+        ],
+    )
+    assert (table.best("wer", "min") or _trial(9, [])).number == 2
+    assert (table.best("wer", "max") or _trial(9, [])).number == 0
+    assert TrialTable(("wer",), [_trial(0, [0.1], "failed")]).best("wer", "min") is None
+
+
+def test_frames_have_one_row_a_report_and_one_a_trial(tmp_path: Path) -> None:
+    TrialTable(("wer",), [_trial(0, [0.3, 0.2], rate=0.1), _trial(1, [0.4], "stopped_early", rate=0.2)]).save(
+        tmp_path / "trials.parquet"
+    )
+    assert load_reports(tmp_path)["wer"].tolist() == [0.3, 0.2, 0.4]
+    trials = load_trials(tmp_path)
+    assert (trials["wer"].tolist(), trials["epoch"].tolist()) == ([0.2, 0.4], [2, 1])
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trials.parquet"
+    with pytest.raises(SettingsError, match="must be a trial table, and cannot be read"):
+        TrialTable.load(path)
+    path.write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(SettingsError, match="must be a trial table, and cannot be read"):
+        TrialTable.load(path)

@@ -1,0 +1,159 @@
+"""The main job's product: what a finished run folder holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from stt_tune.errors import SettingsError
+from stt_tune.results.trials import TrialTable
+from stt_tune.run.folder import RunFolder
+from stt_tune.run.summary import describe_result
+from stt_tune.run.tune import TuneResult, resume
+from tests.conftest import SMALL_SWEEP
+
+
+def test_the_run_folder_explains_itself(small_run: TuneResult) -> None:
+    folder = small_run.folder
+    assert folder.sweep.read_text() == SMALL_SWEEP
+    run = folder.read_run()
+    assert run["settings"].trials == 4
+    assert run["seed"] == 0
+    assert run["sweep_hash"] == hashlib.sha256(SMALL_SWEEP.encode()).hexdigest()
+    assert run["utterances"] == {"train": 16, "dev": 8, "test": 8}
+    assert {"ray", "torch", "transformers", "wandb", "stt-tune"} <= set(run["versions"])
+    assert len(run["data_hash"]) == 64
+
+
+def test_the_table_holds_every_trial_and_its_configuration(small_run: TuneResult) -> None:
+    table = TrialTable.load(small_run.folder.trials)
+    assert [trial.number for trial in table.trials] == [0, 1, 2, 3]
+    assert [trial.is_default for trial in table.trials] == [True, False, False, False]
+    default = table.trials[0]
+    assert default.status == "completed"
+    assert default.configuration["learning_rate"] == 1e-5
+    for trial in table.trials:
+        assert trial.status in ("completed", "stopped_early", "diverged")
+        assert trial.reports[-1]["epoch"] <= trial.configuration["epochs"]
+        # what the sweep leaves out comes from the default
+        assert trial.configuration["weight_decay"] == default.configuration["weight_decay"]
+
+
+def test_the_config_holds_what_was_measured(small_run: TuneResult) -> None:
+    document = json.loads(small_run.folder.optimal_config.read_text())
+    winner, table = small_run.winner, small_run.table
+    assert document["metric_value"] == pytest.approx(winner.last("wer"), rel=1e-5)
+    assert document["default_metric_value"] == pytest.approx(table.trials[0].last("wer"), rel=1e-5)
+    assert document["metric_value"] <= document["default_metric_value"]
+    assert document["trials"] == 4
+    assert document["sweep"] == "small"
+    held_out = document["held_out"]
+    assert held_out["utterances"] == 8
+    assert held_out["audio_context_s"] == 30
+    low, high = held_out["interval"]
+    assert low <= held_out["relative_gain"] <= high
+    is_better = document["decision"] == "winner"
+    assert is_better == (low > 0)
+    chosen = winner.configuration if is_better else table.trials[0].configuration
+    for name, value in document["hyperparameters"].items():
+        assert value == pytest.approx(chosen[name], rel=1e-5)
+
+
+def test_the_held_out_rates_follow_from_the_utterances(small_run: TuneResult) -> None:
+    rows = pq.read_table(small_run.folder.held_out).to_pylist()
+    held_out = small_run.document["held_out"]
+    wers = {}
+    for system in {row["system"] for row in rows}:
+        mine = [row for row in rows if row["system"] == system]
+        errors = sum(row["substitutions"] + row["deletions"] + row["insertions"] for row in mine)
+        wers[system] = errors / sum(row["words"] for row in mine)
+    assert wers["default"] == pytest.approx(held_out["default_wer"])
+    assert wers.get("winner", wers["default"]) == pytest.approx(held_out["wer"])
+    if wers["default"]:
+        assert held_out["relative_gain"] == pytest.approx(1 - held_out["wer"] / held_out["default_wer"])
+
+
+def test_the_output_says_what_was_found_and_where_it_is(small_run: TuneResult) -> None:
+    text = "\n".join(describe_result(small_run))
+    assert str(small_run.folder.optimal_config) in text
+    assert "On held-out speech (8 utterances at 30 s context)" in text
+    for decision, gain, expected in (
+        ("winner", 0.5, "relative gain +50.0% (95 % interval +10.0% to +80.0%)."),
+        ("default_kept", 0.1, "is not better than the default beyond chance: the default configuration stays."),
+    ):
+        held_out = {**small_run.document["held_out"], "relative_gain": gain, "interval": [0.1, 0.8]}
+        document = {**small_run.document, "decision": decision, "held_out": held_out}
+        not_default = next(trial for trial in small_run.table.trials if not trial.is_default)
+        changed = TuneResult(small_run.folder, small_run.table, not_default, document, small_run.sweep)
+        assert expected in "\n".join(describe_result(changed))
+
+
+def test_a_run_whose_data_changed_is_not_resumed(small_run: TuneResult, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "copy")
+    shutil.copytree(small_run.folder.path, folder.path, ignore=shutil.ignore_patterns("ray", "wandb"))
+    folder.optimal_config.unlink()
+    document = json.loads(folder.run.read_text())
+    manifest = Path(document["settings"]["data"])
+    changed = manifest.parent / "changed.jsonl"
+    changed.write_text(manifest.read_text().replace('"text": "', '"text": "now ', 1))
+    document["settings"]["data"] = str(changed)
+    folder.run.write_text(json.dumps(document))
+    with pytest.raises(SettingsError, match="must be the data that the run began with, and has changed"):
+        resume(folder.path)
+
+
+def test_a_damaged_run_json_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(SMALL_SWEEP)
+    for content in ("{", "{}", '{"settings": {"nonsense": 1}}', "[]"):
+        (tmp_path / "run.json").write_text(content)
+        with pytest.raises(SettingsError):
+            resume(tmp_path)
+
+
+def test_ctrl_c_exits_130_keeps_what_is_done_and_resume_finishes_it(tmp_path: Path, corpus: Path) -> None:
+    """A real process, interrupted once its first trial has ended, then resumed."""
+    sweep = tmp_path / "small.yaml"
+    sweep.write_text(SMALL_SWEEP)
+    default = tmp_path / "default.yaml"
+    default.write_text("{epochs: 1, batch_size: 8}")
+    out = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "stt_tune", "tune", str(sweep), "--data", str(corpus), "--default", str(default),
+        "--trials", "3", "--audio-context", "4", "--out", str(out), "--wandb", "disabled",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        table = _wait_for_a_trial(out / "trials.parquet")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"Continue with: stt-tune resume {out}" in err
+    assert "Traceback" not in err
+    resumed = subprocess.run(
+        [sys.executable, "-m", "stt_tune", "resume", str(out), "--json"], capture_output=True, text=True, check=True
+    )
+    document = json.loads(resumed.stdout)
+    finished = TrialTable.load(out / "trials.parquet")
+    assert len(finished.ended()) == document["trials"] == 3
+    first = {trial.number: trial.trial_id for trial in table.ended()}
+    assert {trial.number: trial.trial_id for trial in finished.trials if trial.number in first} == first
+    assert math.isfinite(document["held_out"]["wer"])
+
+
+def _wait_for_a_trial(path: Path) -> TrialTable:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if path.exists() and (table := TrialTable.load(path)).ended():
+            return table
+        time.sleep(0.2)
+    pytest.fail(f"no trial ended within two minutes; see {os.fspath(path.parent)}")

@@ -1,0 +1,182 @@
+"""The command line as a user meets it: every mistake one clear message, the right exit code, no traceback."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stt_tune import cli
+from stt_tune.run.tune import TuneResult
+from tests.conftest import SMALL_SWEEP
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Call `stt-tune` with arguments; gives exit code, stdout and stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["stt-tune", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return int(stop.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL_SWEEP)
+    return path
+
+
+def test_every_verb_has_help_with_an_example(run: Run) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    for verb in ("tune", "resume", "demo"):
+        assert verb in out
+        code, text, _ = run(verb, "--help")
+        assert code == 0
+        assert "Example: stt-tune" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("method: [", "must be YAML"),
+        (
+            "method: random\nparameters: {learning_rates: {value: 1e-5}}",
+            "parameters.learning_rates: no such hyperparameter; did you mean learning_rate?",
+        ),
+        ("method: random\nparameters: {epochs: {min: 0, max: 3}}", "parameters.epochs: must be a whole number of at"),
+        ("method: random\nparameters: {dropout: {values: [0.1, 1.5]}}", "parameters.dropout: must be a number from 0"),
+        ("method: random\nparameters: {epochs: {value: 2}}\nmetric: {name: accuracy}", "metric.name: must be one of"),
+        (
+            "method: random\nparameters: {epochs: {value: 2}}\nmetric: {name: wer, goal: maximize}",
+            "metric.goal: must be minimize for wer",
+        ),
+    ],
+)
+def test_a_sweep_that_cannot_be_trained_is_told_before_anything_loads(
+    run: Run, tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    code, _, err = run("tune", path, "--data", "none.jsonl", "--out", tmp_path / "run")
+    assert (code, f"{path}: {message}" in err) == (2, True), err
+    assert "loading" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "no-such-model"], "'no-such-model' is none of these"),
+        (["--trials", 0], "--trials must be at least 1, found 0"),
+        (["--wandb", "on"], "--wandb must be one of offline, online, disabled, found 'on'"),
+        (["--normaliser", "strict"], "--normaliser must be one of none, basic, english, digits, found 'strict'"),
+        (["--audio-context", 2], "--audio-context must hold the longest clip"),
+        (["--default", "none.json"], "--default none.json: must be a readable YAML or JSON file"),
+        (["--data", "none.jsonl"], "none.jsonl: the manifest must be a readable JSONL file"),
+        (["--nonsense"], "No such option"),
+    ],
+)
+def test_a_wrong_option_is_a_usage_error(
+    run: Run, tmp_path: Path, sweep: Path, corpus: Path, arguments: list[object], message: str
+) -> None:
+    code, _, err = run("tune", sweep, "--data", corpus, "--out", tmp_path / "run", *arguments)
+    assert code == 2
+    assert message in " ".join(err.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_default_that_cannot_be_trained_is_refused(run: Run, tmp_path: Path, sweep: Path, corpus: Path) -> None:
+    default = tmp_path / "default.json"
+    default.write_text(json.dumps({"hyperparameters": {"learning_rate": -1, "speed": 2}}))
+    code, _, err = run("tune", sweep, "--data", corpus, "--default", default, "--out", tmp_path / "run")
+    assert code == 2
+    assert f"{default}: learning_rate: must be a number above 0, found -1" in err
+    assert f"{default}: speed: no such hyperparameter" in err
+
+
+def test_bad_rows_stop_the_run_with_their_lines(run: Run, tmp_path: Path, sweep: Path, corpus: Path) -> None:
+    rows = [json.loads(line) for line in corpus.read_text().splitlines()]
+    for row in rows:
+        row["audio"] = str(corpus.parent / row["audio"])
+    rows[1]["text"] = ""
+    rows[3]["audio"] = "gone.flac"
+    manifest = tmp_path / "bad.jsonl"
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    code, _, err = run("tune", sweep, "--data", manifest, "--out", tmp_path / "run")
+    assert code == 2
+    assert f"{manifest}:2: text is empty" in err
+    assert f"{manifest}:4: audio gone.flac is no file" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_manifest_without_dev_utterances_is_refused(run: Run, tmp_path: Path, sweep: Path, corpus: Path) -> None:
+    rows = [json.loads(line) for line in corpus.read_text().splitlines()]
+    manifest = corpus.parent / "no-dev.jsonl"
+    manifest.write_text("\n".join(json.dumps(row) for row in rows if row["split"] != "dev"))
+    code, _, err = run("tune", sweep, "--data", manifest, "--out", tmp_path / "run")
+    assert code == 2
+    assert "found 16 train, 0 dev, 8 test (split by manifest)" in err
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_points_at_resume(
+    run: Run, sweep: Path, corpus: Path, small_run: TuneResult
+) -> None:
+    path = small_run.folder.path
+    code, _, err = run("tune", sweep, "--data", corpus, "--out", path)
+    assert code == 2
+    assert f"stt-tune resume {path}" in err
+    code, _, err = run("resume", path)
+    assert (code, "must be an interrupted run, and is finished" in err) == (2, True)
+    code, _, err = run("resume", sweep.parent)
+    assert (code, "must be a run folder with run.json and sweep.yaml, and is none" in err) == (2, True)
+
+
+def test_a_sweep_in_which_nothing_works_fails_and_says_why(
+    run: Run, ray_session: None, tmp_path: Path, corpus: Path
+) -> None:
+    sweep = tmp_path / "hopeless.yaml"
+    sweep.write_text("method: random\nparameters: {learning_rate: {value: 1.0e+30}}\n")
+    default = tmp_path / "default.yaml"
+    default.write_text("{learning_rate: 1.0e+30, epochs: 2, batch_size: 4}")
+    out = tmp_path / "run"
+    code, _, err = run(
+        "tune", sweep, "--data", corpus, "--default", default, "--trials", 2, "--out", out, "--audio-context", 4,
+        "--wandb", "disabled",
+    )  # fmt: skip
+    assert code == 1
+    assert "no trial was completed (2 diverged), so there is nothing to choose from" in err
+    assert (out / "trials.parquet").exists()
+
+
+def test_bad_rows_can_be_set_aside_and_the_rest_trains(
+    run: Run, ray_session: None, tmp_path: Path, corpus: Path
+) -> None:
+    sweep = tmp_path / "one.yaml"
+    sweep.write_text("method: random\nparameters: {epochs: {value: 1}}\n")
+    default = tmp_path / "default.yaml"
+    default.write_text("{epochs: 1, batch_size: 8}")
+    manifest = corpus.parent / "with-bad.jsonl"
+    manifest.write_text(corpus.read_text() + "{broken\n")
+    code, out, err = run(
+        "tune", sweep, "--data", manifest, "--skip-bad", "--default", default, "--trials", 1, "--audio-context", 4,
+        "--out", tmp_path / "run", "--wandb", "disabled", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "1 bad rows were set aside" in err
+    (rejected,) = (tmp_path / "run" / "rejected.jsonl").read_text().splitlines()
+    assert json.loads(rejected)["line"] == 33
+    document = json.loads(out)
+    assert document["decision"] == "default_kept"
+    assert document["held_out"]["relative_gain"] == 0
