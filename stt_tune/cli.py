@@ -43,7 +43,9 @@ GpusPerTrial = Annotated[
     typer.Option(help="GPUs for one trial; may be a fraction.  [default: 1 where there are any]", show_default=False),
 ]
 Wandb = Annotated[str, typer.Option(help="offline, online (needs a key) or disabled.")]
-WandbProject = Annotated[str, typer.Option(help="W&B project.")]
+WandbProject = Annotated[
+    str | None, typer.Option(help="W&B project.  [default: the sweep file's, or stt-tune]", show_default=False)
+]
 Normaliser = Annotated[
     str, typer.Option(help="What counts as the same word: none, basic, english or digits (basic, digits spelled).")
 ]
@@ -74,7 +76,7 @@ def tune(
     max_concurrent: MaxConcurrent = None,
     gpus_per_trial: GpusPerTrial = None,
     wandb: Wandb = "offline",
-    wandb_project: WandbProject = "stt-tune",
+    wandb_project: WandbProject = None,
     normaliser: Normaliser = "basic",
     audio_context: AudioContext = None,
     language: Language = "en",

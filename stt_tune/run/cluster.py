@@ -13,7 +13,6 @@ from stt_tune.errors import SettingsError
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # CSV, JSON and TensorBoard copies of what the trial table holds
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # a sweep resumes from its trial table, not from Ray's snapshots

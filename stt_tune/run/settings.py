@@ -29,7 +29,7 @@ class TuneSettings:
         max_concurrent: Trials at a time; None: one a GPU, or one on all CPU cores.
         gpus_per_trial: GPUs, or a fraction of one; None: one where there is one.
         wandb: One of `WANDB_MODES`.
-        wandb_project: The W&B project.
+        wandb_project: The W&B project; None: the sweep file's, or `stt-tune`.
         normaliser: One of `NORMALISERS`.
         audio_context_s: What clips are padded to in training, in seconds; None: chosen from the data.
         language: Whisper's code of the spoken language, for multilingual models.
@@ -45,7 +45,7 @@ class TuneSettings:
     max_concurrent: int | None = None
     gpus_per_trial: float | None = None
     wandb: str = "offline"
-    wandb_project: str = "stt-tune"
+    wandb_project: str | None = None
     normaliser: str = "basic"
     audio_context_s: float | None = None
     language: str = "en"

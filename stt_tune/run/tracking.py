@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial
 from stt_tune.progress import say
 
 _STATUS = "status"
+_MODE = "WANDB_MODE"
 # Ray's bookkeeping of its own loop, which means nothing to who reads the run.
 _BOOKKEEPING = (
     "checkpoint_dir_name",
@@ -53,6 +54,18 @@ class WandbTracker(WandbLoggerCallback):
         super().__init__(**arguments)
         self._status_of = status_of
         self._ended: set[Trial] = set()
+
+    def setup(self, *args: Any, **kwargs: Any) -> None:
+        """Find the key, which Ray demands unless the environment says that W&B is offline."""
+        before = os.environ.get(_MODE)
+        os.environ[_MODE] = self.kwargs["mode"]
+        try:
+            super().setup(*args, **kwargs)  # type: ignore[no-untyped-call]
+        finally:
+            if before is None:
+                del os.environ[_MODE]
+            else:
+                os.environ[_MODE] = before
 
     def _start_logging_actor(self, trial: Trial, exclude_results: list[str], **arguments: Any) -> None:
         if not self._remote_logger_class:
@@ -109,9 +122,6 @@ def build_trackers(
     if mode == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
         say(f"W&B: no key is configured, so runs are kept offline; later: wandb sync {folder / 'wandb'}/offline-run-*")
         mode = "offline"
-    if mode == "offline":
-        # Ray's callback asks for a key unless it finds this in the driver's environment
-        os.environ["WANDB_MODE"] = "offline"
     folder.mkdir(parents=True, exist_ok=True)
     return [
         WandbTracker(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -115,7 +117,9 @@ def read_speech_sweep(path: Path) -> SweepConfig:
 
 def _load_speech(settings: TuneSettings) -> PreparedSpeech:
     say(f"loading the model {settings.model} and checking {settings.data}")
-    from stt_tune.run.data import load_speech
+    # transformers prints to stdout on import where W&B is offline; stdout is for results
+    with contextlib.redirect_stdout(sys.stderr):
+        from stt_tune.run.data import load_speech
 
     return load_speech(settings)
 
@@ -142,7 +146,7 @@ def _run(
                 default=default,
                 complete=lambda configuration: complete(configuration, default),
                 wandb_mode=settings.wandb,
-                wandb_project=settings.wandb_project,
+                wandb_project=settings.wandb_project or sweep.project or "stt-tune",
                 tags=("stt-tune", sweep.method, settings.model),
                 on_change=display.update,
             )

@@ -16,9 +16,9 @@ from stt_tune.sweep.parameters import Parameter, parse_parameter
 
 _METHODS = ("random",)
 _GOALS = ("minimize", "maximize")
-# What W&B's own agent and pages need; kept in the file, and without meaning here.
-_WANDB_KEYS = ("project", "entity", "program", "command", "description")
-_KEYS = ("method", "name", "metric", "parameters", "early_terminate", *_WANDB_KEYS)
+# What W&B's own agent and pages need, and what has no meaning here.
+_WANDB_KEYS = ("entity", "program", "command", "description")
+_KEYS = ("method", "name", "project", "metric", "parameters", "early_terminate", *_WANDB_KEYS)
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class SweepConfig:
         metric: The objective.
         parameters: Distributions by name.
         early_terminate: Rungs for stopping weak trials, if any.
+        project: The W&B project, if the file names one.
     """
 
     name: str
@@ -51,6 +52,7 @@ class SweepConfig:
     metric: Metric
     parameters: Mapping[str, Parameter]
     early_terminate: EarlyTerminate | None
+    project: str | None = None
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> SweepConfig:
@@ -94,8 +96,8 @@ class SweepConfig:
             early_terminate = _collect(problems, parse_early_terminate, document["early_terminate"])
         if problems or metric is None or parameters is None:
             raise SweepConfigError(source, problems)
-        name = str(document.get("name") or "sweep")
-        return cls(name, document["method"], metric, parameters, early_terminate)
+        name, project = str(document.get("name") or "sweep"), document.get("project")
+        return cls(name, document["method"], metric, parameters, early_terminate, str(project) if project else None)
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """Draw one configuration, each parameter independently."""

@@ -130,7 +130,7 @@ def test_ctrl_c_exits_130_keeps_what_is_done_and_resume_finishes_it(tmp_path: Pa
     out = tmp_path / "run"
     command = [
         sys.executable, "-m", "stt_tune", "tune", str(sweep), "--data", str(corpus), "--default", str(default),
-        "--trials", "3", "--audio-context", "4", "--out", str(out), "--wandb", "disabled",
+        "--trials", "3", "--audio-context", "4", "--out", str(out), "--wandb", "offline",
     ]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         table = _wait_for_a_trial(out / "trials.parquet")

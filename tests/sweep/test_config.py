@@ -22,8 +22,9 @@ def test_every_sweep_file_of_the_project_can_be_read() -> None:
 
 def test_a_sweep_without_a_name_is_called_as_its_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("method: random\nparameters: {epochs: {min: 1, max: 3}}\n")
+    path.write_text("method: random\nproject: asr\nprogram: train.py\nparameters: {epochs: {min: 1, max: 3}}\n")
     sweep = SweepConfig.from_yaml(path)
+    assert sweep.project == "asr"
     assert (sweep.name, sweep.metric.name, sweep.metric.mode, sweep.early_terminate) == ("mine", "wer", "min", None)
 
 
