@@ -22,6 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # it would swallow what stands in brackets
 )
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="A W&B sweep file (YAML).", show_default=False)]
@@ -86,7 +87,7 @@ def tune(
 ) -> None:
     """Run a sweep on your speech, confirm its winner on held-out speech, write optimal_config.json.
 
-    Example: stt-tune tune configs/whisper.yaml --data errors.jsonl --model openai/whisper-small
+    Example: stt-tune tune configs/digits.yaml --data errors.jsonl --model openai/whisper-small
     """
     from stt_tune.run.settings import TuneSettings, read_default
 
@@ -118,7 +119,7 @@ def resume(
 ) -> None:
     """Continue an interrupted run to its full number of trials.
 
-    Example: stt-tune resume runs/whisper
+    Example: stt-tune resume runs/digits
     """
     with _interruptible():
         from stt_tune.run.tune import resume as resume_run

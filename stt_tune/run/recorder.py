@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ray.tune import Callback
 from ray.tune.experiment import Trial as RayTrial
 
-from stt_tune.results.trials import COMPLETED, DIVERGED, FAILED, STOPPED_EARLY, Trial, TrialTable
+from stt_tune.results.trials import COMPLETED, DIVERGED, FAILED, INTERRUPTED, STOPPED_EARLY, Trial, TrialTable
 
 
 class Plan(Protocol):
@@ -93,8 +93,10 @@ class Recorder(Callback):
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Enter that the trial failed, and why."""
         entry = self._table.get(trial.trial_id)
-        entry.status = FAILED
-        entry.error = _last_line(trial)
+        # Ray calls this, too, for a trial that has ended when entering its end failed
+        if entry.status == INTERRUPTED:
+            entry.status = FAILED
+            entry.error = _last_line(trial)
         self._save(trial.trial_id)
 
     def _save(self, trial_id: str) -> None:

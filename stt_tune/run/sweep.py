@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray import tune
+from ray.tune.error import TuneError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from stt_tune.errors import SweepInterruptedError
+from stt_tune.errors import SweepFailedError, SweepInterruptedError
 from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.folder import RunFolder
@@ -59,6 +60,7 @@ def run_sweep(
 
     Raises:
         SweepInterruptedError: Ctrl-C; the table holds what was reported until then.
+        SweepFailedError: The table could not be written, or Ray itself failed.
     """
     ended = {trial.number for trial in table.ended()}
     pending = [number for number in range(num_trials) if number not in ended]
@@ -95,7 +97,15 @@ def run_sweep(
             name="sweep", storage_path=str(folder.ray), callbacks=[recorder, *trackers], verbose=0
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except TuneError as error:
+        # Ray wraps what a callback raises, such as a full disk, in the text of its traceback
+        reason = str(error).strip().splitlines()[-1]
+        raise SweepFailedError(
+            f"{folder.path}: the sweep could not go on ({reason}). What was finished is kept; mend it, "
+            f"then continue with: stt-tune resume {folder.path}"
+        ) from error
     missing = num_trials - len(table.ended())
     if missing:
         raise SweepInterruptedError(f"interrupted with {len(table.ended())} of {num_trials} trials finished.")

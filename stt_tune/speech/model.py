@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -140,6 +141,8 @@ def _load_ctranslate2(name: str, folder: Path, language: str) -> SpeechModel:
 
 
 def _load_transformers(source: str, language: str) -> SpeechModel:
+    # it tells every retry; what comes of them is told once, below
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         config = AutoConfig.from_pretrained(source)
         if config.model_type not in _SUPPORTED_TYPES:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stt_tune.errors import SweepInterruptedError
+from stt_tune.errors import SweepFailedError, SweepInterruptedError
 from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.cluster import TrialResources
 from tests.run import synthetic
@@ -107,6 +107,18 @@ def test_ctrl_c_keeps_what_was_finished_and_a_resume_completes_it(tmp_path: Path
     assert [trial.configuration for trial in kept.trials] == [trial.configuration for trial in undisturbed.trials]
     assert {trial.status for trial in kept.trials} == {"completed"}
     assert {trial.number: trial.trial_id for trial in kept.trials if trial.number in before} == before
+
+
+def test_a_full_disk_ends_the_sweep_with_one_message_and_a_resume_completes_it(tmp_path: Path) -> None:
+    def fill(table: TrialTable, _trial: Trial) -> None:
+        if len(table.ended()) == 2:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(SweepFailedError, match=r"could not go on \(OSError: .* No space left on device\)"):
+        synthetic.run(tmp_path, synthetic.falling, trials=4, resources=_ONE_AT_A_TIME, on_change=fill)
+    kept = TrialTable.load(tmp_path / "trials.parquet")
+    assert len(kept.ended()) == 2
+    assert synthetic.run(tmp_path, synthetic.falling, trials=4, table=kept).counts() == {"completed": 4}
 
 
 def test_without_a_default_all_trials_are_drawn(tmp_path: Path) -> None:
