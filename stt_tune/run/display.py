@@ -100,7 +100,8 @@ def render_trials(table: TrialTable, metric: Metric, unfinished: str = INTERRUPT
     grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("trial", "status", "epochs", metric.name, *varied):
         # headings break at underscores, so that a usual sweep fits 80 columns
-        grid.add_column(heading.replace("_", "\n"), justify="left" if heading in ("trial", "status") else "right")
+        is_text = heading in ("trial", "status")
+        grid.add_column(heading.replace("_", "\n"), justify="left" if is_text else "right", no_wrap=is_text)
     for trial in table.trials:
         mark = " *" if best is trial else ""
         label = f"{trial.number} default{mark}" if trial.is_default else f"{trial.number}{mark}"
