@@ -97,21 +97,30 @@ def render_trials(table: TrialTable, metric: Metric, unfinished: str = INTERRUPT
     best = table.best(metric.name, metric.mode)
     names = sorted({name for trial in table.trials for name in trial.configuration} - {"epochs"})
     varied = [name for name in names if len({trial.configuration.get(name) for trial in table.trials}) > 1]
-    grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("trial", "status", "epochs", metric.name, *varied):
-        # headings break at underscores, so that a usual sweep fits 80 columns
-        is_text = heading in ("trial", "status")
-        grid.add_column(heading.replace("_", "\n"), justify="left" if is_text else "right", no_wrap=is_text)
+    rows = []
     for trial in table.trials:
         mark = " *" if best is trial else ""
-        label = f"{trial.number} default{mark}" if trial.is_default else f"{trial.number}{mark}"
-        epochs = f"{trial.reports[-1]['epoch'] if trial.reports else 0}/{trial.configuration.get('epochs', '?')}"
         last = trial.last(metric.name)
-        values = [_short(trial.configuration.get(name)) for name in varied]
-        status = unfinished if trial.status == INTERRUPTED else trial.status.replace("_", " ")
-        grid.add_row(label, status, epochs, f"{last:.4f}" if math.isfinite(last) else "-", *values)
+        rows.append(
+            [
+                f"{trial.number} default{mark}" if trial.is_default else f"{trial.number}{mark}",
+                unfinished if trial.status == INTERRUPTED else trial.status.removesuffix("_early"),
+                f"{trial.reports[-1]['epoch'] if trial.reports else 0}/{trial.configuration.get('epochs', '?')}",
+                f"{last:.4f}" if math.isfinite(last) else "-",
+                *(_short(trial.configuration.get(name)) for name in varied),
+            ]
+        )
+    grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for i, heading in enumerate(("trial", "status", "epochs", metric.name, *varied)):
+        # headings break, values do not, so that a usual sweep fits 80 columns
+        width = max((len(row[i]) for row in rows), default=0)
+        grid.add_column(
+            heading.replace("_", "\n"), justify="left" if i < 2 else "right", min_width=width, overflow="fold"
+        )
+    for row in rows:
+        grid.add_row(*row)
     return grid
 
 
 def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else "-" if value is None else str(value)
+    return f"{value:.2g}" if isinstance(value, float) else "-" if value is None else str(value)
