@@ -16,6 +16,9 @@ from stt_tune.results.trials import COMPLETED, INTERRUPTED, STATUSES, Trial, Tri
 from stt_tune.sweep.config import Metric
 
 
+_SHORT_HEADINGS = {"gradient_accumulation_steps": "grad_accum_steps"}
+
+
 class SweepDisplay:
     """Live progress on stderr: a table in a terminal, a line for each finished trial elsewhere."""
 
@@ -111,11 +114,14 @@ def render_trials(table: TrialTable, metric: Metric, unfinished: str = INTERRUPT
             ]
         )
     grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    for i, heading in enumerate(("trial", "status", "epochs", metric.name, *varied)):
+    for i, name in enumerate(("trial", "status", "epochs", metric.name, *varied)):
         # headings break, values do not, so that a usual sweep fits 80 columns
         width = max((len(row[i]) for row in rows), default=0)
         grid.add_column(
-            heading.replace("_", "\n"), justify="left" if i < 2 else "right", min_width=width, overflow="fold"
+            _SHORT_HEADINGS.get(name, name).replace("_", "\n"),
+            justify="left" if i < 2 else "right",
+            min_width=width,
+            overflow="fold",
         )
     for row in rows:
         grid.add_row(*row)
