@@ -15,7 +15,6 @@ from stt_tune.progress import say
 from stt_tune.results.trials import COMPLETED, INTERRUPTED, STATUSES, Trial, TrialTable
 from stt_tune.sweep.config import Metric
 
-
 _SHORT_HEADINGS = {"gradient_accumulation_steps": "grad_accum_steps"}
 
 
