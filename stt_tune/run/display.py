@@ -21,12 +21,18 @@ _SHORT_HEADINGS = {"gradient_accumulation_steps": "grad_accum_steps"}
 class SweepDisplay:
     """Live progress on stderr: a table in a terminal, a line for each finished trial elsewhere."""
 
-    def __init__(self, metric: Metric, num_trials: int) -> None:
-        """Set up the display of a sweep of `num_trials` trials."""
+    def __init__(self, metric: Metric, num_trials: int, done_before: int = 0) -> None:
+        """Set up the display of a sweep.
+
+        Args:
+            metric: What is shown of each trial.
+            num_trials: How many the sweep has in all.
+            done_before: How many an earlier start finished; the time left is not reckoned from them.
+        """
         self._metric = metric
         self._num_trials = num_trials
         self._start = time.monotonic()
-        self._done_before = 0
+        self._done_before = done_before
         self._live: Live | None = None
         if sys.stderr.isatty():
             self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
@@ -43,10 +49,6 @@ class SweepDisplay:
         """Stop showing."""
         if self._live:
             self._live.stop()
-
-    def resume(self, table: TrialTable) -> None:
-        """Take note of what an earlier start has finished; the time left is not reckoned from it."""
-        self._done_before = len(table.ended())
 
     def update(self, table: TrialTable, trial: Trial) -> None:
         """Show the table's state after a change to `trial`."""

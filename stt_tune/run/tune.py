@@ -132,9 +132,11 @@ def _run(
 
     default = settings.default_configuration()
     try:
-        with connect(settings.address), SweepDisplay(sweep.metric, settings.trials) as display:
+        with (
+            connect(settings.address),
+            SweepDisplay(sweep.metric, settings.trials, done_before=len(table.ended())) as display,
+        ):
             resources = find_resources(max_concurrent=settings.max_concurrent, gpus_per_trial=settings.gpus_per_trial)
-            display.resume(table)
             run_sweep(
                 sweep,
                 build_train(speech.task, resources),

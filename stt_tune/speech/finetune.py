@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -27,8 +27,10 @@ from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.model import SpeechModel
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.precision import find_precision
-from stt_tune.speech.rates import summarise
+from stt_tune.speech.rates import ErrorRates, summarise
 from stt_tune.speech.report import EpochReport
+
+_UNMEASURED = ErrorRates(wer=math.nan, cer=math.nan, substitutions=math.nan, deletions=math.nan, insertions=math.nan)
 
 
 @dataclass(frozen=True)
@@ -195,28 +197,21 @@ class _ReportEpoch(TrainerCallback):
         )
         if not math.isfinite(dev.loss):
             self._give_up(epoch, train_loss, dev.loss)
-        rates = summarise(dev.utterances)
-        self._report(
-            EpochReport(
-                epoch=epoch,
-                wer=rates.wer,
-                cer=rates.cer,
-                substitutions=rates.substitutions,
-                deletions=rates.deletions,
-                insertions=rates.insertions,
-                dev_loss=dev.loss,
-                train_loss=train_loss,
-                seconds=time.monotonic() - self._start,
-            )
-        )
+        self._send(epoch, summarise(dev.utterances), train_loss, dev.loss)
         network.train()
 
-    def _give_up(self, epoch: int, train_loss: float, dev_loss: float) -> None:
-        rates = dict.fromkeys(("wer", "cer", "substitutions", "deletions", "insertions"), math.nan)
+    def _send(
+        self, epoch: int, rates: ErrorRates, train_loss: float, dev_loss: float, *, diverged: bool = False
+    ) -> None:
         seconds = time.monotonic() - self._start
         self._report(
-            EpochReport(epoch=epoch, **rates, dev_loss=dev_loss, train_loss=train_loss, seconds=seconds, diverged=True)
+            EpochReport(
+                epoch, **asdict(rates), dev_loss=dev_loss, train_loss=train_loss, seconds=seconds, diverged=diverged
+            )
         )
+
+    def _give_up(self, epoch: int, train_loss: float, dev_loss: float) -> None:
+        self._send(epoch, _UNMEASURED, train_loss, dev_loss, diverged=True)
         raise DivergedError(
             f"training diverged in epoch {epoch}: the loss must stay finite, found {train_loss} in training "
             f"and {dev_loss} on dev. A lower learning rate or more warm-up helps."

@@ -74,8 +74,6 @@ _RULES = {
     "gradient_accumulation_steps": _Rule("a whole number of at least 1", lambda value: value >= 1, whole=True),
 }
 
-HYPERPARAMETER_NAMES = tuple(_RULES)
-
 
 def find_problems(configuration: Mapping[str, Any]) -> list[str]:
     """Say what is wrong with a configuration, one line a problem; nothing when it can be trained.

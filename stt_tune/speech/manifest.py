@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +193,3 @@ def _check(row: _Row, folder: Path, max_duration_s: float, normalise: Normalise)
         duration_s=duration_s,
         audio_hash=hashlib.sha256(audio.read_bytes()).hexdigest(),
     )
-
-
-def with_split(utterance: Utterance, split: str) -> Utterance:
-    """The same utterance, assigned to `split`."""
-    return replace(utterance, split=split)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 
 from stt_tune.errors import ManifestError
-from stt_tune.speech.manifest import SPLITS, Utterance, with_split
+from stt_tune.speech.manifest import SPLITS, Utterance
 
 _SHARES = {"test": 0.2, "dev": 0.2, "train": 0.6}
 _ENOUGH_SPEAKERS = 6
@@ -62,6 +63,6 @@ def _split_from_seed(utterances: list[Utterance], rng: np.random.Generator) -> t
         split = min(_SHARES, key=lambda each: counts[each] / _SHARES[each])
         counts[split] += len(groups[group])
         assigned |= dict.fromkeys(groups[group], split)
-    return [with_split(utterance, assigned[i]) for i, utterance in enumerate(utterances)], (
+    return [replace(utterance, split=assigned[i]) for i, utterance in enumerate(utterances)], (
         "speaker" if by_speaker else "utterance"
     )
