@@ -7,35 +7,53 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stt_tune.results.frames import load_reports, load_trials
+    from stt_tune.results.optimal_config import load_config, save_config, update_optimal_config
     from stt_tune.results.trials import TrialTable
+    from stt_tune.run.orchestrator import WandbSweepOrchestrator
+    from stt_tune.run.reporting import report
     from stt_tune.run.settings import TuneSettings
+    from stt_tune.run.sweep import SweepResult, run_sweep
     from stt_tune.run.tune import TuneResult, resume, tune
     from stt_tune.speech.finetune import finetune
     from stt_tune.sweep.config import SweepConfig
 
 __all__ = [
     "SweepConfig",
+    "SweepResult",
     "TrialTable",
     "TuneResult",
     "TuneSettings",
+    "WandbSweepOrchestrator",
     "finetune",
+    "load_config",
     "load_reports",
     "load_trials",
+    "report",
     "resume",
+    "run_sweep",
+    "save_config",
     "tune",
+    "update_optimal_config",
 ]
 
 # Loaded on first use (PEP 562): ray, torch and transformers take seconds to import.
 _HOMES = {
     "SweepConfig": "stt_tune.sweep.config",
+    "SweepResult": "stt_tune.run.sweep",
     "TrialTable": "stt_tune.results.trials",
     "TuneResult": "stt_tune.run.tune",
     "TuneSettings": "stt_tune.run.settings",
+    "WandbSweepOrchestrator": "stt_tune.run.orchestrator",
     "finetune": "stt_tune.speech.finetune",
+    "load_config": "stt_tune.results.optimal_config",
     "load_reports": "stt_tune.results.frames",
     "load_trials": "stt_tune.results.frames",
+    "report": "stt_tune.run.reporting",
     "resume": "stt_tune.run.tune",
+    "run_sweep": "stt_tune.run.sweep",
+    "save_config": "stt_tune.results.optimal_config",
     "tune": "stt_tune.run.tune",
+    "update_optimal_config": "stt_tune.results.optimal_config",
 }
 
 

@@ -14,8 +14,10 @@ import typer
 from stt_tune.errors import SttTuneError, SweepInterruptedError
 
 if TYPE_CHECKING:
+    from stt_tune.results.trials import TrialTable
     from stt_tune.run.settings import TuneSettings
     from stt_tune.run.tune import TuneResult
+    from stt_tune.sweep.config import SweepConfig
 
 app = typer.Typer(
     help="Find the hyperparameters with which fine-tuning a speech-to-text model gives the lowest word error rate.",
@@ -29,6 +31,19 @@ SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="A W&B sweep fi
 Data = Annotated[Path, typer.Option(help="Manifest: JSONL with audio and text, optionally hypothesis, speaker, split.")]
 Model = Annotated[str, typer.Option(help="tiny.en (packaged), a transformers or CTranslate2 folder, or a hub name.")]
 Trials = Annotated[int, typer.Option(help="How many, the default configuration among them.")]
+SweepTrials = Annotated[
+    int | None,
+    typer.Option(
+        help="How many, the default configuration among them.  [default: the sweep's run_cap, its whole grid, or 20]",
+        show_default=False,
+    ),
+]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        help="Early stopping: asha on the bands of early_terminate, wandb-hyperband (W&B's own rule) or none."
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Run folder.  [default: runs/NAME-OF-SWEEP-FILE]", show_default=False)]
 Default = Annotated[
     Path | None,
@@ -70,12 +85,13 @@ def tune(
     sweep: SweepFile,
     data: Data,
     model: Model = "tiny.en",
-    trials: Trials = 20,
+    trials: SweepTrials = None,
     out: Out = None,
     default: Default = None,
     seed: Seed = 0,
     max_concurrent: MaxConcurrent = None,
     gpus_per_trial: GpusPerTrial = None,
+    scheduler: Scheduler = "asha",
     wandb: Wandb = "offline",
     wandb_project: WandbProject = None,
     normaliser: Normaliser = "basic",
@@ -95,6 +111,7 @@ def tune(
         data=str(data.absolute()),
         model=model,
         trials=trials,
+        scheduler=scheduler,
         seed=seed,
         default=read_default(default) if default else None,
         max_concurrent=max_concurrent,
@@ -129,21 +146,109 @@ def resume(
 
 
 @app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="W&B sweep files.", show_default=False)],
+    own_training: Annotated[
+        bool, typer.Option("--own-training", help="For a training function of your own: any parameter, any metric.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check sweep files and show their search spaces; every problem is told at once.
+
+    Example: stt-tune validate configs/digits.yaml
+    """
+    from stt_tune.run.validate import check_sweeps, show_checks
+
+    checks = check_sweeps(files, own_training=own_training)
+    if as_json:
+        typer.echo(json.dumps([check.to_dict() for check in checks], indent=2, sort_keys=True))
+    else:
+        show_checks(checks)
+    if not all(check.is_valid for check in checks):
+        sys.exit(2)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train(
+    context: typer.Context,
+    data: Data,
+    model: Model = "tiny.en",
+    out: Annotated[Path, typer.Option(help="Folder for W&B's files.")] = Path("runs/train"),
+    default: Default = None,
+    seed: Seed = 0,
+    wandb: Wandb = "offline",
+    wandb_project: WandbProject = None,
+    normaliser: Normaliser = "basic",
+    audio_context: AudioContext = None,
+    language: Language = "en",
+    skip_bad: SkipBad = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train one configuration and log it to W&B: the program of a sweep that W&B itself schedules.
+
+    Hyperparameters are given as W&B's agent gives them, --learning_rate=3e-5 --batch_size=16; what is
+    left out is the default's. In the sweep file: command: [stt-tune, train, --data, errors.jsonl, "${args}"]
+
+    Example: stt-tune train --data errors.jsonl --learning_rate=3e-5 --epochs=4
+    """
+    with _interruptible():
+        with contextlib.redirect_stdout(sys.stderr):  # transformers prints on import where W&B is offline
+            from stt_tune.run.settings import TuneSettings, read_default
+            from stt_tune.run.train import parse_hyperparameters
+            from stt_tune.run.train import train as train_once
+
+        settings = TuneSettings(
+            data=str(data.absolute()),
+            model=model,
+            seed=seed,
+            default=read_default(default) if default else None,
+            wandb=wandb,
+            wandb_project=wandb_project,
+            normaliser=normaliser,
+            audio_context_s=audio_context,
+            language=language,
+            skip_bad=skip_bad,
+        )
+        report = train_once(parse_hyperparameters(context.args), settings, out)
+    typer.echo(json.dumps(report, indent=2, sort_keys=True) if as_json else f"dev WER {report['wer']:.4f}")
+
+
+@app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo"),
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder.  [default: runs/demo, or runs/mock]", show_default=False)
+    ] = None,
     trials: Trials = 8,
     seed: Seed = 0,
+    mock: Annotated[bool, typer.Option("--mock", help="A made-up training instead: a whole sweep in seconds.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the main job on synthesised speech with Whisper tiny.en, in about five minutes on two cores.
 
     Example: stt-tune demo --out runs/demo
     """
+    if mock:
+        _demo_mock(out or Path("runs/mock"), trials, seed, as_json=as_json)
+        return
+    out = out or Path("runs/demo")
     with _interruptible():
         from stt_tune.demo import DEMO_SWEEP, build_demo_settings
 
         settings = build_demo_settings(trials=trials, seed=seed)
     _tune(DEMO_SWEEP, settings, out, as_json=as_json)
+
+
+def _demo_mock(out: Path, trials: int, seed: int, *, as_json: bool) -> None:
+    from stt_tune.demo.mock import run_mock
+
+    with _interruptible():
+        result = run_mock(out, trials=trials, seed=seed)
+    if as_json:
+        typer.echo(json.dumps({**result.best_run, "run": str(result.folder.path)}, indent=2, sort_keys=True))
+        return
+    _print_trials(result.table, result.sweep)
+    typer.echo(f"\nThis training was made up; the sweep was real. Its trials: {result.folder.path}")
+    typer.echo("Next: the same on speech, stt-tune demo; on your own, stt-tune tune SWEEP --data DATA --trials 3")
 
 
 def _tune(sweep: Path, settings: TuneSettings, out: Path, *, as_json: bool) -> None:
@@ -167,15 +272,19 @@ def _show(result: TuneResult, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({**result.document, "run": str(result.folder.path)}, indent=2, sort_keys=True))
         return
+    from stt_tune.run.summary import describe_result
+
+    _print_trials(result.table, result.sweep)
+    for line in describe_result(result):
+        typer.echo(line)
+
+
+def _print_trials(table: TrialTable, sweep: SweepConfig) -> None:
     from rich.console import Console
 
     from stt_tune.run.display import render_trials
-    from stt_tune.run.summary import describe_result
 
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(render_trials(result.table, result.sweep.metric))
-    for line in describe_result(result):
-        console.print(line, markup=False)
+    Console(highlight=False, soft_wrap=True).print(render_trials(table, sweep.metric))
 
 
 def main() -> None:

@@ -45,6 +45,10 @@ class SweepFailedError(SttTuneError, RuntimeError):
     exit_code = 1
 
 
+class SweepHaltedError(SweepFailedError):
+    """A sweep that could not go on, as its folder cannot be written or Ray failed; what was finished is kept."""
+
+
 class SweepInterruptedError(SttTuneError):
     """A sweep stopped by Ctrl-C or SIGTERM; what was finished is kept."""
 

@@ -33,13 +33,18 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 def write_json(path: Path, document: Any) -> None:
     """Write `document` as indented JSON with sorted keys, atomically; NaN is refused."""
     text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    write_atomically(path, lambda file: _write_text(file, text + "\n"))
+    write_text(path, text + "\n")
 
 
 def write_lines(path: Path, lines: list[str]) -> None:
     """Write one text line per item, atomically."""
-    write_atomically(path, lambda file: _write_text(file, "".join(f"{line}\n" for line in lines)))
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+def write_text(path: Path, text: str) -> None:
+    """Write text, atomically."""
+
+    def write(file: Path) -> None:
+        file.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)

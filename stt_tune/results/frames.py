@@ -31,4 +31,9 @@ def load_trials(run: str | Path) -> pd.DataFrame:
     Raises:
         SettingsError: The folder holds no trial table.
     """
-    return load_reports(run).groupby("number", as_index=False).tail(1).reset_index(drop=True)
+    return trials_frame(TrialTable.load(Path(run) / _TABLE))
+
+
+def trials_frame(table: TrialTable) -> pd.DataFrame:
+    """One row a trial: the columns of `load_reports`, as the trial's last report left them."""
+    return table.to_pandas().groupby("number", as_index=False).tail(1).reset_index(drop=True)

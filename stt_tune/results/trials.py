@@ -52,9 +52,13 @@ class Trial:
     error: str | None = None
     reports: list[Mapping[str, Any]] = field(default_factory=list)
 
+    def values(self, metric: str) -> list[float]:
+        """The metric in every report that holds it, in order."""
+        return [float(report[metric]) for report in self.reports if metric in report]
+
     def last(self, metric: str) -> float:
-        """The metric in the last report; NaN where there is none."""
-        return float(self.reports[-1].get(metric, math.nan)) if self.reports else math.nan
+        """The metric as it was last reported; NaN if it never was, or is no number any more."""
+        return next(reversed(self.values(metric)), math.nan)
 
 
 class TrialTable:
@@ -62,14 +66,16 @@ class TrialTable:
 
     On disk: Parquet, one row a report (a trial that reported nothing has one row without an
     epoch), columns `trial_id`, `number`, `status`, `is_default`, `error`, `epoch`, the metrics,
-    then the configuration as `config.NAME`.
+    then the configuration as `config.NAME`. Values of a column that are not all of one plain type
+    are written as JSON.
     """
 
     def __init__(self, metrics: Sequence[str], trials: Iterable[Trial] = ()) -> None:
         """Start a table.
 
         Args:
-            metrics: Names of the metrics that are kept, beside `epoch`.
+            metrics: Names of metrics, beside `epoch`, in the order of the columns; others are added
+                as they are reported.
             trials: What it holds from the start.
         """
         self.metrics = tuple(metrics)
@@ -78,6 +84,15 @@ class TrialTable:
     def add(self, trial: Trial) -> None:
         """Put a trial in; it takes the place of an interrupted one of the same number."""
         self._trials[trial.number] = trial
+
+    def report(self, trial_id: str, report: Mapping[str, Any]) -> None:
+        """Append a report to that trial.
+
+        Raises:
+            KeyError: There is no such trial.
+        """
+        self.get(trial_id).reports.append(dict(report))
+        self.metrics += tuple(name for name in report if name != "epoch" and name not in self.metrics)
 
     @property
     def trials(self) -> list[Trial]:
@@ -119,6 +134,8 @@ class TrialTable:
 
     def to_arrow(self) -> pa.Table:
         """The table, with its schema."""
+        schema = self._schema()
+        encoded = set(json.loads(schema.metadata[b"json"]))
         rows = [
             {
                 "trial_id": trial.trial_id,
@@ -126,14 +143,16 @@ class TrialTable:
                 "status": trial.status,
                 "is_default": trial.is_default,
                 "error": trial.error,
-                "epoch": report.get("epoch"),
-                **{name: _none_for_nan(report.get(name)) for name in self.metrics},
-                **{f"{_CONFIG}{name}": value for name, value in trial.configuration.items()},
+                **{name: report.get(name) for name in ("epoch", *self.metrics)},
+                **{
+                    f"{_CONFIG}{name}": json.dumps(value) if name in encoded else value
+                    for name, value in trial.configuration.items()
+                },
             }
             for trial in self.trials
             for report in trial.reports or [{}]
         ]
-        return pa.Table.from_pylist(rows, self._schema())
+        return pa.Table.from_pylist(rows, schema)
 
     def to_pandas(self) -> pd.DataFrame:
         """The table as a data frame, one row a report."""
@@ -154,16 +173,15 @@ class TrialTable:
         """
         try:
             table = pq.read_table(path)
-            metrics = json.loads((table.schema.metadata or {})[b"metrics"])
+            metadata = table.schema.metadata or {}
+            metrics, encoded = json.loads(metadata[b"metrics"]), json.loads(metadata[b"json"])
             trials: dict[int, Trial] = {}
             for row in table.to_pylist():
-                trial = trials.setdefault(row["number"], _trial_of(row))
+                trial = trials.setdefault(row["number"], _trial_of(row, encoded))
                 if row["epoch"] is not None:
-                    trial.reports.append({"epoch": row["epoch"], **{name: row[name] for name in metrics}})
+                    trial.reports.append({name: row[name] for name in ("epoch", *metrics) if row[name] is not None})
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise SettingsError(f"{path}: must be a trial table, and cannot be read ({error}).") from error
-        for trial in trials.values():
-            trial.reports = [{name: _nan_for_none(value) for name, value in report.items()} for report in trial.reports]
         return cls(metrics, trials.values())
 
     def _schema(self) -> pa.Schema:
@@ -180,32 +198,27 @@ class TrialTable:
         for trial in self.trials:
             for name, value in trial.configuration.items():
                 values.setdefault(name, []).append(value)
-        configuration = [(f"{_CONFIG}{name}", _type_of(values[name])) for name in sorted(values)]
-        return pa.schema([*fixed, *metrics, *configuration], {"metrics": json.dumps(self.metrics)})
+        types = {name: _type_of(values[name]) for name in sorted(values)}
+        configuration = [(f"{_CONFIG}{name}", each or pa.string()) for name, each in types.items()]
+        encoded = [name for name, each in types.items() if each is None]
+        metadata = {"metrics": json.dumps(self.metrics), "json": json.dumps(encoded)}
+        return pa.schema([*fixed, *metrics, *configuration], metadata)
 
 
-def _trial_of(row: Mapping[str, Any]) -> Trial:
+def _trial_of(row: Mapping[str, Any], encoded: Sequence[str]) -> Trial:
     configuration = {
         name.removeprefix(_CONFIG): value
         for name, value in row.items()
         if name.startswith(_CONFIG) and value is not None
     }
+    configuration |= {name: json.loads(configuration[name]) for name in encoded if name in configuration}
     return Trial(row["trial_id"], row["number"], row["is_default"], configuration, row["status"], row["error"])
 
 
-def _type_of(values: Sequence[Any]) -> pa.DataType:
-    if all(isinstance(value, bool) for value in values):
-        return pa.bool_()
-    if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
-        return pa.int64()
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+def _type_of(values: Sequence[Any]) -> pa.DataType | None:
+    """The column type of values of one plain type; None for all others, which are written as JSON."""
+    kinds = {type(value) for value in values}
+    if kinds == {int, float}:
         return pa.float64()
-    return pa.string()
-
-
-def _none_for_nan(value: Any) -> float | None:
-    return None if value is None or math.isnan(value) else float(value)
-
-
-def _nan_for_none(value: Any) -> Any:
-    return math.nan if value is None else value
+    plain = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+    return plain.get(kinds.pop()) if len(kinds) == 1 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from stt_tune.errors import SettingsError
@@ -73,24 +73,33 @@ def connect(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def find_resources(*, max_concurrent: int | None, gpus_per_trial: float | None) -> TrialResources:
+def find_resources(*, max_concurrent: int | None, per_trial: Mapping[str, float] | None = None) -> TrialResources:
     """Divide what the connected cluster has among trials.
 
     With GPUs: one each, or as many as asked for. Without: one trial after another on all cores, or
     `max_concurrent` that share them.
 
+    Args:
+        max_concurrent: Trials at a time; None: as many as there are GPUs, or one.
+        per_trial: `cpu` and `gpu` that each trial gets, where they are not to be found.
+
     Raises:
-        SettingsError: A trial asks for more GPUs than there are.
+        SettingsError: A trial asks for more than there is, or for something else.
     """
     import ray
 
+    asked = dict(per_trial or {})
     total = ray.cluster_resources()
-    cpus, gpus = int(total.get("CPU", 1)), total.get("GPU", 0)
-    if gpus_per_trial and gpus_per_trial > gpus:
-        raise SettingsError(
-            f"--gpus-per-trial must be at most the GPUs there are, found {gpus_per_trial:g} of {gpus:g}."
-        )
-    per_trial = (1.0 if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
-    slots = int(gpus / per_trial) if per_trial else 1
-    concurrent = max_concurrent or slots
-    return TrialResources(cpus=max(cpus // concurrent, 1), gpus=per_trial, max_concurrent=min(concurrent, cpus))
+    there = {"cpu": total.get("CPU", 1), "gpu": total.get("GPU", 0)}
+    for name, amount in asked.items():
+        if name not in there:
+            raise SettingsError(f"resources per trial: must be cpu or gpu, found {name!r}.")
+        if not 0 <= amount <= there[name]:
+            raise SettingsError(
+                f"{name}s per trial must be at least 0 and at most the {there[name]:g} there are, found {amount:g}."
+            )
+    gpus = asked.get("gpu", 1.0 if there["gpu"] else 0.0)
+    slots = max_concurrent or (int(there["gpu"] / gpus) if gpus else 1)
+    cpus = asked.get("cpu", max(there["cpu"] // slots, 1))
+    most = int(there["cpu"] / cpus) if cpus else slots
+    return TrialResources(cpus=cpus, gpus=gpus, max_concurrent=max(min(slots, most), 1))

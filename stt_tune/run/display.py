@@ -13,7 +13,7 @@ from rich.table import Table
 
 from stt_tune.progress import say
 from stt_tune.results.trials import COMPLETED, INTERRUPTED, STATUSES, Trial, TrialTable
-from stt_tune.sweep.config import Metric
+from stt_tune.sweep.metric import Metric
 
 _SHORT_HEADINGS = {"gradient_accumulation_steps": "grad_accum_steps"}
 
@@ -93,7 +93,9 @@ class SweepDisplay:
         if not finished_here:
             return ""
         seconds = (time.monotonic() - self._start) / finished_here * (self._num_trials - done)
-        return f"; about {math.ceil(seconds / 60)} min left" if seconds > 0 else ""
+        if seconds <= 0:
+            return ""
+        return f"; about {math.ceil(seconds / 60)} min left" if seconds > 90 else f"; about {math.ceil(seconds)} s left"
 
 
 def render_trials(table: TrialTable, metric: Metric, unfinished: str = INTERRUPTED) -> Table:

@@ -6,15 +6,16 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from stt_tune.errors import SettingsError
-from stt_tune.files import write_json, write_lines
-from stt_tune.run.settings import TuneSettings
+from stt_tune.files import write_json, write_text
+from stt_tune.results.trials import TrialTable
+from stt_tune.sweep.config import SweepConfig
 
 _VERSIONED = ("stt-tune", "ray", "torch", "transformers", "wandb", "jiwer", "datasets", "pyarrow", "numpy", "scipy")
 
@@ -93,24 +94,23 @@ class RunFolder:
             raise SettingsError(f"{path}: must be a run folder with run.json and sweep.yaml, and is none.")
         return folder
 
-    def start(self, sweep_file: Path, settings: TuneSettings, facts: Mapping[str, Any]) -> None:
+    def start(self, sweep: SweepConfig, facts: Mapping[str, Any]) -> None:
         """Make the folder and write down what is about to run.
 
         Raises:
             SettingsError: The folder cannot be written.
         """
-        sweep_text = sweep_file.read_text(encoding="utf-8")
         document = {
-            "settings": settings.to_dict(),
-            "seed": settings.seed,
-            "sweep_hash": hashlib.sha256(sweep_text.encode()).hexdigest(),
+            "sweep": sweep.name,
+            "num_trials": sweep.num_trials,
+            "sweep_hash": hash_sweep(sweep),
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": find_versions(),
             **facts,
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_lines(self.sweep, sweep_text.splitlines())
+            write_text(self.sweep, sweep.text)
             write_json(self.run, document)
         except OSError as error:
             raise SettingsError(
@@ -125,9 +125,33 @@ class RunFolder:
         """
         try:
             document = json.loads(self.run.read_text(encoding="utf-8"))
-            return {**document, "settings": TuneSettings.from_dict(document["settings"])}
+            return {**document, "sweep": str(document["sweep"]), "seed": int(document["seed"])}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingsError(f"{self.run}: must be the run.json of a run, and cannot be read ({error}).") from error
+
+    def read_sweep(self) -> SweepConfig:
+        """Read the sweep, with the name and the plan that it began with.
+
+        Raises:
+            SweepConfigError: `sweep.yaml` is damaged.
+            SettingsError: `run.json` is damaged.
+        """
+        run = self.read_run()
+        sweep = SweepConfig.from_yaml(self.sweep)
+        return replace(sweep, name=run["sweep"], default=run.get("default"), num_trials=run.get("num_trials"))
+
+    def read_table(self, metrics: Sequence[str]) -> TrialTable:
+        """Read the trial table; one with `metrics` and no trials where there is none yet.
+
+        Raises:
+            SettingsError: The table is damaged.
+        """
+        return TrialTable.load(self.trials) if self.trials.exists() else TrialTable(metrics)
+
+
+def hash_sweep(sweep: SweepConfig) -> str:
+    """The hash by which a sweep is known again."""
+    return hashlib.sha256(sweep.text.encode()).hexdigest()
 
 
 def find_versions() -> dict[str, str]:

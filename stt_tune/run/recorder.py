@@ -8,12 +8,18 @@ from typing import Any, Protocol
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial as RayTrial
+from ray.tune.result import AUTO_RESULT_KEYS, DEFAULT_EXPERIMENT_INFO_KEYS
 
 from stt_tune.results.trials import COMPLETED, DIVERGED, FAILED, INTERRUPTED, STOPPED_EARLY, Trial, TrialTable
+from stt_tune.run.wandb_function import OWN_RUN
+from stt_tune.sweep.metric import Metric
+from stt_tune.sweep.nesting import flatten
+
+_BOOKKEEPING = {*AUTO_RESULT_KEYS, *DEFAULT_EXPERIMENT_INFO_KEYS, "done", "should_checkpoint", OWN_RUN, "diverged"}
 
 
 class Plan(Protocol):
-    """What the recorder asks the searcher."""
+    """What the recorder asks and tells the searcher."""
 
     @property
     def numbers(self) -> Mapping[str, int]:
@@ -22,14 +28,18 @@ class Plan(Protocol):
     def is_default(self, trial_id: str) -> bool:
         """Whether that trial trains the default configuration."""
 
+    def finish(self) -> None:
+        """Propose no further trials."""
+
 
 class Recorder(Callback):
-    """Keeps the table and its file up to date, and tells who wants to know."""
+    """Keeps the table and its file up to date, and ends the sweep where going on has no use."""
 
     def __init__(
         self,
         table: TrialTable,
         path: Path,
+        metric: Metric,
         plan: Plan,
         stopped: Container[str],
         on_change: Callable[[TrialTable, Trial], None],
@@ -39,12 +49,15 @@ class Recorder(Callback):
         Args:
             table: What is kept up to date.
             path: Where it is saved after every change.
+            metric: The objective; no further trial is started once its target is reached, or once a
+                trial has ended and none has ever reported it.
             plan: Knows the trials' numbers.
             stopped: Ids of the trials that the scheduler stopped early.
             on_change: Called with the table and the trial after every change.
         """
         self._table = table
         self._path = path
+        self._metric = metric
         self._plan = plan
         self._stopped = stopped
         self._on_change = on_change
@@ -67,7 +80,7 @@ class Recorder(Callback):
                 trial_id=trial.trial_id,
                 number=self._plan.numbers[trial.trial_id],
                 is_default=self._plan.is_default(trial.trial_id),
-                configuration=dict(trial.config),
+                configuration=flatten(trial.config),
             )
         )
         self._save(trial.trial_id)
@@ -76,11 +89,12 @@ class Recorder(Callback):
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: Mapping[str, Any], **info: Any
     ) -> None:
         """Enter one report."""
-        entry = self._table.get(trial.trial_id)
-        kept = ("epoch", *self._table.metrics)
-        entry.reports.append({name: result[name] for name in kept if name in result})
+        metrics = {name: value for name, value in result.items() if name not in _BOOKKEEPING}
+        self._table.report(trial.trial_id, metrics)
         if result.get("diverged"):
-            entry.status = DIVERGED
+            self._table.get(trial.trial_id).status = DIVERGED
+        if self._metric.name in metrics and self._metric.reaches_target(metrics[self._metric.name]):
+            self._plan.finish()
         self._save(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
@@ -88,6 +102,10 @@ class Recorder(Callback):
         entry = self._table.get(trial.trial_id)
         if entry.status != DIVERGED:
             entry.status = STOPPED_EARLY if trial.trial_id in self._stopped else COMPLETED
+        if not entry.values(self._metric.name):
+            entry.status, entry.error = FAILED, f"it never reported {self._metric.name}"
+            if not any(each.values(self._metric.name) for each in self._table.trials):
+                self._plan.finish()  # the others would cost their hours and say as little
         self._save(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
@@ -95,8 +113,7 @@ class Recorder(Callback):
         entry = self._table.get(trial.trial_id)
         # Ray calls this, too, for a trial that has ended when entering its end failed
         if entry.status == INTERRUPTED:
-            entry.status = FAILED
-            entry.error = _last_line(trial)
+            entry.status, entry.error = FAILED, _last_line(trial)
         self._save(trial.trial_id)
 
     def _save(self, trial_id: str) -> None:

@@ -12,6 +12,7 @@ import yaml
 from stt_tune.errors import SettingsError
 from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.normalisers import NORMALISERS
+from stt_tune.sweep.early_terminate import SCHEDULERS
 
 WANDB_MODES = ("offline", "online", "disabled")
 
@@ -23,7 +24,9 @@ class TuneSettings:
     Attributes:
         data: The manifest.
         model: What `load_model` takes.
-        trials: How many, the default configuration among them.
+        trials: How many, the default configuration among them; None: the sweep's `run_cap`, its whole
+            grid, or 20.
+        scheduler: One of `SCHEDULERS`.
         seed: Of draws, splits, training and resampling.
         default: The untuned configuration that everything is compared with.
         max_concurrent: Trials at a time; None: one a GPU, or one on all CPU cores.
@@ -39,7 +42,8 @@ class TuneSettings:
 
     data: str
     model: str
-    trials: int = 20
+    trials: int | None = None
+    scheduler: str = "asha"
     seed: int = 0
     default: Mapping[str, Any] | None = None
     max_concurrent: int | None = None
@@ -57,7 +61,8 @@ class TuneSettings:
         problems = [
             f"{name} must be {must}, found {value!r}."
             for name, value, must, holds in (
-                ("--trials", self.trials, "at least 1", self.trials >= 1),
+                ("--trials", self.trials, "at least 1", self.trials is None or self.trials >= 1),
+                ("--scheduler", self.scheduler, f"one of {', '.join(SCHEDULERS)}", self.scheduler in SCHEDULERS),
                 ("--seed", self.seed, "at least 0", self.seed >= 0),
                 ("--max-concurrent", self.max_concurrent, "at least 1", (self.max_concurrent or 1) >= 1),
                 ("--gpus-per-trial", self.gpus_per_trial, "at least 0", (self.gpus_per_trial or 0) >= 0),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import ray
-from ray import tune
 
 from stt_tune.errors import DivergedError, SweepFailedError
 from stt_tune.run.cluster import TrialResources
-from stt_tune.run.sweep import TrainFunction
+from stt_tune.run.reporting import report
+from stt_tune.run.trainable import TrainFunction
 from stt_tune.speech.decode import measure
 from stt_tune.speech.features import SpeechData
 from stt_tune.speech.finetune import TrainingSettings, finetune
@@ -35,17 +36,20 @@ class SpeechTask:
 
 
 def build_train(task: SpeechTask, resources: TrialResources) -> TrainFunction:
-    """Make the function that Tune runs for each trial; workers share one copy of the task."""
-    train: TrainFunction = tune.with_parameters(_train, task=task, cpus=int(resources.cpus))
+    """Make the training function of a speech sweep; workers share one copy of the task.
+
+    Must be called while connected to Ray.
+    """
+    shared, cpus = ray.put(task), int(resources.cpus)
+
+    def train(config: dict[str, Any]) -> None:
+        _use_cores(cpus)
+        task: SpeechTask = ray.get(shared)
+        # a training that diverged has said so in its last report
+        with contextlib.suppress(DivergedError):
+            finetune(config, task.data, task.model, lambda each: report(asdict(each)), task.settings)
+
     return train
-
-
-def _train(config: dict[str, Any], *, task: SpeechTask, cpus: int) -> None:
-    _use_cores(cpus)
-    try:
-        finetune(config, task.data, task.model, lambda report: tune.report(asdict(report)), task.settings)
-    except DivergedError:
-        return  # its last report says so
 
 
 def _use_cores(cpus: int) -> None:

@@ -1,119 +1,234 @@
-"""Run the trials of a sweep on Ray Tune."""
+"""Run a sweep over any training function: `run_sweep`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ray import tune
-from ray.tune.error import TuneError
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-
-from stt_tune.errors import SweepFailedError, SweepInterruptedError
+from stt_tune.errors import SettingsError, SweepFailedError, SweepHaltedError, SweepInterruptedError
 from stt_tune.results.trials import Trial, TrialTable
-from stt_tune.run.cluster import TrialResources
-from stt_tune.run.folder import RunFolder
-from stt_tune.run.recorder import Recorder
-from stt_tune.run.tracking import build_trackers
+from stt_tune.run.cluster import connect, find_resources
+from stt_tune.run.display import SweepDisplay
+from stt_tune.run.folder import RunFolder, hash_sweep
+from stt_tune.run.settings import WANDB_MODES
 from stt_tune.sweep.config import SweepConfig
-from stt_tune.sweep.scheduler import EarlyStopping
-from stt_tune.sweep.searcher import RandomSearcher
+from stt_tune.sweep.early_terminate import SCHEDULERS
+from stt_tune.sweep.nesting import flatten
 
-TrainFunction = Callable[[dict[str, Any]], None]
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep gave.
+
+    Attributes:
+        folder: Where everything lies.
+        table: Every trial.
+        sweep: The sweep that ran.
+    """
+
+    folder: RunFolder
+    table: TrialTable
+    sweep: SweepConfig
+
+    @property
+    def best_trial(self) -> Trial:
+        """The completed trial whose last report is best.
+
+        Raises:
+            SweepFailedError: No trial was completed.
+        """
+        best = self.table.best(self.sweep.metric.name, self.sweep.metric.mode)
+        if best is None:
+            counts = (
+                ", ".join(f"{count} {status}" for status, count in self.table.counts().items()) or "none was started"
+            )
+            errors = next((f" First error: {trial.error}" for trial in self.table.trials if trial.error), "")
+            raise SweepFailedError(f"no trial was completed ({counts}), so there is nothing to choose from.{errors}")
+        return best
+
+    @property
+    def best_run(self) -> dict[str, Any]:
+        """The best trial as plain values: `hyperparameters`, `metric`, `metric_value`, `trial_id`, `number`, `epochs`.
+
+        The metric is what the sweep itself measured: choosing the best of many flatters it.
+
+        Raises:
+            SweepFailedError: No trial was completed.
+        """
+        best, metric = self.best_trial, self.sweep.metric
+        return {
+            "hyperparameters": self.sweep.nest(best.configuration),
+            "metric": metric.name,
+            "metric_value": best.last(metric.name),
+            "goal": metric.goal,
+            "trial_id": best.trial_id,
+            "number": best.number,
+            "is_default": best.is_default,
+            "epochs": best.reports[-1]["epoch"],
+        }
+
+    def dataframe(self) -> pd.DataFrame:
+        """One row a trial, as its last report left it; columns as `load_trials` gives them."""
+        from stt_tune.results.frames import trials_frame
+
+        return trials_frame(self.table)
+
+    def reports(self) -> pd.DataFrame:
+        """One row a report; columns as `load_reports` gives them."""
+        return self.table.to_pandas()
 
 
 def run_sweep(
-    sweep: SweepConfig,
-    train: TrainFunction,
+    sweep: SweepConfig | Mapping[str, Any] | str | Path,
+    train_fn: Callable[..., Any],
     *,
-    folder: RunFolder,
-    table: TrialTable,
-    num_trials: int,
-    seed: int,
-    resources: TrialResources,
-    default: Mapping[str, Any] | None,
-    complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+    num_trials: int | None = None,
+    seed: int = 0,
+    storage_path: str | Path | None = None,
+    max_concurrent_trials: int | None = None,
+    resources_per_trial: Mapping[str, float] | None = None,
     wandb_mode: str = "offline",
-    wandb_project: str = "stt-tune",
-    tags: tuple[str, ...] = (),
-    on_change: Callable[[TrialTable, Trial], None] = lambda _table, _trial: None,
-) -> None:
-    """Run what of the sweep is not in `table` yet, and enter it there.
-
-    Must be called while connected to Ray.
+    wandb_project: str | None = None,
+    tags: Sequence[str] = (),
+    scheduler: str = "asha",
+    default: Mapping[str, Any] | None = None,
+    complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+    address: str | None = None,
+    resume: bool = False,
+) -> SweepResult:
+    """Run the trials of a sweep in parallel on Ray Tune.
 
     Args:
-        sweep: What to try.
-        train: Trains one configuration and calls `ray.tune.report` with `epoch` and the metrics
-            after each epoch. A report with `diverged` marks the trial as that.
-        folder: Where the table, the W&B runs and Ray's files go.
-        table: Trials of an earlier start of the same sweep; those that ended are not run again.
-        num_trials: How many the sweep has in all.
-        seed: Of the configurations.
-        resources: What a trial gets.
-        default: The configuration of the first trial; None: it is drawn like the others.
-        complete: Fills in what the sweep leaves out of a configuration.
+        sweep: The sweep, what its YAML file holds, or the file's path.
+        train_fn: Trains one configuration, in one of three ways: a function of the configuration
+            that calls `stt_tune.report(epoch=..., wer=...)` after every epoch; one that returns its
+            metrics as a dict, or yields one for each epoch; or a W&B agent function as it stands,
+            without arguments, that calls `wandb.init()`, reads `wandb.config` and calls `wandb.log()`.
+        num_trials: How many trials the sweep has in all; None: its `run_cap`, the whole grid, or 20.
+        seed: Of the configurations. Trials one at a time, the same seed gives the same ones.
+        storage_path: The run folder; None: `runs/NAME-OF-SWEEP`.
+        max_concurrent_trials: None: one a GPU, or one on all CPU cores.
+        resources_per_trial: `{"cpu": ..., "gpu": ...}`, fractions allowed; what is left out is found.
         wandb_mode: `offline`, `online` or `disabled`.
-        wandb_project: The W&B project.
-        tags: On every W&B run.
-        on_change: Called with the table and the trial after every change.
+        wandb_project: None: the sweep's project, or `stt-tune`.
+        tags: On every W&B run, after `stt-tune` and the method.
+        scheduler: `asha` on the bands of `early_terminate`, `wandb-hyperband` (W&B's own rule), or `none`.
+        default: The configuration of the first trial, which is never stopped early; None: the sweep's
+            own, if it has one. A grid never has it.
+        complete: Fills in what the sweep leaves out of a configuration; None: the default does.
+        address: A Ray cluster to join; None: a Ray of this run's own, unless one is connected to.
+        resume: Whether to go on with the sweep in `storage_path`, up to `num_trials`.
 
     Raises:
-        SweepInterruptedError: Ctrl-C; the table holds what was reported until then.
-        SweepFailedError: The table could not be written, or Ray itself failed.
+        SttTuneError: Something that was given cannot be used (nothing has been started then), the
+            sweep failed, or it was interrupted (what was finished is kept).
     """
-    ended = {trial.number for trial in table.ended()}
-    pending = [number for number in range(num_trials) if number not in ended]
-    if not pending:
-        return
-    searcher = RandomSearcher(sweep, seed, pending, default=default, complete=complete)
-    scheduler, stopped = _build_scheduler(sweep, searcher)
-    recorder = Recorder(table, folder.trials, searcher, stopped, on_change)
-    trackers = build_trackers(
+    sweep = read_sweep(sweep)
+    default = None if sweep.method == "grid" else default if default is not None else sweep.default
+    num_trials = sweep.count_trials(num_trials)
+    _check(sweep, default, complete, num_trials, seed, wandb_mode, scheduler)
+    folder, table = _open(sweep, Path(storage_path or Path("runs") / sweep.name), seed, default, resume)
+
+    from stt_tune.run.tracking import build_identity
+    from stt_tune.run.trials import TrialPlan, run_trials
+
+    identity = build_identity(
         wandb_mode,
         folder=folder.path,
-        project=wandb_project,
+        project=wandb_project or sweep.project or "stt-tune",
         group=sweep.name,
-        tags=tags,
-        status_of=recorder.status_of,
-    )
-
-    def name_trial(trial: Any) -> str:
-        number = searcher.numbers[trial.trial_id]
-        return f"trial-{number:03d}{'-default' if searcher.is_default(trial.trial_id) else ''}"
-
-    tuner = tune.Tuner(
-        tune.with_resources(train, {"cpu": resources.cpus, "gpu": resources.gpus}),
-        tune_config=tune.TuneConfig(
-            num_samples=len(pending),
-            search_alg=searcher,
-            scheduler=scheduler,
-            max_concurrent_trials=resources.max_concurrent,
-            reuse_actors=True,
-            trial_name_creator=name_trial,
-            trial_dirname_creator=lambda trial: f"{name_trial(trial)}-{trial.trial_id}",
-        ),
-        run_config=tune.RunConfig(
-            name="sweep", storage_path=str(folder.ray), callbacks=[recorder, *trackers], verbose=0
-        ),
+        tags=("stt-tune", sweep.method, *tags),
     )
     try:
-        tuner.fit()
-    except TuneError as error:
-        # Ray wraps what a callback raises, such as a full disk, in the text of its traceback
-        reason = str(error).strip().splitlines()[-1]
-        raise SweepFailedError(
-            f"{folder.path}: the sweep could not go on ({reason}). What was finished is kept; mend it, "
-            f"then continue with: stt-tune resume {folder.path}"
+        with (
+            connect(address),
+            SweepDisplay(sweep.metric, num_trials, done_before=len(table.ended())) as display,
+        ):
+            plan = TrialPlan(
+                num_trials=num_trials,
+                seed=seed,
+                resources=find_resources(max_concurrent=max_concurrent_trials, per_trial=resources_per_trial),
+                scheduler=scheduler,
+                identity=identity,
+                default=default,
+                complete=complete
+                or (lambda configuration: sweep.nest({**flatten(default or {}), **flatten(configuration)})),
+                on_change=display.update,
+            )
+            run_trials(sweep, train_fn, plan, folder=folder, table=table)
+    except (KeyboardInterrupt, SweepInterruptedError) as stop:
+        raise SweepInterruptedError(
+            f"Interrupted: {len(table.ended())} of {num_trials} trials are finished and kept in {folder.path}"
+        ) from stop
+    except OSError as error:
+        raise SweepHaltedError(
+            f"{error.filename or folder.path}: cannot be written ({error.strerror}). What was finished is kept; "
+            "mend it, then resume."
         ) from error
-    missing = num_trials - len(table.ended())
-    if missing:
-        raise SweepInterruptedError(f"interrupted with {len(table.ended())} of {num_trials} trials finished.")
+    return SweepResult(folder, table, sweep)
 
 
-def _build_scheduler(sweep: SweepConfig, searcher: RandomSearcher) -> tuple[TrialScheduler, set[str]]:
-    """The scheduler, and the set of trials that it has stopped, which grows as it does."""
-    if sweep.early_terminate is None:
-        return FIFOScheduler(), set()
-    scheduler = EarlyStopping(sweep.early_terminate, sweep.metric, searcher.is_default)
-    return scheduler, scheduler.stopped
+def read_sweep(sweep: SweepConfig | Mapping[str, Any] | str | Path) -> SweepConfig:
+    """Read a sweep from whatever it is given as.
+
+    Raises:
+        SweepConfigError: It cannot be run.
+    """
+    if isinstance(sweep, SweepConfig):
+        return sweep
+    return SweepConfig.from_yaml(sweep) if isinstance(sweep, str | Path) else SweepConfig.from_dict(sweep)
+
+
+def _check(
+    sweep: SweepConfig,
+    default: Mapping[str, Any] | None,
+    complete: Any,
+    num_trials: int,
+    seed: int,
+    wandb_mode: str,
+    scheduler: str,
+) -> None:
+    """Refuse what cannot hold, all of it at once."""
+    problems = [
+        f"{name} must be {must}, found {value!r}."
+        for name, value, must, holds in (
+            ("num_trials", num_trials, "at least 1", num_trials >= 1),
+            ("seed", seed, "at least 0", seed >= 0),
+            ("wandb_mode", wandb_mode, f"one of {', '.join(WANDB_MODES)}", wandb_mode in WANDB_MODES),
+            ("scheduler", scheduler, f"one of {', '.join(SCHEDULERS)}", scheduler in SCHEDULERS),
+        )
+        if not holds
+    ]
+    if default is not None and complete is None:
+        missing = [name for name in sweep.parameters if name not in sweep.flatten(default)]
+        if missing:
+            problems.append(f"default must name every parameter of the sweep; {', '.join(missing)} are missing.")
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def _open(
+    sweep: SweepConfig,
+    path: Path,
+    seed: int,
+    default: Mapping[str, Any] | None,
+    resume: bool,
+) -> tuple[RunFolder, TrialTable]:
+    """Make the run folder, or read it back where the sweep goes on."""
+    if not resume:
+        folder = RunFolder.new(path)
+        folder.start(sweep, {"seed": seed, "default": dict(default) if default else None})
+        return folder, TrialTable((sweep.metric.name,))
+    folder = RunFolder.existing(path)
+    run = folder.read_run()
+    for name, began, now in (("sweep", run.get("sweep_hash"), hash_sweep(sweep)), ("seed", run["seed"], seed)):
+        if began != now:
+            raise SettingsError(
+                f"{path}: must be resumed with the {name} that it began with, found another. Start a new run folder."
+            )
+    return folder, folder.read_table((sweep.metric.name,))

@@ -14,8 +14,8 @@ from ray.air.util.node import _force_on_current_node
 from ray.tune.experiment import Trial
 
 from stt_tune.progress import say
+from stt_tune.run.wandb_function import OWN_RUN, STATUS, RunIdentity
 
-_STATUS = "status"
 _MODE = "WANDB_MODE"
 # Ray's bookkeeping of its own loop, which means nothing to who reads the run.
 _BOOKKEEPING = (
@@ -25,6 +25,7 @@ _BOOKKEEPING = (
     "time_this_iter_s",
     "timestamp",
     "timesteps_since_restore",
+    OWN_RUN,
 )
 
 
@@ -32,15 +33,19 @@ class _StatusActor(_WandbLoggingActor):
     """Ray's logging actor, which also writes the trial's final state into the run's summary."""
 
     def _handle_result(self, result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        if _STATUS in result:
-            self._wandb.run.summary[_STATUS] = result[_STATUS]
+        if STATUS in result:
+            self._wandb.run.summary[STATUS] = result[STATUS]
             return {}, {}
         handled: tuple[dict[str, Any], dict[str, Any]] = super()._handle_result(result)
         return handled
 
 
 class WandbTracker(WandbLoggerCallback):
-    """Ray's callback; beyond it, the final state of each trial, however it ended, is recorded."""
+    """Ray's callback; beyond it, the final state of each trial, however it ended, is recorded.
+
+    A run is begun with the trial's first report, because only that tells whether the training
+    function logs to W&B by itself; where it does, its run is the trial's, and nothing is done here.
+    """
 
     _logger_actor_cls = _StatusActor
 
@@ -54,6 +59,7 @@ class WandbTracker(WandbLoggerCallback):
         super().__init__(**arguments)
         self._status_of = status_of
         self._ended: set[Trial] = set()
+        self._own: set[Trial] = set()
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
         """Find the key, which Ray demands unless the environment says that W&B is offline."""
@@ -80,8 +86,23 @@ class WandbTracker(WandbLoggerCallback):
             self._remote_logger_class: Any = ray.remote(**options)(self._logger_actor_cls)
         super()._start_logging_actor(trial, exclude_results, **arguments)
 
+    def log_trial_start(self, trial: Trial) -> None:
+        """Wait for the first report."""
+
+    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+        """Log the report, unless the training function has done so."""
+        if result.get(OWN_RUN):
+            self._own.add(trial)
+            return
+        self._begin(trial)
+        super().log_trial_result(iteration, trial, result)
+
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Record the final state, then let the run finish."""
+        # a function that fails before its first report may still have begun a run
+        if trial in self._own or list(Path(self.kwargs["dir"], "wandb").glob(f"*run-*-{trial.trial_id}")):
+            return
+        self._begin(trial)
         self._end(trial)
         self._cleanup_logging_actors()
 
@@ -91,22 +112,42 @@ class WandbTracker(WandbLoggerCallback):
             self._end(trial)
         super().on_experiment_end(trials, **info)
 
+    def _begin(self, trial: Trial) -> None:
+        if trial not in self._trial_logging_actors:
+            super().log_trial_start(trial)
+
     def _end(self, trial: Trial) -> None:
-        self._trial_queues[trial].put((_QueueItem.RESULT, {_STATUS: self._status_of(trial.trial_id)}))
+        self._trial_queues[trial].put((_QueueItem.RESULT, {STATUS: self._status_of(trial.trial_id)}))
         self._signal_logging_actor_stop(trial=trial)
         self._ended.add(trial)
 
 
-def build_trackers(
-    mode: str,
-    *,
-    folder: Path,
-    project: str,
-    group: str,
-    tags: Sequence[str],
-    status_of: Callable[[str], str],
-) -> list[WandbTracker]:
+def build_trackers(identity: RunIdentity, status_of: Callable[[str], str]) -> list[WandbTracker]:
     """Make the W&B callback of a sweep, or none where W&B is disabled.
+
+    Args:
+        identity: What the runs are to be.
+        status_of: The final status of the trial with that id.
+    """
+    if identity.mode == "disabled":
+        return []
+    return [
+        WandbTracker(
+            status_of,
+            project=identity.project,
+            group=identity.group,
+            tags=list(identity.tags),
+            mode=identity.mode,
+            excludes=list(_BOOKKEEPING),
+            # relative, or missing, the runs would be lost in a temporary folder
+            dir=identity.folder,
+            settings={"silent": True, "console": "off", "x_disable_stats": True},
+        )
+    ]
+
+
+def build_identity(mode: str, *, folder: Path, project: str, group: str, tags: Sequence[str]) -> RunIdentity:
+    """Say what the W&B runs of a sweep are to be.
 
     Args:
         mode: `offline`, `online` (which needs a key; without one the runs stay offline and can be
@@ -115,24 +156,8 @@ def build_trackers(
         project: W&B project.
         group: Groups the sweep's runs.
         tags: On every run.
-        status_of: The final status of the trial with that id.
     """
-    if mode == "disabled":
-        return []
     if mode == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
         say(f"W&B: no key is configured, so runs are kept offline; later: wandb sync {folder / 'wandb'}/offline-run-*")
         mode = "offline"
-    folder.mkdir(parents=True, exist_ok=True)
-    return [
-        WandbTracker(
-            status_of,
-            project=project,
-            group=group,
-            tags=list(tags),
-            mode=mode,
-            excludes=list(_BOOKKEEPING),
-            # relative, or missing, the runs would be lost in a temporary folder
-            dir=str(folder.absolute()),
-            settings={"silent": True, "console": "off", "x_disable_stats": True},
-        )
-    ]
+    return RunIdentity(project, group, tuple(tags), mode, str(folder.absolute()))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stt_tune.errors import SettingsError, SweepConfigError, SweepFailedError, SweepInterruptedError
+from stt_tune.errors import SettingsError, SweepConfigError, SweepFailedError, SweepHaltedError, SweepInterruptedError
 from stt_tune.files import write_lines
 from stt_tune.progress import say
 from stt_tune.results.held_out import save_held_out
@@ -19,9 +19,9 @@ from stt_tune.results.optimal_config import HeldOut, save_optimal_config
 from stt_tune.results.statistics import paired_gain
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import TrialResources, connect, find_resources
-from stt_tune.run.display import SweepDisplay
 from stt_tune.run.folder import RunFolder, find_versions
 from stt_tune.run.settings import TuneSettings
+from stt_tune.run.sweep import run_sweep
 from stt_tune.speech.hyperparameters import complete, find_problems
 from stt_tune.speech.report import METRICS
 from stt_tune.sweep.config import SweepConfig
@@ -65,13 +65,14 @@ def tune(sweep_file: Path, settings: TuneSettings, out: Path) -> TuneResult:
             the run failed, or it was interrupted (what was finished is kept).
     """
     folder = RunFolder.new(out)
-    sweep = read_speech_sweep(sweep_file)
+    sweep = read_speech_sweep(SweepConfig.from_yaml(sweep_file), str(sweep_file))
     speech = _load_speech(settings)
-    folder.start(sweep_file, settings, speech.facts())
+    facts = {"settings": settings.to_dict(), **speech.facts()}
+    folder.start(sweep, {"seed": settings.seed, "default": settings.default_configuration(), **facts})
     if speech.rejected:
         write_lines(folder.rejected, speech.rejected)
         say(f"{len(speech.rejected)} bad rows were set aside, see {folder.rejected}")
-    return _run(folder, sweep, settings, speech, TrialTable(METRICS))
+    return _run(folder, sweep, settings, speech)
 
 
 def resume(path: Path) -> TuneResult:
@@ -84,26 +85,27 @@ def resume(path: Path) -> TuneResult:
     if folder.optimal_config.exists():
         raise SettingsError(f"{path}: must be an interrupted run, and is finished. See {folder.optimal_config}")
     run = folder.read_run()
-    settings: TuneSettings = run["settings"]
-    sweep = read_speech_sweep(folder.sweep)
+    if "settings" not in run:
+        raise SettingsError(f"{path}: must be a run of stt-tune tune; go on with others by run_sweep(resume=True).")
+    settings = TuneSettings.from_dict(run["settings"])
+    sweep = read_speech_sweep(folder.read_sweep(), str(folder.sweep))
     speech = _load_speech(settings)
     if speech.data_hash != run["data_hash"]:
         raise SettingsError(
             f"{settings.data}: must be the data that the run began with, and has changed. "
             "Start a new run, or restore the data."
         )
-    table = TrialTable.load(folder.trials) if folder.trials.exists() else TrialTable(METRICS)
-    say(f"resuming {path}: {len(table.ended())} of {settings.trials} trials are finished")
-    return _run(folder, sweep, settings, speech, table)
+    ended, planned = len(folder.read_table(METRICS).ended()), sweep.count_trials(settings.trials)
+    say(f"resuming {path}: {ended} of {planned} trials are finished")
+    return _run(folder, sweep, settings, speech)
 
 
-def read_speech_sweep(path: Path) -> SweepConfig:
-    """Read a sweep file and check that fine-tuning knows its parameters and its metric.
+def read_speech_sweep(sweep: SweepConfig, source: str) -> SweepConfig:
+    """Check that fine-tuning knows a sweep's parameters and its metric.
 
     Raises:
         SweepConfigError: It does not; all problems are told at once.
     """
-    sweep = SweepConfig.from_yaml(path)
     found = dict.fromkeys(problem for extreme in sweep.extremes() for problem in find_problems(extreme))
     problems = [f"parameters.{problem}" for problem in found]
     if sweep.metric.name not in METRICS:
@@ -111,7 +113,7 @@ def read_speech_sweep(path: Path) -> SweepConfig:
     if sweep.metric.goal != "minimize":
         problems.append(f"metric.goal: must be minimize for {sweep.metric.name}, found {sweep.metric.goal!r}.")
     if problems:
-        raise SweepConfigError(str(path), problems)
+        raise SweepConfigError(source, problems)
     return sweep
 
 
@@ -124,58 +126,53 @@ def _load_speech(settings: TuneSettings) -> PreparedSpeech:
     return load_speech(settings)
 
 
-def _run(
-    folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech, table: TrialTable
-) -> TuneResult:
+def _run(folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech) -> TuneResult:
     from stt_tune.run.speech_trial import build_train
-    from stt_tune.run.sweep import run_sweep
 
     default = settings.default_configuration()
-    try:
-        with (
-            connect(settings.address),
-            SweepDisplay(sweep.metric, settings.trials, done_before=len(table.ended())) as display,
-        ):
-            resources = find_resources(max_concurrent=settings.max_concurrent, gpus_per_trial=settings.gpus_per_trial)
-            run_sweep(
-                sweep,
-                build_train(speech.task, resources),
-                folder=folder,
-                table=table,
-                num_trials=settings.trials,
-                seed=settings.seed,
-                resources=resources,
-                default=default,
-                complete=lambda configuration: complete(configuration, default),
-                wandb_mode=settings.wandb,
-                wandb_project=settings.wandb_project or sweep.project or "stt-tune",
-                tags=("stt-tune", sweep.method, settings.model),
-                on_change=display.update,
-            )
-            winner = _choose(table, sweep)
-            held_out = _confirm(folder, speech, settings, winner, default, resources)
-    except (KeyboardInterrupt, SweepInterruptedError) as stop:
-        raise SweepInterruptedError(
-            f"Interrupted: {len(table.ended())} of {settings.trials} trials are finished and kept in {folder.path}\n"
-            f"Continue with: stt-tune resume {folder.path}"
-        ) from stop
-    except OSError as error:
-        raise SweepFailedError(
-            f"{error.filename or folder.path}: cannot be written ({error.strerror}). What was finished is kept; "
-            f"mend it, then continue with: stt-tune resume {folder.path}"
-        ) from error
-    document = _document(folder, sweep, settings, table, winner, held_out)
+    gpus = settings.gpus_per_trial
+    with connect(settings.address), _resumable(folder):
+        resources = find_resources(
+            max_concurrent=settings.max_concurrent, per_trial=None if gpus is None else {"gpu": gpus}
+        )
+        result = run_sweep(
+            sweep,
+            build_train(speech.task, resources),
+            num_trials=settings.trials,
+            seed=settings.seed,
+            storage_path=folder.path,
+            max_concurrent_trials=resources.max_concurrent,
+            resources_per_trial={"cpu": resources.cpus, "gpu": resources.gpus},
+            wandb_mode=settings.wandb,
+            wandb_project=settings.wandb_project,
+            tags=(settings.model,),
+            scheduler=settings.scheduler,
+            default=default,
+            complete=lambda configuration: complete(configuration, default),
+            resume=True,
+        )
+        winner = result.best_trial
+        held_out = _confirm(folder, speech, settings, winner, default, resources)
+    document = _document(folder, sweep, settings, result.table, winner, held_out)
     save_optimal_config(folder.optimal_config, document)
-    return TuneResult(folder, table, winner, document, sweep)
+    return TuneResult(folder, result.table, winner, document, sweep)
 
 
-def _choose(table: TrialTable, sweep: SweepConfig) -> Trial:
-    winner = table.best(sweep.metric.name, sweep.metric.mode)
-    if winner is None:
-        counts = ", ".join(f"{count} {status}" for status, count in table.counts().items())
-        errors = next((f" First error: {trial.error}" for trial in table.trials if trial.error), "")
-        raise SweepFailedError(f"no trial was completed ({counts}), so there is nothing to choose from.{errors}")
-    return winner
+@contextlib.contextmanager
+def _resumable(folder: RunFolder) -> Iterator[None]:
+    """Add to whatever ends a run early how to go on with it."""
+    advice = f"Continue with: stt-tune resume {folder.path}"
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise SweepInterruptedError(f"Interrupted: what was finished is kept in {folder.path}\n{advice}") from stop
+    except (SweepInterruptedError, SweepHaltedError) as stop:
+        raise type(stop)(f"{stop}\n{advice}") from stop
+    except OSError as error:
+        place = error.filename or folder.path
+        raise SweepHaltedError(
+            f"{place}: cannot be written ({error.strerror}). What was finished is kept.\n{advice}"
+        ) from error
 
 
 def _confirm(

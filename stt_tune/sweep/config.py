@@ -1,37 +1,42 @@
-"""A W&B sweep file, read and checked."""
+"""A W&B sweep, read and checked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import copy
+import itertools
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from stt_tune.errors import SweepConfigError
+from stt_tune.errors import SettingsError, SweepConfigError
+from stt_tune.sweep.distributions import Constant, Parameter
 from stt_tune.sweep.early_terminate import EarlyTerminate, parse_early_terminate
-from stt_tune.sweep.parameters import Parameter, parse_parameter
+from stt_tune.sweep.metric import Metric, parse_metric
+from stt_tune.sweep.nesting import nest
+from stt_tune.sweep.numerals import read_numerals
+from stt_tune.sweep.parameters import parse_parameters
+from stt_tune.sweep.presets import DEFAULT_MODEL, find_preset
+from stt_tune.sweep.yaml_file import read_yaml
 
-_METHODS = ("random",)
-_GOALS = ("minimize", "maximize")
-# What W&B's own agent and pages need, and what has no meaning here.
-_WANDB_KEYS = ("entity", "program", "command", "description")
-_KEYS = ("method", "name", "project", "metric", "parameters", "early_terminate", *_WANDB_KEYS)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """The objective: what trials report under `name`, and whether less or more is better."""
-
-    name: str = "wer"
-    goal: str = "minimize"
-
-    @property
-    def mode(self) -> str:
-        """Ray's word for the goal: `min` or `max`."""
-        return self.goal[:3]
+METHODS = ("random", "bayes", "grid")
+_TRIALS = 20  # of a sweep that says nothing else
+_PRESET = {
+    "metric": {"name": "wer", "goal": "minimize"},
+    "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3},
+}
+_TEXTS = ("name", "description", "project", "entity", "program")
+# What W&B's own agent and service need; it is kept, and has no meaning here.
+_UNUSED = ("description", "entity", "program", "command", "apiVersion", "kind", "controller", "job", "image_uri")
+_KEYS = ("method", "metric", "parameters", "early_terminate", "run_cap", "name", "project", *_UNUSED)
+_ELSEWHERE = {
+    "metrics": "more than one objective needs W&B's custom schedulers. Choose one as metric",
+    "scheduler": "custom schedulers run at W&B only. Choose a method: random, bayes or grid",
+}
 
 
 @dataclass(frozen=True)
@@ -40,19 +45,30 @@ class SweepConfig:
 
     Attributes:
         name: What the sweep is called; W&B groups its runs by it.
-        method: How configurations are chosen.
+        method: How configurations are chosen: `random`, `bayes` or `grid`.
         metric: The objective.
-        parameters: Distributions by name.
-        early_terminate: Rungs for stopping weak trials, if any.
-        project: The W&B project, if the file names one.
+        parameters: Distributions by name; names of nested parameters have dots.
+        paths: The keys that lead to each parameter in a configuration, by the same names.
+        early_terminate: Where weak trials are stopped, if anywhere.
+        run_cap: The sweep has no more trials than this.
+        project: The W&B project, if the sweep names one.
+        default: The configuration that people train with untuned, where it is known.
+        num_trials: How many trials are planned, where that is known.
+        text: The sweep as YAML.
     """
 
     name: str
     method: str
     metric: Metric
     parameters: Mapping[str, Parameter]
-    early_terminate: EarlyTerminate | None
+    paths: Mapping[str, tuple[str, ...]] = field(repr=False)
+    early_terminate: EarlyTerminate | None = None
+    run_cap: int | None = None
     project: str | None = None
+    default: Mapping[str, Any] | None = None
+    num_trials: int | None = None
+    text: str = field(default="", compare=False, repr=False)
+    _document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> SweepConfig:
@@ -62,16 +78,10 @@ class SweepConfig:
             SweepConfigError: The file cannot be read, or what it says cannot be run.
         """
         path = Path(path)
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SweepConfigError(str(path), [f"must be a readable sweep file, found: {error.strerror}."]) from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise SweepConfigError(str(path), [f"must be YAML, and cannot be read: {reason}."]) from error
+        text, document = read_yaml(path)
         if isinstance(document, Mapping):
             document = {"name": path.stem, **document}
-        return cls.from_dict(document, source=str(path))
+        return _parse(document, str(path), text)
 
     @classmethod
     def from_dict(cls, document: Any, source: str = "sweep") -> SweepConfig:
@@ -84,31 +94,163 @@ class SweepConfig:
         Raises:
             SweepConfigError: What it says cannot be run; all problems are told at once.
         """
-        if not isinstance(document, Mapping):
-            raise SweepConfigError(source, [f"must be a mapping with method and parameters, found {document!r}."])
-        problems = [f"{key}: no such key. Known are {', '.join(_KEYS)}." for key in document if key not in _KEYS]
-        if document.get("method") not in _METHODS:
-            problems.append(f"method: must be one of {', '.join(_METHODS)}; found {document.get('method')!r}.")
-        metric = _collect(problems, _parse_metric, document.get("metric", {}))
-        parameters = _collect(problems, _parse_parameters, document.get("parameters"))
-        early_terminate = None
-        if document.get("early_terminate") is not None:
-            early_terminate = _collect(problems, parse_early_terminate, document["early_terminate"])
-        if problems or metric is None or parameters is None:
-            raise SweepConfigError(source, problems)
-        name, project = str(document.get("name") or "sweep"), document.get("project")
-        return cls(name, document["method"], metric, parameters, early_terminate, str(project) if project else None)
+        return _parse(document, source)
+
+    @classmethod
+    def create_finetuning_sweep(
+        cls, method: str = "random", num_trials: int = 20, model: str = DEFAULT_MODEL, *, lora: bool = False
+    ) -> SweepConfig:
+        """The sweep over the seven hyperparameters that people tune by hand, in ranges that suit the model.
+
+        Args:
+            method: `random` or `bayes`.
+            num_trials: How many trials it has, the model's default configuration among them.
+            model: A family and size, or a name that holds them, such as `openai/whisper-large-v3-turbo`.
+            lora: Whether low-rank adapters are trained instead of the model's own weights.
+
+        Raises:
+            SettingsError: The model's family or size is not known, or `num_trials` is below 1.
+            SweepConfigError: `method` is none.
+        """
+        preset = find_preset(model, lora=lora)
+        document = {"name": f"finetuning-{preset.name}", "method": method, "parameters": preset.parameters}
+        return _plan(cls.from_dict({**document, **_PRESET}), preset.default, num_trials)
+
+    @classmethod
+    def create_minimal_sweep(
+        cls, num_trials: int = 5, model: str = DEFAULT_MODEL, *, lora: bool = False
+    ) -> SweepConfig:
+        """A small random sweep over what matters most, learning rate and epochs; the rest is the model's default.
+
+        Raises:
+            SettingsError: The model's family or size is not known, or `num_trials` is below 1.
+        """
+        preset = find_preset(model, lora=lora)
+        fixed = {name: {"value": value} for name, value in preset.default.items()}
+        varied = {name: preset.parameters[name] for name in ("learning_rate", "epochs")}
+        document = {"name": f"minimal-{preset.name}", "method": "random", "parameters": {**fixed, **varied}}
+        return _plan(cls.from_dict({**document, **_PRESET}), preset.default, num_trials)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sweep as W&B writes it; `from_dict` reads the same sweep from it."""
+        return copy.deepcopy(dict(self._document))
+
+    def to_ray(self) -> dict[str, Any]:
+        """The parameters as a `param_space` for Ray Tune: `tune.Tuner(trainable, param_space=sweep.to_ray())`."""
+        from stt_tune.sweep.ray_space import to_domain
+
+        return self.nest({name: to_domain(parameter) for name, parameter in self.parameters.items()})
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
-        """Draw one configuration, each parameter independently."""
-        return {name: parameter.ppf(float(rng.random())) for name, parameter in self.parameters.items()}
+        """Draw one configuration, each parameter independently; nested as the sweep is."""
+        return self.nest({name: parameter.sample(rng) for name, parameter in self.parameters.items()})
+
+    def grid(self) -> list[dict[str, Any]]:
+        """Every configuration of a grid, in W&B's order: by sorted names, the last one running fastest.
+
+        Raises:
+            SweepConfigError: A parameter is continuous.
+        """
+        problems = _find_continuous(self.parameters)
+        if problems:
+            raise SweepConfigError(self.name, problems)
+        names = sorted(self.parameters, key=lambda name: self.paths[name])
+        values = [self.parameters[name].grid() or () for name in names]
+        return [self.nest(dict(zip(names, each, strict=True))) for each in itertools.product(*values)]
+
+    def hyperband_stops(self, histories: Mapping[str, Sequence[float]], running: Collection[str]) -> set[str]:
+        """Names of the running trials that W&B's own early termination would stop now.
+
+        Args:
+            histories: The values of the metric that each trial has reported, by the trial's name.
+            running: Names of the trials that are still running.
+
+        Raises:
+            SweepConfigError: The sweep has no `early_terminate`.
+        """
+        if self.early_terminate is None:
+            raise SweepConfigError(self.name, ["early_terminate: must be there to stop trials, and is missing."])
+        return self.early_terminate.stops(histories, running, self.metric.mode)
+
+    def nest(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """A configuration as trials get it, from values by dotted names, the sweep's own or others."""
+        return nest({self.paths.get(name, tuple(name.split("."))): value for name, value in flat.items()})
+
+    def flatten(self, configuration: Mapping[str, Any]) -> dict[str, Any]:
+        """The sweep's own values in a configuration, by dotted names; others are left out."""
+        flat = {}
+        for name, path in self.paths.items():
+            value: Any = configuration
+            for key in path:
+                value = value.get(key, _MISSING) if isinstance(value, Mapping) else _MISSING
+            if value is not _MISSING:
+                flat[name] = value
+        return flat
+
+    def count_trials(self, asked: int | None = None) -> int:
+        """How many trials the sweep has: as asked, or planned, or its `run_cap`, or its whole grid, or 20.
+
+        Never more than its `run_cap` or its grid has.
+        """
+        values = [each.grid() or () for each in self.parameters.values()] if self.method == "grid" else []
+        size = math.prod(map(len, values)) if values else None
+        wanted = asked or self.num_trials or self.run_cap or size or _TRIALS
+        return min(limit for limit in (wanted, self.run_cap, size) if limit is not None)
 
     def extremes(self) -> list[dict[str, Any]]:
         """Configurations that between them hold every bound and every listed value."""
         count = max(len(getattr(parameter, "values", ())) for parameter in self.parameters.values())
         steps = max(count, 2)
         quantiles = [step / (steps - 1) for step in range(steps)]
-        return [{name: parameter.ppf(u) for name, parameter in self.parameters.items()} for u in quantiles]
+        return [self.nest({name: each.ppf(u) for name, each in self.parameters.items()}) for u in quantiles]
+
+    @property
+    def unused(self) -> list[str]:
+        """Keys that W&B's service reads and that have no effect here."""
+        imputation = [f"metric.{key}" for key in self._document.get("metric", {}) if key.startswith("impute")]
+        return [key for key in self._document if key in _UNUSED] + imputation
+
+
+_MISSING = object()
+
+
+def _plan(sweep: SweepConfig, default: Mapping[str, Any], num_trials: int) -> SweepConfig:
+    if num_trials < 1:
+        raise SettingsError(f"num_trials: must be at least 1, found {num_trials}.")
+    return replace(sweep, default=default, num_trials=num_trials)
+
+
+def _parse(document: Any, source: str, text: str | None = None) -> SweepConfig:
+    if not isinstance(document, Mapping):
+        raise SweepConfigError(source, [f"must be a mapping with method and parameters, found {document!r}."])
+    document = {key: read_numerals(each) if key in ("parameters", "metric") else each for key, each in document.items()}
+    problems = [f"{key}: {_refuse(key)}." for key in document if key not in _KEYS]
+    problems += _find_key_problems(document)
+    metric, parameters, early_terminate = Metric(), None, None
+    if "metric" in document:
+        metric = _collect(problems, parse_metric, document["metric"])
+    elif document.get("method") == "bayes":
+        problems.append("metric: bayes needs it to learn from, and it is missing. Name it, with a goal.")
+    parameters = _collect(problems, parse_parameters, document.get("parameters"))
+    if document.get("early_terminate") is not None:
+        early_terminate = _collect(problems, parse_early_terminate, document["early_terminate"])
+    if parameters is not None:
+        problems += _find_space_problems(document.get("method"), parameters)
+    if problems or parameters is None:
+        raise SweepConfigError(source, problems)
+    paths = {".".join(path): path for path in parameters}
+    return SweepConfig(
+        name=str(document.get("name") or "sweep"),
+        method=document["method"],
+        metric=metric,
+        parameters={".".join(path): each for path, each in parameters.items()},
+        paths=paths,
+        early_terminate=early_terminate,
+        run_cap=document.get("run_cap"),
+        project=document.get("project"),
+        text=text or yaml.safe_dump(document, sort_keys=False),
+        _document=document,
+    )
 
 
 def _collect(problems: list[str], parse: Any, spec: Any) -> Any:
@@ -120,28 +262,40 @@ def _collect(problems: list[str], parse: Any, spec: Any) -> Any:
         return None
 
 
-def _parse_metric(spec: Any) -> Metric:
-    if not isinstance(spec, Mapping):
-        raise ValueError(f"metric: must be a mapping with name and goal, found {spec!r}.")
-    problems = [f"metric.{key}: no such key. Known are name, goal." for key in spec if key not in ("name", "goal")]
-    metric = Metric(**{key: spec[key] for key in ("name", "goal") if key in spec})
-    if not isinstance(metric.name, str) or not metric.name:
-        problems.append(f"metric.name: must be a name, found {metric.name!r}.")
-    if metric.goal not in _GOALS:
-        problems.append(f"metric.goal: must be minimize or maximize, found {metric.goal!r}.")
-    if problems:
-        raise ValueError("\n".join(problems))
-    return metric
+def _refuse(key: Any) -> str:
+    return _ELSEWHERE.get(key, f"no such key. Known are {', '.join(_KEYS)}")
 
 
-def _parse_parameters(spec: Any) -> dict[str, Parameter]:
-    if not isinstance(spec, Mapping) or not spec:
-        raise ValueError(f"parameters: must be a mapping of at least one parameter, found {spec!r}.")
-    problems: list[str] = []
-    parameters = {
-        str(name): _collect(problems, lambda each: parse_parameter(*each), (str(name), entry))
-        for name, entry in spec.items()
-    }
-    if problems:
-        raise ValueError("\n".join(problems))
-    return parameters
+def _find_key_problems(document: Mapping[str, Any]) -> Iterator[str]:
+    method, run_cap, command = (document.get(key) for key in ("method", "run_cap", "command"))
+    if method not in METHODS:
+        yield f"method: must be one of {', '.join(METHODS)}; found {method!r}."
+    if run_cap is not None and (isinstance(run_cap, bool) or not isinstance(run_cap, int) or run_cap < 1):
+        yield f"run_cap: must be a whole number of at least 1, found {run_cap!r}."
+    for key in _TEXTS:
+        if document.get(key) is not None and not isinstance(document[key], str):
+            yield f"{key}: must be text, found {document[key]!r}."
+    if command is not None and not isinstance(command, list):
+        yield f"command: must be a list, found {command!r}."
+    controller = document.get("controller")
+    if controller is not None and controller != {"type": "cloud"}:
+        yield "controller: local controllers have no meaning here: trials are scheduled by Ray. Remove it."
+
+
+def _find_space_problems(method: Any, parameters: Mapping[tuple[str, ...], Parameter]) -> Iterator[str]:
+    names = [".".join(path) for path in parameters]
+    for name in {name for name in names if names.count(name) > 1}:
+        yield f"parameters.{name}: stands twice, once with a dot in its name and once nested. Remove one."
+    if method == "grid":
+        yield from _find_continuous({".".join(path): each for path, each in parameters.items()})
+    if method == "bayes" and all(isinstance(each, Constant) for each in parameters.values()):
+        yield "parameters: bayes needs at least one that varies, and all are constant."
+
+
+def _find_continuous(parameters: Mapping[str, Parameter]) -> list[str]:
+    return [
+        f"parameters.{name}: a grid needs values that can be counted, and {type(each).__name__} has none. List "
+        "values, use int_uniform or q_uniform, or choose the method random or bayes."
+        for name, each in parameters.items()
+        if each.grid() is None
+    ]

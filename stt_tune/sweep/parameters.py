@@ -1,187 +1,253 @@
-"""Distributions of a W&B sweep's parameters, as W&B's own engine defines them.
-
-Each maps a number from 0 to 1 to a value (`ppf`, the inverse of the distribution function), so
-that any sampler can work in the unit cube.
-
-Source: W&B's sweep engine (PyPI `sweeps` 0.3.0), `params.py`.
-"""
+"""Read the entries of a sweep's `parameters`: which distribution each is, and whether it can hold."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-# YAML 1.1 reads 1e-5 as a string: it wants a dot in a number with an exponent.
-_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+from stt_tune.sweep.distributions import (
+    Beta,
+    Categorical,
+    Constant,
+    IntUniform,
+    LogNormal,
+    LogUniform,
+    Normal,
+    Parameter,
+    Quantised,
+    Uniform,
+)
 
-
-class Parameter(Protocol):
-    """One parameter's distribution."""
-
-    def ppf(self, u: float) -> Any:
-        """The value at quantile `u`, from 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Constant:
-    """`value`: always the same."""
-
-    value: Any
-
-    def ppf(self, u: float) -> Any:
-        """The value, whatever `u` is."""
-        return self.value
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_LEAST_LOG, _GREATEST_LOG = -700, 700  # what exp gives a finite, nonzero number for
 
 
 @dataclass(frozen=True)
-class Categorical:
-    """`values`: each equally likely."""
+class _Schema:
+    """The keys of a distribution, and what makes it of them; it may still raise ValueError."""
 
-    values: tuple[Any, ...]
-
-    def ppf(self, u: float) -> Any:
-        """The value at quantile `u`."""
-        return self.values[_index(u, len(self.values))]
+    required: tuple[str, ...]
+    build: Callable[[Mapping[str, Any]], Parameter]
+    optional: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class IntUniform:
-    """`int_uniform`: whole numbers from `min` to `max`, both included."""
+def parse_parameters(spec: Any, where: str = "parameters") -> dict[tuple[str, ...], Parameter]:
+    """Read a sweep's `parameters`; nested ones have longer paths.
 
-    min: int
-    max: int
-
-    def ppf(self, u: float) -> int:
-        """The value at quantile `u`."""
-        return self.min + _index(u, self.max - self.min + 1)
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """`uniform`: real numbers from `min` to `max`."""
-
-    min: float
-    max: float
-
-    def ppf(self, u: float) -> float:
-        """The value at quantile `u`."""
-        return self.min + u * (self.max - self.min)
-
-
-@dataclass(frozen=True)
-class LogUniformValues:
-    """`log_uniform_values`: from `min` to `max`, uniform in the logarithm."""
-
-    min: float
-    max: float
-
-    def ppf(self, u: float) -> float:
-        """The value at quantile `u`."""
-        low, high = math.log(self.min), math.log(self.max)
-        return min(max(math.exp(low + u * (high - low)), self.min), self.max)
+    Raises:
+        ValueError: They cannot be read; the message holds all their problems, one a line.
+    """
+    if not isinstance(spec, Mapping) or not spec:
+        raise ValueError(f"{where}: must be a mapping of at least one parameter, found {spec!r}.")
+    parsed: dict[tuple[str, ...], Parameter] = {}
+    problems: list[str] = []
+    for name, entry in spec.items():
+        place = f"{where}.{name}"
+        try:
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise ValueError(f"{place}: a name must be letters, digits, _ . - and not begin with a digit.")
+            if isinstance(entry, Mapping) and "parameters" in entry:
+                parsed |= {(name, *path): each for path, each in _parse_nested(entry, place).items()}
+            else:
+                parsed[name,] = parse_parameter(entry, place)
+        except ValueError as error:
+            problems.extend(str(error).splitlines())
+    if problems:
+        raise ValueError("\n".join(problems))
+    return parsed
 
 
-def _index(u: float, count: int) -> int:
-    """Which of `count` equal parts of 0..1 holds `u`; a bound belongs to the part below it."""
-    # the tolerance is scipy's for discrete distributions: 0.3 * 10 must be 3, not 3.0000000000000004
-    return min(max(math.ceil(u * count - 1e-9) - 1, 0), count - 1)
+def _parse_nested(entry: Mapping[str, Any], place: str) -> dict[tuple[str, ...], Parameter]:
+    others = [key for key in entry if key != "parameters"]
+    if others:
+        raise ValueError(f"{place}: nested parameters stand alone, found {', '.join(others)} beside them.")
+    return parse_parameters(entry["parameters"], f"{place}.parameters")
 
 
-def parse_parameter(name: str, spec: Any) -> Parameter:
-    """Read one entry of a sweep's `parameters`.
+def parse_parameter(spec: Any, where: str = "parameter") -> Parameter:
+    """Read one parameter.
 
-    The distribution is inferred as W&B infers it: `value` is a constant, `values` a choice,
-    `min` and `max` are whole numbers (`int_uniform`) or real ones (`uniform`).
+    Without a `distribution` it is inferred as W&B infers it: `value` is a constant, `values` a
+    choice (weighted with `probabilities`), `min` and `max` are whole numbers (`int_uniform`) or
+    real ones (`uniform`).
 
     Raises:
         ValueError: The entry cannot be read; the message holds all its problems, one a line.
     """
-    where = f"parameters.{name}"
     if not isinstance(spec, Mapping):
         raise ValueError(f"{where}: must be a mapping such as {{min: 1, max: 5}}, found {spec!r}.")
     distribution = spec.get("distribution") or _infer(spec)
     if distribution is None:
-        raise ValueError(f"{where}: must have value, values, or min and max; found {', '.join(spec) or 'nothing'}.")
-    if distribution not in _READERS:
-        known = ", ".join(_READERS)
+        found = ", ".join(map(str, spec)) or "nothing"
+        raise ValueError(f"{where}: must have value, values, min and max, or a distribution; found {found}.")
+    if not isinstance(distribution, str) or distribution not in _SCHEMAS:
+        known = ", ".join(_SCHEMAS)
         raise ValueError(f"{where}.distribution: must be one of {known}; found {distribution!r}.")
-    keys, read = _READERS[distribution]
-    unknown = [key for key in spec if key not in (*keys, "distribution")]
-    problems = [f"{where}.{key}: {distribution} knows no such key. Remove it." for key in unknown]
-    problems += [f"{where}.{key}: {distribution} needs it, and it is missing." for key in keys if key not in spec]
+    schema = _SCHEMAS[distribution]
+    keys = (*schema.required, *schema.optional)
+    problems = [
+        f"{where}.{key}: {distribution} knows no such key{_advise(key, distribution)}."
+        for key in spec
+        if key not in (*keys, "distribution")
+    ]
+    problems += [
+        f"{where}.{key}: {distribution} needs it, and it is missing." for key in schema.required if key not in spec
+    ]
+    filled = {**schema.optional, **spec}
+    problems += [
+        f"{where}.{key}: must be a finite number, found {filled[key]!r}."
+        for key in keys
+        if key in filled and key not in ("value", "values", "probabilities") and not _is_number(filled[key])
+    ]
     if problems:
         raise ValueError("\n".join(problems))
-    return read(where, spec)
+    try:
+        return schema.build(filled)
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from None
 
 
 def _infer(spec: Mapping[str, Any]) -> str | None:
     if "value" in spec:
         return "constant"
     if "values" in spec:
-        return "categorical"
+        return "categorical_w_probabilities" if "probabilities" in spec else "categorical"
     if "min" in spec and "max" in spec:
         whole = all(isinstance(spec[key], int) and not isinstance(spec[key], bool) for key in ("min", "max"))
         return "int_uniform" if whole else "uniform"
     return None
 
 
-def _plain(value: Any) -> Any:
-    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+def _advise(key: str, distribution: str) -> str:
+    if key == "q" and f"q_{distribution}" in _SCHEMAS:
+        return f"; q_{distribution} does"
+    if key == "probabilities":
+        return "; categorical_w_probabilities does"
+    return ". Remove it"
 
 
-def _read_constant(_where: str, spec: Mapping[str, Any]) -> Parameter:
-    return Constant(_plain(spec["value"]))
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _read_categorical(where: str, spec: Mapping[str, Any]) -> Parameter:
+def _choice(spec: Mapping[str, Any]) -> Categorical:
     values = spec["values"]
     if not isinstance(values, list | tuple) or not values:
-        raise ValueError(f"{where}.values: must be a list of at least one value, found {values!r}.")
-    return Categorical(tuple(_plain(value) for value in values))
+        raise ValueError(f".values: must be a list of at least one value, found {values!r}.")
+    return Categorical(tuple(values))
 
 
-def _read_uniform(where: str, spec: Mapping[str, Any]) -> Parameter:
-    return Uniform(*_bounds(where, spec))
+def _weighted_choice(spec: Mapping[str, Any]) -> Parameter:
+    choice, probabilities = _choice(spec), spec["probabilities"]
+    count = len(spec["values"])
+    if not isinstance(probabilities, list | tuple) or len(probabilities) != count:
+        raise ValueError(f".probabilities: must be a list of {count}, one for each value, found {probabilities!r}.")
+    if not all(_is_number(each) and each >= 0 for each in probabilities):
+        raise ValueError(f".probabilities: must be numbers of at least 0, found {probabilities!r}.")
+    if not math.isclose(sum(probabilities), 1, rel_tol=1e-5):
+        raise ValueError(f".probabilities: must sum to 1, found {sum(probabilities):g}.")
+    return Categorical(choice.values, tuple(map(float, probabilities)))
 
 
-def _read_log_uniform_values(where: str, spec: Mapping[str, Any]) -> Parameter:
-    low, high = _bounds(where, spec)
-    if low <= 0:
-        raise ValueError(f"{where}.min: must be above 0 for log_uniform_values, found {low:g}.")
-    return LogUniformValues(low, high)
-
-
-def _read_int_uniform(where: str, spec: Mapping[str, Any]) -> Parameter:
-    low, high = _bounds(where, spec)
+def _int_uniform(spec: Mapping[str, Any]) -> Parameter:
+    low, high = _ordered(spec)
     if not (low.is_integer() and high.is_integer()):
-        raise ValueError(f"{where}: min and max must be whole numbers for int_uniform, found {low:g} and {high:g}.")
+        raise ValueError(f": min and max must be whole numbers for int_uniform, found {low:g} and {high:g}.")
     return IntUniform(int(low), int(high))
 
 
-def _bounds(where: str, spec: Mapping[str, Any]) -> tuple[float, float]:
-    bounds: dict[str, float] = {}
-    problems = []
-    for key in ("min", "max"):
-        value = _plain(spec[key])
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            problems.append(f"{where}.{key}: must be a finite number, found {value!r}.")
-        else:
-            bounds[key] = float(value)
-    if problems:
-        raise ValueError("\n".join(problems))
-    low, high = bounds["min"], bounds["max"]
-    if not low < high:
-        raise ValueError(f"{where}: min < max must hold, but min={low:g}, max={high:g}. Swap or widen the bounds.")
+def _uniform(spec: Mapping[str, Any]) -> Parameter:
+    return Uniform(*_ordered(spec))
+
+
+def _log_uniform_values(spec: Mapping[str, Any]) -> Parameter:
+    low, high = _ordered(spec)
+    if low <= 0:
+        raise ValueError(f".min: must be above 0 where the logarithm is uniform, found {low:g}.")
+    return LogUniform(low, high)
+
+
+def _log_uniform(spec: Mapping[str, Any]) -> Parameter:
+    low, high = _exponents(spec)
+    return LogUniform(math.exp(low), math.exp(high))
+
+
+def _inv_log_uniform(spec: Mapping[str, Any]) -> Parameter:
+    low, high = _exponents(spec)
+    return LogUniform(math.exp(-high), math.exp(-low))
+
+
+def _exponents(spec: Mapping[str, Any]) -> tuple[float, float]:
+    low, high = _ordered(spec)
+    if low < _LEAST_LOG or high > _GREATEST_LOG:
+        raise ValueError(
+            f": min and max are exponents of e here and must lie from {_LEAST_LOG} to {_GREATEST_LOG}, found {low:g} "
+            f"and {high:g}. For bounds that are values there is the distribution with _values."
+        )
     return low, high
 
 
-_READERS = {
-    "constant": (("value",), _read_constant),
-    "categorical": (("values",), _read_categorical),
-    "int_uniform": (("min", "max"), _read_int_uniform),
-    "uniform": (("min", "max"), _read_uniform),
-    "log_uniform_values": (("min", "max"), _read_log_uniform_values),
+def _normal(spec: Mapping[str, Any]) -> Parameter:
+    return Normal(float(spec["mu"]), _positive(spec, "sigma"))
+
+
+def _log_normal(spec: Mapping[str, Any]) -> Parameter:
+    mu, sigma = float(spec["mu"]), _positive(spec, "sigma")
+    # draws come as close as 8.3 standard deviations to the ends
+    if abs(mu) + 8.3 * sigma > _GREATEST_LOG:
+        raise ValueError(
+            f": mu and sigma are of the logarithm; mu={mu:g}, sigma={sigma:g} give numbers without a finite value."
+        )
+    return LogNormal(mu, sigma)
+
+
+def _beta(spec: Mapping[str, Any]) -> Parameter:
+    return Beta(_positive(spec, "a"), _positive(spec, "b"))
+
+
+def _positive(spec: Mapping[str, Any], key: str) -> float:
+    if spec[key] <= 0:
+        raise ValueError(f".{key}: must be above 0, found {spec[key]:g}.")
+    return float(spec[key])
+
+
+def _ordered(spec: Mapping[str, Any]) -> tuple[float, float]:
+    low, high = float(spec["min"]), float(spec["max"])
+    if not low < high:
+        raise ValueError(f": min < max must hold, but min={low:g}, max={high:g}. Swap or widen the bounds.")
+    return low, high
+
+
+_BOUNDS = ("min", "max")
+_MOMENTS = {"mu": 0.0, "sigma": 1.0}
+_CONTINUOUS = {
+    "uniform": _Schema(_BOUNDS, _uniform),
+    "log_uniform": _Schema(_BOUNDS, _log_uniform),
+    "log_uniform_values": _Schema(_BOUNDS, _log_uniform_values),
+    "normal": _Schema((), _normal, _MOMENTS),
+    "log_normal": _Schema((), _log_normal, _MOMENTS),
+    "beta": _Schema((), _beta, {"a": 1.0, "b": 1.0}),
+}
+
+
+def _quantised(schema: _Schema) -> _Schema:
+    def build(spec: Mapping[str, Any]) -> Parameter:
+        _positive(spec, "q")
+        return Quantised(schema.build(spec), spec["q"])
+
+    return _Schema(schema.required, build, {**schema.optional, "q": 1.0})
+
+
+_SCHEMAS = {
+    "constant": _Schema(("value",), lambda spec: Constant(spec["value"])),
+    "categorical": _Schema(("values",), _choice),
+    "categorical_w_probabilities": _Schema(("values", "probabilities"), _weighted_choice),
+    "int_uniform": _Schema(_BOUNDS, _int_uniform),
+    **_CONTINUOUS,
+    "inv_log_uniform": _Schema(_BOUNDS, _inv_log_uniform),
+    "inv_log_uniform_values": _Schema(_BOUNDS, _log_uniform_values),
+    **{f"q_{name}": _quantised(schema) for name, schema in _CONTINUOUS.items()},
 }

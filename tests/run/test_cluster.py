@@ -47,13 +47,24 @@ def test_without_gpus_trials_get_all_cores_one_at_a_time_unless_told_otherwise()
     if total.get("GPU"):
         pytest.skip("this machine has GPUs")
     cores = int(total["CPU"])
-    alone = find_resources(max_concurrent=None, gpus_per_trial=None)
+    alone = find_resources(max_concurrent=None)
     assert (alone.cpus, alone.gpus, alone.max_concurrent) == (cores, 0, 1)
-    shared = find_resources(max_concurrent=cores, gpus_per_trial=None)
+    shared = find_resources(max_concurrent=cores)
     assert (shared.cpus, shared.max_concurrent) == (1, cores)
 
 
 @pytest.mark.usefixtures("ray_session")
 def test_more_gpus_than_there_are_are_refused() -> None:
-    with pytest.raises(SettingsError, match="--gpus-per-trial must be at most the GPUs there are, found 99 of"):
-        find_resources(max_concurrent=None, gpus_per_trial=99)
+    with pytest.raises(
+        SettingsError, match=r"gpus per trial must be at least 0 and at most the \d+ there are, found 99"
+    ):
+        find_resources(max_concurrent=None, per_trial={"gpu": 99})
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_cores_that_are_asked_for_bound_the_trials_at_a_time() -> None:
+    cores = int(ray.cluster_resources()["CPU"])
+    halves = find_resources(max_concurrent=100, per_trial={"cpu": 0.5, "gpu": 0})
+    assert (halves.cpus, halves.max_concurrent) == (0.5, min(2 * cores, 100))
+    with pytest.raises(SettingsError, match="resources per trial: must be cpu or gpu, found 'tpu'"):
+        find_resources(max_concurrent=None, per_trial={"tpu": 1})

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.display import SweepDisplay, render_trials
-from stt_tune.sweep.config import Metric
+from stt_tune.sweep.metric import Metric
 
 
 def _trial(number: int, status: str, wer: float) -> Trial:

@@ -19,6 +19,7 @@ import pytest
 from stt_tune.errors import SettingsError
 from stt_tune.results.trials import TrialTable
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.settings import TuneSettings
 from stt_tune.run.summary import describe_result
 from stt_tune.run.tune import TuneResult, resume
 from tests.conftest import SMALL_SWEEP
@@ -28,7 +29,7 @@ def test_the_run_folder_explains_itself(small_run: TuneResult) -> None:
     folder = small_run.folder
     assert folder.sweep.read_text() == SMALL_SWEEP
     run = folder.read_run()
-    assert run["settings"].trials == 4
+    assert TuneSettings.from_dict(run["settings"]).trials == 4
     assert run["seed"] == 0
     assert run["sweep_hash"] == hashlib.sha256(SMALL_SWEEP.encode()).hexdigest()
     assert run["utterances"] == {"train": 16, "dev": 8, "test": 8}
@@ -115,7 +116,7 @@ def test_a_run_whose_data_changed_is_not_resumed(small_run: TuneResult, tmp_path
 
 def test_a_damaged_run_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(SMALL_SWEEP)
-    for content in ("{", "{}", '{"settings": {"nonsense": 1}}', "[]"):
+    for content in ("{", "{}", '{"sweep": "a", "seed": 0, "settings": {"nonsense": 1}}', "[]"):
         (tmp_path / "run.json").write_text(content)
         with pytest.raises(SettingsError):
             resume(tmp_path)

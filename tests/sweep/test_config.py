@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
-from stt_tune.errors import SweepConfigError
+from stt_tune.errors import SettingsError, SweepConfigError
 from stt_tune.sweep.config import SweepConfig
+from tests.sweep.examples import ACCEPTED, REFUSED
+from tests.sweep.specs import EVERY
 
 _REPOSITORY = Path(__file__).parents[2]
 _SWEEP: dict[str, Any] = {"method": "random", "parameters": {"learning_rate": {"min": 0.0, "max": 1.0}}}
@@ -25,16 +29,103 @@ def test_a_sweep_without_a_name_is_called_as_its_file(tmp_path: Path) -> None:
     path.write_text("method: random\nproject: asr\nprogram: train.py\nparameters: {epochs: {min: 1, max: 3}}\n")
     sweep = SweepConfig.from_yaml(path)
     assert sweep.project == "asr"
+    assert sweep.unused == ["program"]
     assert (sweep.name, sweep.metric.name, sweep.metric.mode, sweep.early_terminate) == ("mine", "wer", "min", None)
 
 
 def test_the_same_generator_gives_the_same_configurations() -> None:
     sweep = SweepConfig.from_dict(_SWEEP)
-    first, second = (
-        [sweep.sample(rng) for _ in range(5)] for rng in (np.random.default_rng(3), np.random.default_rng(3))
-    )
+    first, second = ([sweep.sample(rng) for _ in range(5)] for rng in map(np.random.default_rng, (3, 3)))
     assert first == second
     assert len({each["learning_rate"] for each in first}) == 5
+
+
+def test_configurations_that_wandb_refuses_are_refused(wandb_reference: dict[str, Any]) -> None:
+    assert len(wandb_reference["rejected"]) >= 15
+    for case in wandb_reference["rejected"]:
+        # bayes without a metric is the one that W&B lets pass
+        with pytest.raises(SweepConfigError):
+            SweepConfig.from_dict(case["config"])
+
+
+def test_the_grid_has_wandbs_order(wandb_reference: dict[str, Any]) -> None:
+    example = wandb_reference["grid_example"]
+    assert SweepConfig.from_dict(example["sweep"]).grid() == example["order"]
+
+
+def test_samples_are_nested_as_wandb_nests_them(wandb_reference: dict[str, Any]) -> None:
+    example = wandb_reference["nested_example"]
+    sweep = SweepConfig.from_dict(example["sweep"])
+    assert set(sweep.parameters) == {"optimizer.name", "optimizer.learning_rate", "batch_size"}
+    drawn = sweep.sample(np.random.default_rng(0))
+    for sample in example["samples"]:
+        assert set(drawn) == set(sample)
+        assert set(drawn["optimizer"]) == set(sample["optimizer"]["value"])
+    assert sweep.flatten(drawn) == {
+        "optimizer.name": drawn["optimizer"]["name"],
+        "optimizer.learning_rate": drawn["optimizer"]["learning_rate"],
+        "batch_size": drawn["batch_size"],
+    }
+    assert sweep.nest(sweep.flatten(drawn)) == drawn
+
+
+def test_a_nested_grid_runs_through_sorted_names() -> None:
+    parameters = {
+        "z": {"values": [1, 2]},
+        "a": {"parameters": {"y": {"values": ["u", "v"]}, "x": {"value": 0}}},
+    }
+    assert SweepConfig.from_dict({"method": "grid", "parameters": parameters}).grid() == [
+        {"a": {"x": 0, "y": y}, "z": z} for y in ("u", "v") for z in (1, 2)
+    ]
+
+
+def test_names_with_dots_are_not_nested() -> None:
+    sweep = SweepConfig.from_dict({"method": "random", "parameters": {"optimizer.lr": {"value": 1}}})
+    assert sweep.sample(np.random.default_rng(0)) == {"optimizer.lr": 1}
+    assert sweep.nest({"optimizer.lr": 2, "other.name": 3}) == {"optimizer.lr": 2, "other": {"name": 3}}
+
+
+@pytest.mark.parametrize("text", ACCEPTED.values(), ids=ACCEPTED)
+def test_a_sweep_survives_the_round_trip(text: str) -> None:
+    document = yaml.safe_load(text)
+    before = copy.deepcopy(document)
+    sweep = SweepConfig.from_dict(document)
+    again = SweepConfig.from_dict(sweep.to_dict())
+    assert again == sweep
+    assert again.to_dict() == sweep.to_dict()
+    assert yaml.safe_load(sweep.text) == sweep.to_dict()
+    assert document == before
+    if "e-" not in text:  # numbers that YAML reads as text come back as numbers
+        assert sweep.to_dict() == document
+
+
+def test_what_to_dict_gives_is_the_callers_own() -> None:
+    sweep = SweepConfig.from_dict(_SWEEP)
+    sweep.to_dict()["parameters"].clear()
+    assert sweep.to_dict() == _SWEEP
+
+
+@pytest.mark.parametrize(("text", "reason"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_run_here_is_refused_with_a_reason(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    with pytest.raises(SweepConfigError, match=reason):
+        SweepConfig.from_yaml(path)
+
+
+def test_numbers_that_yaml_reads_as_strings_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "method: random\nmetric: {name: wer, target: 1e-2}\nname: 1e3\nparameters:\n"
+        "  a: {distribution: log_uniform_values, min: 1e-6, max: 1E-3}\n"
+        "  b: {values: [1e-5, adamw, 2.5e5]}\n  c: {value: 3E-5}\n"
+    )
+    sweep = SweepConfig.from_yaml(path)
+    assert sweep.metric.target == 1e-2
+    assert sweep.name == "1e3"
+    assert sweep.parameters["a"].ppf(1.0) == 1e-3
+    assert sweep.to_dict()["parameters"]["b"] == {"values": [1e-5, "adamw", 250000.0]}
+    assert sweep.parameters["c"].ppf(0.5) == 3e-5
 
 
 def test_extremes_hold_every_bound_and_every_listed_value() -> None:
@@ -46,21 +137,66 @@ def test_extremes_hold_every_bound_and_every_listed_value() -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "asked", "expected"),
+    [
+        ({}, None, 20),
+        ({}, 7, 7),
+        ({"run_cap": 5}, None, 5),
+        ({"run_cap": 5}, 7, 5),
+        ({"run_cap": 50}, 7, 7),
+        ({"method": "grid", "parameters": {"a": {"values": [1, 2]}, "b": {"min": 1, "max": 3}}}, None, 6),
+        ({"method": "grid", "parameters": {"a": {"values": [1, 2]}, "b": {"min": 1, "max": 3}}}, 99, 6),
+        ({"method": "grid", "parameters": {"a": {"values": [1, 2]}}, "run_cap": 1}, None, 1),
+    ],
+)
+def test_how_many_trials_there_are(change: dict[str, Any], asked: int | None, expected: int) -> None:
+    assert SweepConfig.from_dict({**_SWEEP, **change}).count_trials(asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("goal", "target", "value", "reached"),
+    [
+        ("minimize", 0.1, 0.1, True),
+        ("minimize", 0.1, 0.11, False),
+        ("maximize", 0.9, 0.95, True),
+        ("maximize", 0.9, 0.5, False),
+        ("minimize", None, 0.0, False),
+        ("minimize", 0.1, float("nan"), False),
+    ],
+)
+def test_a_target_is_reached_from_the_side_of_the_goal(
+    goal: str, target: float | None, value: float, reached: bool
+) -> None:
+    metric = {"name": "wer", "goal": goal} | ({} if target is None else {"target": target})
+    assert SweepConfig.from_dict({**_SWEEP, "metric": metric}).metric.reaches_target(value) is reached
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "bayes"}, "method: must be one of random; found 'bayes'"),
+        ({"method": "luck"}, "method: must be one of random, bayes, grid; found 'luck'"),
         ({"methode": "random"}, "methode: no such key. Known are method"),
         ({"parameters": {}}, "parameters: must be a mapping of at least one parameter"),
         ({"metric": "wer"}, "metric: must be a mapping"),
         ({"metric": {"name": "wer", "gaol": "minimize"}}, "metric.gaol: no such key"),
-        ({"metric": {"name": "", "goal": "minimize"}}, "metric.name: must be a name"),
+        ({"metric": {"name": ""}}, "metric.name: must be the name of a reported metric, found ''"),
+        ({"metric": {"goal": "minimize"}}, "metric.name: must be the name of a reported metric, found None"),
         ({"metric": {"name": "wer", "goal": "least"}}, "metric.goal: must be minimize or maximize, found 'least'"),
-        ({"early_terminate": {"type": "envelope", "min_iter": 1}}, "early_terminate.type: must be hyperband"),
-        ({"early_terminate": {"type": "hyperband"}}, "must have either min_iter, or max_iter with s"),
-        ({"early_terminate": {"type": "hyperband", "min_iter": 0}}, "min_iter: must be a whole number of at least 1"),
-        ({"early_terminate": {"type": "hyperband", "max_iter": 9}}, "s: max_iter needs it"),
-        ({"early_terminate": {"type": "hyperband", "min_iter": 1, "etta": 3}}, "etta: no such key"),
+        ({"metric": {"name": "wer", "target": "low"}}, "metric.target: must be a finite number, found 'low'"),
+        ({"metric": {"name": "wer", "impute": "mean"}}, "metric.impute: must be one of latest, best, worst"),
         ({"early_terminate": "hyperband"}, "early_terminate: must be a mapping"),
+        ({"method": "bayes"}, "metric: bayes needs it to learn from, and it is missing"),
+        ({"method": "bayes", "metric": {"name": "a"}, "parameters": {"a": {"value": 1}}}, "all are constant"),
+        ({"method": "grid"}, "parameters.learning_rate: a grid needs values that can be counted, and Uniform has"),
+        ({"run_cap": 0}, "run_cap: must be a whole number of at least 1, found 0"),
+        ({"run_cap": True}, "run_cap: must be a whole number of at least 1, found True"),
+        ({"name": ["a"]}, "name: must be text"),
+        ({"command": "python train.py"}, "command: must be a list"),
+        ({"controller": {"type": "local"}}, "controller: local controllers have no meaning here"),
+        (
+            {"parameters": {"a.b": {"value": 1}, "a": {"parameters": {"b": {"value": 2}}}}},
+            "parameters.a.b: stands twice",
+        ),
     ],
 )
 def test_a_sweep_that_cannot_be_run_is_refused(change: dict[str, Any], message: str) -> None:
@@ -70,10 +206,10 @@ def test_a_sweep_that_cannot_be_run_is_refused(change: dict[str, Any], message: 
 
 def test_all_problems_are_told_at_once_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
-    path.write_text("method: luck\nparameters: {a: {min: 3, max: 1}, b: {values: []}}\n")
+    path.write_text("method: luck\nmetric: {goal: up}\nparameters: {a: {min: 3, max: 1}, b: {values: []}}\n")
     with pytest.raises(SweepConfigError) as caught:
         SweepConfig.from_yaml(path)
-    assert len(caught.value.problems) == 3
+    assert len(caught.value.problems) == 5
     assert all(problem.startswith(f"{path}: ") for problem in caught.value.problems)
 
 
@@ -83,6 +219,7 @@ def test_all_problems_are_told_at_once_with_the_file(tmp_path: Path) -> None:
         (None, "must be a readable sweep file, found: No such file or directory"),
         (b"parameters: [", "must be YAML, and cannot be read"),
         (b"\xff\xfe\x00", "must be YAML, and cannot be read"),
+        (b"method: random\nmethod: grid\n", "the key method stands twice"),
         (b"just text", "must be a mapping with method and parameters"),
         (b"", "must be a mapping with method and parameters, found None"),
     ],
@@ -95,17 +232,21 @@ def test_a_file_that_is_no_sweep_is_refused(tmp_path: Path, content: bytes | Non
         SweepConfig.from_yaml(path)
 
 
-@pytest.mark.parametrize(
-    ("spec", "epochs", "rungs"),
-    [
-        ({"min_iter": 1}, 12, [1, 3, 9]),
-        ({"min_iter": 2, "eta": 2}, 12, [2, 4, 8]),
-        ({"max_iter": 27, "s": 2}, 40, [3, 9]),
-        ({"max_iter": 9, "s": 3}, 12, [1, 3]),
-        ({"min_iter": 3}, 3, []),
-    ],
-)
-def test_rungs_are_where_wandb_puts_its_bands(spec: dict[str, int], epochs: int, rungs: list[int]) -> None:
-    sweep = SweepConfig.from_dict({**_SWEEP, "early_terminate": {"type": "hyperband", **spec}})
-    assert sweep.early_terminate is not None
-    assert sweep.early_terminate.rungs(epochs) == rungs
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_every_distribution_can_be_swept(method: str) -> None:
+    sweep = SweepConfig.from_dict({"method": method, "metric": {"name": "wer"}, "parameters": EVERY})
+    assert set(sweep.sample(np.random.default_rng(0))) == set(EVERY)
+
+
+def test_the_presets_are_plain_sweeps_with_a_plan() -> None:
+    full = SweepConfig.create_finetuning_sweep(method="bayes", num_trials=12, model="openai/whisper-tiny.en")
+    assert (full.method, full.count_trials(), full.name) == ("bayes", 12, "finetuning-whisper-tiny")
+    assert SweepConfig.from_dict(full.to_dict()).parameters == full.parameters
+    small = SweepConfig.create_minimal_sweep(num_trials=5)
+    varied = {name for name, each in small.parameters.items() if len(each.grid() or (1, 2)) > 1}
+    assert (small.count_trials(), varied) == (5, {"learning_rate", "epochs"})
+    assert set(full.default or ()) == set(full.parameters) == set(small.parameters)
+    with pytest.raises(SettingsError, match="num_trials: must be at least 1, found 0"):
+        SweepConfig.create_minimal_sweep(num_trials=0)
+    with pytest.raises(SweepConfigError, match="method: must be one of"):
+        SweepConfig.create_finetuning_sweep(method="luck")

@@ -4,84 +4,95 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from stt_tune.sweep.parameters import _READERS, parse_parameter
-
-_NOT_YET = ("distribution: must be one of", "probabilities: categorical knows no such key")
+from stt_tune.sweep.distributions import Categorical, Constant, IntUniform, LogUniform, Quantised, Uniform
+from stt_tune.sweep.parameters import parse_parameter, parse_parameters
 
 
-def _is_supported(entry: dict[str, Any]) -> bool:
-    try:
-        parse_parameter("p", entry["spec"])
-    except ValueError as error:
-        if not any(reason in str(error) for reason in _NOT_YET):
-            raise
-        return False
-    return True
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"value": 3}, Constant(3)),
+        ({"value": None}, Constant(None)),
+        ({"values": [1, "a"]}, Categorical((1, "a"))),
+        ({"values": [1, 2], "probabilities": [0.25, 0.75]}, Categorical((1, 2), (0.25, 0.75))),
+        ({"min": 1, "max": 5}, IntUniform(1, 5)),
+        ({"min": 1, "max": 5.0}, Uniform(1.0, 5.0)),
+        ({"min": 1.0, "max": 5}, Uniform(1.0, 5.0)),
+        ({"distribution": "uniform", "min": 1, "max": 5}, Uniform(1.0, 5.0)),
+        ({"distribution": "q_uniform", "min": 1, "max": 5}, Quantised(Uniform(1.0, 5.0), 1.0)),
+        ({"distribution": "inv_log_uniform", "min": 0, "max": 1}, LogUniform(math.exp(-1), 1.0)),
+    ],
+)
+def test_the_distribution_is_inferred_as_wandb_infers_it(spec: dict[str, Any], expected: object) -> None:
+    assert parse_parameter(spec) == expected
 
 
-def test_ppf_of_supported_distributions_equals_wandb(wandb_reference: dict[str, Any]) -> None:
-    compared = 0
-    for entry in filter(_is_supported, wandb_reference["distributions"]):
-        parameter = parse_parameter("p", entry["spec"])
-        for u, expected in zip(entry["u"], entry["ppf"], strict=True):
-            found = parameter.ppf(u)
-            assert type(found) is type(expected), (entry["spec"], u)
-            same = math.isclose(found, expected, rel_tol=1e-9) if isinstance(expected, float) else found == expected
-            assert same, (entry["spec"], u, found, expected)
-            compared += 1
-    assert compared >= 100
+def test_nested_parameters_have_paths() -> None:
+    spec = {"optimizer": {"parameters": {"name": {"value": "adamw"}, "betas": {"parameters": {"b1": {"value": 0.9}}}}}}
+    assert parse_parameters(spec) == {
+        ("optimizer", "name"): Constant("adamw"),
+        ("optimizer", "betas", "b1"): Constant(0.9),
+    }
 
 
-@given(st.floats(0, 1), st.integers(-50, 50), st.integers(1, 60))
-def test_int_uniform_gives_whole_numbers_within_both_bounds(u: float, low: int, width: int) -> None:
-    value = parse_parameter("p", {"min": low, "max": low + width}).ppf(u)
-    assert isinstance(value, int)
-    assert low <= value <= low + width
-
-
-@given(st.floats(0, 1), st.floats(1e-9, 1.0), st.floats(1.001, 1e6))
-def test_log_uniform_values_stays_within_its_bounds(u: float, low: float, ratio: float) -> None:
-    spec = {"distribution": "log_uniform_values", "min": low, "max": low * ratio}
-    assert low <= parse_parameter("p", spec).ppf(u) <= low * ratio
-
-
-@given(st.lists(st.integers(), min_size=1, max_size=20))
-def test_every_listed_value_is_reached(values: list[int]) -> None:
-    parameter = parse_parameter("p", {"values": values})
-    assert [parameter.ppf((i + 0.5) / len(values)) for i in range(len(values))] == values
-
-
-def test_numbers_that_yaml_reads_as_strings_are_numbers() -> None:
-    spec = {"distribution": "log_uniform_values", "min": "1e-6", "max": "1e-3"}
-    assert parse_parameter("p", spec).ppf(1.0) == pytest.approx(1e-3)
-    assert parse_parameter("p", {"values": ["1e-5", "adamw"]}).ppf(0.1) == 1e-5
-    assert parse_parameter("p", {"value": "3E-5"}).ppf(0.5) == 3e-5
+def test_all_problems_are_told_with_the_place_where_they_stand() -> None:
+    spec = {"a": {"min": 3, "max": 1}, "b": {"parameters": {"c": {"values": []}, "d": 4}}}
+    with pytest.raises(ValueError, match="min < max") as caught:
+        parse_parameters(spec)
+    first, second, third = str(caught.value).splitlines()
+    assert first == "parameters.a: min < max must hold, but min=3, max=1. Swap or widen the bounds."
+    assert second == "parameters.b.parameters.c.values: must be a list of at least one value, found []."
+    assert third.startswith("parameters.b.parameters.d: must be a mapping")
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (3, "parameters.p: must be a mapping"),
-        ({}, "must have value, values, or min and max; found nothing"),
-        ({"min": 1}, "must have value, values, or min and max; found min"),
-        ({"distribution": "beta", "a": 1, "b": 2}, "distribution: must be one of constant, .*; found 'beta'"),
-        ({"values": [1], "probabilities": [1.0]}, "probabilities: categorical knows no such key"),
-        ({"distribution": "uniform", "min": 0}, "max: uniform needs it, and it is missing"),
-        ({"values": []}, "values: must be a list of at least one value"),
-        ({"min": 5, "max": 1}, "min < max must hold, but min=5, max=1"),
-        ({"min": 0.0, "max": math.inf}, "max: must be a finite number, found inf"),
-        ({"min": "low", "max": 1, "distribution": "uniform"}, "min: must be a finite number, found 'low'"),
-        ({"distribution": "log_uniform_values", "min": 0, "max": 1}, "min: must be above 0"),
-        ({"distribution": "int_uniform", "min": 0.5, "max": 2}, "min and max must be whole numbers"),
+        (3, "p: must be a mapping such as"),
+        ({}, "must have value, values, min and max, or a distribution; found nothing"),
+        ({"min": 1}, "must have value, values, min and max, or a distribution; found min"),
+        ({"mu": 1, "sigma": 2}, "must have value, values, min and max, or a distribution; found mu, sigma"),
+        ({"distribution": "gamma", "a": 1}, "p.distribution: must be one of constant, .*; found 'gamma'"),
+        ({"distribution": ["normal"]}, "p.distribution: must be one of"),
+        ({"distribution": "uniform", "min": 0}, "p.max: uniform needs it, and it is missing"),
+        ({"distribution": "categorical", "values": [1], "probabilities": [1]}, "categorical_w_probabilities does"),
+        ({"min": 0.0, "max": 1.0, "q": 0.1}, "p.q: uniform knows no such key; q_uniform does"),
+        ({"min": 0.0, "max": 1.0, "foo": 2}, "p.foo: uniform knows no such key. Remove it"),
+        ({"values": []}, "p.values: must be a list of at least one value"),
+        ({"values": 8}, "p.values: must be a list of at least one value, found 8"),
+        ({"values": [1, 2], "probabilities": [1]}, "p.probabilities: must be a list of 2, one for each value"),
+        ({"values": [1, 2], "probabilities": [0.5, 0.6]}, "p.probabilities: must sum to 1, found 1.1"),
+        ({"values": [1, 2], "probabilities": [1.5, -0.5]}, "p.probabilities: must be numbers of at least 0"),
+        ({"min": 5, "max": 1}, "p: min < max must hold, but min=5, max=1"),
+        ({"min": 0.0, "max": math.inf}, "p.max: must be a finite number, found inf"),
+        ({"min": math.nan, "max": 1.0}, "p.min: must be a finite number, found nan"),
+        ({"distribution": "normal", "mu": math.inf}, "p.mu: must be a finite number, found inf"),
+        ({"min": True, "max": 2}, "p.min: must be a finite number, found True"),
+        ({"min": "low", "max": 1, "distribution": "uniform"}, "p.min: must be a finite number, found 'low'"),
+        ({"distribution": "log_uniform_values", "min": 0, "max": 1}, "p.min: must be above 0"),
+        ({"distribution": "inv_log_uniform_values", "min": 0, "max": 1}, "p.min: must be above 0"),
+        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0}, "p.q: must be above 0, found 0"),
+        ({"distribution": "int_uniform", "min": 0.5, "max": 2}, "p: min and max must be whole numbers"),
+        ({"distribution": "log_uniform", "min": 1, "max": 1000}, "exponents of e here and must lie from -700 to 700"),
+        ({"distribution": "normal", "sigma": 0}, "p.sigma: must be above 0, found 0"),
+        ({"distribution": "beta", "a": 0}, "p.a: must be above 0, found 0"),
+        ({"distribution": "log_normal", "mu": 600, "sigma": 50}, "give numbers without a finite value"),
     ],
 )
 def test_a_parameter_that_cannot_be_read_is_refused(spec: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parse_parameter("p", spec)
+        parse_parameter(spec, "p")
 
 
-def test_every_distribution_has_a_reader_and_its_keys() -> None:
-    assert set(_READERS) == {"constant", "categorical", "int_uniform", "uniform", "log_uniform_values"}
+@pytest.mark.parametrize("name", ["a b", "1st", "", 3, "lr!"])
+def test_names_that_wandb_refuses_are_refused(name: Any) -> None:
+    with pytest.raises(ValueError, match="a name must be letters, digits"):
+        parse_parameters({name: {"value": 1}})
+
+
+def test_nested_parameters_stand_alone() -> None:
+    with pytest.raises(ValueError, match="nested parameters stand alone, found min beside them"):
+        parse_parameters({"a": {"parameters": {"b": {"value": 1}}, "min": 1}})
+    with pytest.raises(ValueError, match=r"parameters.a.parameters: must be a mapping of at least one parameter"):
+        parse_parameters({"a": {"parameters": {}}})

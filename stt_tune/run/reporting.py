@@ -1,0 +1,82 @@
+"""What a training function says while it trains: `stt_tune.report`."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from stt_tune.progress import say
+from stt_tune.sweep.nesting import flatten
+
+Send = Callable[[dict[str, Any]], None]
+
+
+class Reporter:
+    """Turns what a training function says into the reports of one trial.
+
+    Attributes:
+        epoch: Of the last report; 0 before the first.
+    """
+
+    def __init__(self, send: Send) -> None:
+        """Hand every report to `send`."""
+        self.epoch = 0
+        self._send = send
+
+    def report(self, metrics: Mapping[str, Any]) -> None:
+        """Report one epoch.
+
+        The epoch is the one that is named, if it is a whole number beyond the last one, and else the
+        next: so epochs that are counted from 0 are counted from 1 here, as W&B's bands are.
+
+        Args:
+            metrics: By name; nested ones get dotted names, and what is no number is left out.
+        """
+        numbers = {name: number for name, value in flatten(metrics).items() if (number := _number(value)) is not None}
+        named = numbers.pop("epoch", math.nan)
+        self.epoch = int(named) if named > self.epoch and float(named).is_integer() else self.epoch + 1
+        self._send({**numbers, "epoch": self.epoch})
+
+
+_current: Reporter | None = None
+
+
+def report(metrics: Mapping[str, Any] | None = None, /, **named: Any) -> None:
+    """Report the metrics of one epoch, from inside a training function: `report(epoch=1, wer=0.12)`.
+
+    The call does not return if the trial is to be stopped early; clean up in `finally`. Outside a
+    trial it prints the metrics, so that a training function can be tried by hand.
+
+    Args:
+        metrics: By name, for names that are no identifiers, such as `{"eval/wer": 0.12}`.
+        named: The same, as keywords. Whatever is no number is left out.
+    """
+    together = {**(metrics or {}), **named}
+    if _current is None:
+        say(", ".join(f"{name} {value}" for name, value in together.items()))
+    else:
+        _current.report(together)
+
+
+@contextlib.contextmanager
+def reporting_to(reporter: Reporter) -> Iterator[None]:
+    """Let `report` reach `reporter` inside the block, from every thread: a worker runs one trial at a time."""
+    global _current
+    _current = reporter
+    try:
+        yield
+    finally:
+        _current = None
+
+
+def _number(value: Any) -> float | int | bool | None:
+    """The value as a plain number; None if it is none. Arrays and tensors of one element are numbers."""
+    if isinstance(value, bool | int | float):
+        return value
+    try:
+        plain = value.item()
+    except (AttributeError, ValueError, RuntimeError, TypeError):
+        return None
+    return plain if isinstance(plain, bool | int | float) else None

@@ -1,0 +1,139 @@
+"""Run a user's training function as a trial inside a Ray worker, whichever of three forms it has."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import tune
+from ray.train._internal.session import get_session
+
+from stt_tune.errors import SettingsError
+from stt_tune.run.reporting import Reporter, reporting_to
+from stt_tune.run.wandb_function import OWN_RUN, RunIdentity, WandbFunction
+
+_CLEANUP_S = 30
+TrainFunction = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """What all trials of a sweep share.
+
+    Attributes:
+        train: The function that trains one configuration.
+        metric: The objective.
+        identity: What W&B runs are to be; None where W&B is disabled.
+    """
+
+    train: TrainFunction
+    metric: str
+    identity: RunIdentity
+
+
+def takes_configuration(train: TrainFunction) -> bool:
+    """Whether the function is given the configuration: its first parameter is required, or is called `config`.
+
+    A W&B agent calls functions without arguments, and so do we where it can be.
+
+    Raises:
+        SettingsError: It needs more than one argument, or is no function.
+    """
+    if not callable(train):
+        raise SettingsError(f"the training function must be a function, found {train!r}.")
+    parameters = inspect.signature(train).parameters.values()
+    positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required = [each for each in parameters if each.default is each.empty and each.kind not in variadic]
+    if len(required) > 1 or (required and required[0] not in positional):
+        names = ", ".join(each.name for each in required)
+        raise SettingsError(
+            f"the training function {_name(train)} must take the configuration alone, or nothing; found {names}. "
+            "Bind the others with functools.partial."
+        )
+    return bool(required) or bool(positional and positional[0].name == "config")
+
+
+def build_trainable(task: TrainingTask) -> Callable[[dict[str, Any]], None]:
+    """Make the function that Tune runs for each trial; workers share one copy of the task.
+
+    Raises:
+        SettingsError: The training function cannot be called, or cannot be sent to workers.
+    """
+    takes_configuration(task.train)
+    try:
+        shared = ray.put(task)
+    except (TypeError, AttributeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise SettingsError(
+            f"the training function {_name(task.train)} must be one that can be sent to another process, and is not "
+            f"({reason}). Load models, locks and open files inside it."
+        ) from error
+
+    def trial(config: dict[str, Any]) -> None:
+        _run_trial(config, ray.get(shared))
+
+    trial.__mixins__ = (_UnhurriedEnd,)  # type: ignore[attr-defined]
+    return trial
+
+
+class _UnhurriedEnd:
+    """Lets a function that Tune has stopped clean up, and end its W&B run, before its worker goes on or away.
+
+    Tune puts this between its own trainable and the function.
+    """
+
+    def cleanup(self) -> None:
+        """End the trial, and wait for its function."""
+        session = get_session()
+        super().cleanup()  # type: ignore[misc]
+        if session and session.training_thread.is_alive():
+            # not the thread's own join: that raises what the function has raised
+            threading.Thread.join(session.training_thread, timeout=_CLEANUP_S)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Make the worker ready for its next trial."""
+        os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", str(_CLEANUP_S))
+        return bool(super().reset_config(new_config))  # type: ignore[misc]
+
+
+def _run_trial(config: dict[str, Any], task: TrainingTask) -> None:
+    context = tune.get_context()
+    reporter = Reporter(lambda metrics: _send(metrics, wandb_function))
+    wandb_function = WandbFunction(
+        identity=task.identity,
+        trial_id=context.get_trial_id(),
+        name=context.get_trial_name(),
+        configuration=config,
+        metric=task.metric,
+        reporter=reporter,
+    )
+    with reporting_to(reporter), wandb_function.followed():
+        given = (config,) if takes_configuration(task.train) else ()
+        for metrics in _reported(task.train(*given), reporter):
+            reporter.report(metrics)
+
+
+def _send(metrics: dict[str, Any], wandb_function: WandbFunction) -> None:
+    try:
+        tune.report({**metrics, OWN_RUN: wandb_function.was_started})
+    except SystemExit:  # this is how Tune ends a function that it has stopped
+        wandb_function.is_stopped = True
+        raise
+
+
+def _reported(outcome: Any, reporter: Reporter) -> Iterator[Mapping[str, Any]]:
+    """What a function's outcome reports: all that it yields, or what it returns if it has said nothing else."""
+    if inspect.isgenerator(outcome):
+        yield from outcome
+    elif isinstance(outcome, Mapping) and not reporter.epoch:
+        yield outcome
+
+
+def _name(train: TrainFunction) -> str:
+    return getattr(train, "__name__", repr(train))

@@ -1,0 +1,129 @@
+"""Run the trials of a sweep on Ray Tune."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ray import tune
+from ray.tune.error import TuneError
+
+from stt_tune.errors import SweepConfigError, SweepHaltedError, SweepInterruptedError
+from stt_tune.progress import say
+from stt_tune.results.trials import Trial, TrialTable
+from stt_tune.run.cluster import TrialResources
+from stt_tune.run.folder import RunFolder
+from stt_tune.run.recorder import Recorder
+from stt_tune.run.tracking import build_trackers
+from stt_tune.run.trainable import TrainFunction, TrainingTask, build_trainable
+from stt_tune.run.wandb_function import RunIdentity
+from stt_tune.sweep.config import SweepConfig
+from stt_tune.sweep.samplers import Observation, build_sampler
+from stt_tune.sweep.scheduler import build_scheduler
+from stt_tune.sweep.searcher import SweepSearcher
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """What is to be run, beside the sweep and the training function.
+
+    Attributes:
+        num_trials: How many trials the sweep has in all.
+        seed: Of the configurations.
+        resources: What a trial gets.
+        scheduler: One of `SCHEDULERS`.
+        identity: What W&B runs are to be.
+        default: The configuration of the first trial; None: it is chosen like the others.
+        complete: Fills in what the sweep leaves out of a configuration.
+        on_change: Called with the table and the trial after every change.
+    """
+
+    num_trials: int
+    seed: int
+    resources: TrialResources
+    scheduler: str
+    identity: RunIdentity
+    default: Mapping[str, Any] | None = None
+    complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    on_change: Callable[[TrialTable, Trial], None] = lambda _table, _trial: None
+
+
+def run_trials(
+    sweep: SweepConfig, train: TrainFunction, plan: TrialPlan, *, folder: RunFolder, table: TrialTable
+) -> None:
+    """Run what of the sweep is not in `table` yet, and enter it there.
+
+    Must be called while connected to Ray. Trials of an earlier start that ended are not run again.
+
+    Raises:
+        SweepInterruptedError: Ctrl-C; the table holds what was reported until then.
+        SweepHaltedError: The table could not be written, or Ray itself failed.
+        SweepConfigError: No trial reports the sweep's metric.
+    """
+    ended = table.ended()
+    done = {trial.number for trial in ended}
+    pending = [number for number in range(plan.num_trials) if number not in done]
+    metric = sweep.metric
+    if not pending:
+        say(f"all {plan.num_trials} trials of {sweep.name} are finished: nothing to run")
+    if not pending or any(metric.reaches_target(value) for trial in ended for value in trial.values(metric.name)):
+        return
+    searcher = SweepSearcher(
+        sweep,
+        build_sampler(sweep, plan.seed),
+        pending,
+        known=[Observation(trial.number, sweep.nest(trial.configuration), trial.last(metric.name)) for trial in ended],
+        default=plan.default,
+        complete=plan.complete,
+    )
+    scheduler = build_scheduler(plan.scheduler, sweep.early_terminate, metric, searcher.is_default)
+    recorder = Recorder(table, folder.trials, metric, searcher, scheduler.stopped, plan.on_change)
+
+    def name_trial(trial: Any) -> str:
+        number = searcher.numbers[trial.trial_id]
+        return f"trial-{number:03d}{'-default' if searcher.is_default(trial.trial_id) else ''}"
+
+    resources = plan.resources
+    trainable = build_trainable(TrainingTask(train, metric.name, plan.identity))
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune_config=tune.TuneConfig(
+            num_samples=len(pending),
+            search_alg=searcher,
+            scheduler=scheduler,
+            max_concurrent_trials=resources.max_concurrent,
+            reuse_actors=True,
+            trial_name_creator=name_trial,
+            trial_dirname_creator=lambda trial: f"{name_trial(trial)}-{trial.trial_id}",
+        ),
+        run_config=tune.RunConfig(
+            name="sweep",
+            storage_path=str(folder.ray),
+            callbacks=[recorder, *build_trackers(plan.identity, recorder.status_of)],
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    except TuneError as error:
+        # Ray wraps what a callback raises, such as a full disk, in the text of its traceback
+        reason = str(error).strip().splitlines()[-1]
+        raise SweepHaltedError(
+            f"{folder.path}: the sweep could not go on ({reason}). What was finished is kept; mend it, then resume."
+        ) from error
+    _check(sweep, plan, searcher, table)
+
+
+def _check(sweep: SweepConfig, plan: TrialPlan, searcher: SweepSearcher, table: TrialTable) -> None:
+    """Find out why Ray has returned: it says the same after Ctrl-C as after the last trial."""
+    metric = sweep.metric.name
+    if searcher.was_finished and not any(trial.values(metric) for trial in table.trials):
+        reported = dict.fromkeys(name for trial in table.trials for report in trial.reports for name in report)
+        found = f"they report {', '.join(reported)}" if reported else "they report nothing"
+        raise SweepConfigError(sweep.name, [f"metric.name: must be what trials report, found {metric!r}; {found}."])
+    if len(table.ended()) == plan.num_trials:
+        return
+    if not searcher.was_finished or len(table.ended()) < len(table.trials):
+        raise SweepInterruptedError(f"interrupted with {len(table.ended())} of {plan.num_trials} trials finished.")
+    say(f"a trial has reached the target of {metric}: {plan.num_trials - len(table.ended())} trials were not started")

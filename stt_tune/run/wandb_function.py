@@ -1,0 +1,117 @@
+"""Let a W&B agent function run as it stands: its `wandb.init()` is the trial's run, its `wandb.log()` its reports."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import wandb
+from wandb.sdk.wandb_run import Run
+
+from stt_tune.run.reporting import Reporter
+from stt_tune.sweep.nesting import flatten
+
+STATUS = "status"  # in the summary of every trial's run: how it ended
+OWN_RUN = "own_wandb_run"  # in a result: the function itself logs to W&B
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What makes a W&B run one of the sweep's, whoever starts it.
+
+    Attributes:
+        project: W&B project.
+        group: Groups the sweep's runs.
+        tags: On every run.
+        mode: `offline`, `online` or `disabled`.
+        folder: The run folder; the runs land in its `wandb/`.
+    """
+
+    project: str
+    group: str
+    tags: tuple[str, ...]
+    mode: str
+    folder: str
+
+
+@dataclass
+class WandbFunction:
+    """The W&B side of one trial whose function may log by itself.
+
+    Attributes:
+        identity: What all runs of the sweep share.
+        trial_id: The run's id.
+        name: The run's name.
+        configuration: What the run's config holds, whatever the function passes or sets.
+        metric: The objective: each `wandb.log` that holds it is one report.
+        reporter: Gets the reports.
+        was_started: Whether the function has called `wandb.init`.
+        is_stopped: Whether the trial was stopped early.
+    """
+
+    identity: RunIdentity
+    trial_id: str
+    name: str
+    configuration: Mapping[str, Any]
+    metric: str
+    reporter: Reporter
+    was_started: bool = False
+    is_stopped: bool = False
+    _logged: dict[str, Any] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def followed(self) -> Iterator[None]:
+        """Follow what the function does with W&B inside the block; a run that it leaves open is ended."""
+        init = wandb.init
+
+        def init_as_trial(*args: Any, **kwargs: Any) -> Run:
+            run = init(*args, **{**kwargs, **self._identify(kwargs)})
+            self.was_started = True
+            # as for W&B's own agent: what the sweep sets cannot be changed by the function
+            lock: Any = run.config.update_locked
+            lock(dict(self.configuration), user="sweep", _allow_val_change=True)
+            self._follow(run)
+            return run
+
+        wandb.init = init_as_trial
+        try:
+            yield
+        except Exception:
+            wandb.finish(exit_code=1)
+            raise
+        finally:
+            wandb.finish()
+            wandb.init = init
+
+    def _identify(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "project": self.identity.project,
+            "group": self.identity.group,
+            "tags": [*self.identity.tags, *(asked.get("tags") or ())],
+            "mode": self.identity.mode,
+            "dir": self.identity.folder,
+            "id": self.trial_id,
+            "name": self.name,
+        }
+
+    def _follow(self, run: Any) -> None:
+        """Listen to what the run is told. W&B has no hooks for this, so its methods are wrapped."""
+        log, finish = run.log, run._finish
+
+        def log_and_report(data: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+            log(data, *args, **kwargs)
+            said = flatten(data)
+            self._logged |= said
+            if self.metric in said:
+                logged, self._logged = self._logged, {}
+                self.reporter.report(logged)
+
+        def finish_with_status(exit_code: int | None = None) -> None:
+            # a stopped trial leaves the function by an exception, which is no failure
+            run.summary[STATUS] = "stopped_early" if self.is_stopped else "failed" if exit_code else "completed"
+            finish(0 if self.is_stopped else exit_code)
+
+        run.log = wandb.log = log_and_report
+        run._finish = finish_with_status

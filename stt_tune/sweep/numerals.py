@@ -1,0 +1,25 @@
+"""Numbers that YAML reads as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# YAML 1.1 reads 1e-5 and 1.5e5 as strings: it wants a dot and a sign in a number with an exponent.
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+def read_numerals(value: Any) -> Any:
+    """Give a copy in which every text that spells a number with an exponent is that number.
+
+    >>> read_numerals({"min": "1e-5", "values": ["adamw", "3E2"]})
+    {'min': 1e-05, 'values': ['adamw', 300.0]}
+    """
+    if isinstance(value, str):
+        return float(value) if _EXPONENT.fullmatch(value) else value
+    if isinstance(value, Mapping):
+        return {key: read_numerals(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [read_numerals(each) for each in value]
+    return value
