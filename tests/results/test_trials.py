@@ -31,7 +31,9 @@ def test_a_table_survives_being_saved(
     path = tmp_path_factory.mktemp("table") / "trials.parquet"
     table.save(path)
     again = TrialTable.load(path)
-    assert again.to_arrow().equals(table.to_arrow())
+    assert again.to_arrow().schema.equals(table.to_arrow().schema, check_metadata=True)
+    # written out, because NaN is not equal to itself
+    assert repr(again.to_arrow().to_pylist()) == repr(table.to_arrow().to_pylist())
     assert [trial.configuration for trial in again.trials] == [trial.configuration for trial in trials]
     assert [len(trial.reports) for trial in again.trials] == [len(trial.reports) for trial in trials]
 

@@ -1,127 +1,167 @@
+"""`run_sweep`, as a user's script calls it, with every kind of training function."""
+
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import wandb
 
-from stt_tune.errors import SweepFailedError, SweepInterruptedError
-from stt_tune.results.trials import Trial, TrialTable
-from stt_tune.run.cluster import TrialResources
+import stt_tune
+from stt_tune.errors import SettingsError, SweepConfigError, SweepFailedError
+from stt_tune.run.sweep import SweepResult, run_sweep
+from stt_tune.sweep.config import SweepConfig
 from tests.run import synthetic
+from tests.wandb_files import read_runs
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
-_ONE_AT_A_TIME = TrialResources(cpus=1, gpus=0, max_concurrent=1)
+_SWEEP = {
+    **synthetic.SWEEP,
+    "metric": {"name": "wer", "goal": "minimize"},
+    "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3},
+}
 
 
-def test_the_first_trial_is_the_default_and_the_others_come_from_the_seed(tmp_path: Path) -> None:
-    first = synthetic.run(tmp_path / "a", synthetic.falling, trials=5)
-    second = synthetic.run(tmp_path / "b", synthetic.falling, trials=5, resources=_ONE_AT_A_TIME)
-    other = synthetic.run(tmp_path / "c", synthetic.falling, trials=5, seed=1)
-    assert [trial.is_default for trial in first.trials] == [True, False, False, False, False]
-    assert first.trials[0].configuration == synthetic.DEFAULT
-    configurations = [[dict(trial.configuration) for trial in table.trials] for table in (first, second, other)]
-    assert configurations[0] == configurations[1] != configurations[2]
-    assert {trial.status for trial in first.trials} == {"completed"}
+def _run(folder: Path, train: Callable[..., Any], **options: Any) -> SweepResult:
+    arguments: dict[str, Any] = {"num_trials": 6, "wandb_mode": "disabled", "max_concurrent_trials": 1}
+    return run_sweep(_SWEEP, train, storage_path=folder, **{**arguments, **options})
 
 
-def test_every_report_is_in_the_table_and_in_its_file(tmp_path: Path) -> None:
-    table = synthetic.run(tmp_path, synthetic.falling, trials=3)
-    for trial in table.trials:
-        rate = trial.configuration["learning_rate"]
-        assert trial.reports == [{"epoch": epoch, "wer": rate / epoch} for epoch in (1, 2, 3)]
-    assert TrialTable.load(tmp_path / "trials.parquet").to_arrow().equals(table.to_arrow())
+def _summary(result: SweepResult) -> list[Any]:
+    return [(trial.status, trial.configuration, trial.values("wer")) for trial in result.table.trials]
 
 
-def test_failed_and_diverged_trials_keep_their_curve_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    table = synthetic.run(tmp_path, synthetic.troubled, trials=12)
-    statuses = {}
-    for trial in table.trials:
-        rate = trial.configuration["learning_rate"]
-        expected = "failed" if rate < 0.3 else "diverged" if rate > 0.7 else "completed"
-        assert trial.status == expected
-        assert trial.reports[0] == {"epoch": 1, "wer": rate}
-        statuses[expected] = trial
-    assert set(statuses) == {"failed", "diverged", "completed"}
-    assert "no room for the batch" in (statuses["failed"].error or "")
-    assert len(statuses["diverged"].reports) == 2
+def test_every_kind_of_function_is_scheduled_stopped_and_tabulated_alike(tmp_path: Path) -> None:
+    reporting = _run(tmp_path / "a", synthetic.falling)
+    assert {"completed", "stopped_early"} == set(reporting.table.counts())
+    assert _summary(_run(tmp_path / "b", synthetic.yielding)) == _summary(reporting)
+    assert _summary(_run(tmp_path / "c", synthetic.wandb_agent)) == _summary(reporting)
+    returning = _run(tmp_path / "d", synthetic.returning)
+    assert [trial.configuration for trial in returning.table.trials] == [each[1] for each in _summary(reporting)]
+    assert {len(trial.reports) for trial in returning.table.trials} == {1}
 
 
-def test_weak_trials_are_stopped_at_the_rung_and_the_default_never(tmp_path: Path) -> None:
-    early = {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3}}
-    table = synthetic.run(
-        tmp_path,
+def test_a_wandb_function_is_one_run_a_trial_and_the_run_is_the_trials(tmp_path: Path) -> None:
+    result = _run(tmp_path, synthetic.wandb_agent, wandb_mode="offline", tags=("nightly",), wandb_project="asr")
+    runs = read_runs(tmp_path / "wandb")
+    assert set(runs) == {trial.trial_id for trial in result.table.trials}
+    for trial in result.table.trials:
+        run = runs[trial.trial_id]
+        assert (run.project, run.group, run.name) == ("asr", "synthetic", f"trial-{trial.number:03d}")
+        assert set(run.tags) == {"stt-tune", "random", "nightly", "mine"}
+        assert {name: run.config[name] for name in trial.configuration} == trial.configuration
+        assert run.config["note"] == "kept"
+        assert run.summary["status"] == trial.status
+        assert [row["wer"] for row in run.history if "wer" in row] == trial.values("wer")
+        assert len(run.history) == 2 * len(trial.reports)
+
+
+def _fails_after_init() -> None:
+    wandb.init()
+    raise RuntimeError("no such file")
+
+
+def test_a_wandb_function_that_fails_before_its_first_report_is_still_one_run(tmp_path: Path) -> None:
+    with pytest.raises(SweepFailedError, match="First error: RuntimeError: no such file"):
+        _ = _run(tmp_path, _fails_after_init, wandb_mode="offline", num_trials=2).best_run
+    runs = read_runs(tmp_path / "wandb")
+    assert len(runs) == 2 == len(list((tmp_path / "wandb").glob("offline-run-*")))
+    assert {run.summary["status"] for run in runs.values()} == {"failed"}
+
+
+def test_the_result_gives_the_best_run_and_tidy_frames(tmp_path: Path) -> None:
+    result = _run(tmp_path, synthetic.falling)
+    trials, reports = result.dataframe(), result.reports()
+    assert len(trials) == 6
+    assert len(reports) == sum(len(trial.reports) for trial in result.table.trials)
+    completed = trials[trials["status"] == "completed"]
+    best = result.best_run
+    assert best["metric_value"] == completed["wer"].min()
+    assert best["hyperparameters"] == {"learning_rate": best["metric_value"] * 3, "epochs": 3}
+    assert (best["metric"], best["goal"], best["epochs"], best["is_default"]) == ("wer", "minimize", 3, False)
+    assert reports.equals(stt_tune.load_reports(tmp_path))
+    assert trials.equals(stt_tune.load_trials(tmp_path))
+
+
+def test_the_default_is_tried_first_and_fills_in_what_the_sweep_leaves_out(tmp_path: Path) -> None:
+    default = {"learning_rate": 0.5, "epochs": 3, "optimizer": {"name": "adamw"}}
+    result = _run(tmp_path, synthetic.falling, default=default, num_trials=3)
+    first, *others = result.table.trials
+    assert first.is_default
+    assert first.configuration == {"learning_rate": 0.5, "epochs": 3, "optimizer.name": "adamw"}
+    assert all(trial.configuration["optimizer.name"] == "adamw" for trial in others)
+    assert result.sweep.nest(others[0].configuration)["optimizer"] == {"name": "adamw"}
+    with pytest.raises(SettingsError, match="default must name every parameter of the sweep; epochs are missing"):
+        _run(tmp_path / "other", synthetic.falling, default={"learning_rate": 0.5})
+
+
+def test_a_grid_never_has_the_default(tmp_path: Path) -> None:
+    sweep = {"method": "grid", "parameters": {"learning_rate": {"values": [0.1, 0.2]}, "epochs": {"value": 1}}}
+    result = run_sweep(
+        sweep,
         synthetic.falling,
-        trials=12,
-        change=early,
-        default={"learning_rate": 2.0, "epochs": 3},
-        resources=_ONE_AT_A_TIME,
+        storage_path=tmp_path,
+        default={"learning_rate": 9.0, "epochs": 1},
+        wandb_mode="disabled",
     )
-    default, *others = table.trials
-    assert (default.status, len(default.reports)) == ("completed", 3)
-    stopped = [trial for trial in others if trial.status == "stopped_early"]
-    completed = [trial for trial in others if trial.status == "completed"]
-    assert stopped
-    assert completed
-    assert {len(trial.reports) for trial in stopped} == {1}
-    best = min(others, key=lambda trial: trial.configuration["learning_rate"])
-    assert best.status == "completed"
+    assert [trial.configuration["learning_rate"] for trial in result.table.trials] == [0.1, 0.2]
+    assert result.table.default() is None
 
 
-def test_a_trial_that_reaches_its_last_epoch_is_completed_whatever_the_rung_says(tmp_path: Path) -> None:
-    change = {
-        "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2},
-        "parameters": {"learning_rate": {"min": 0.0, "max": 1.0}, "epochs": {"value": 1}},
+def _mixed(config: dict[str, Any]) -> dict[str, Any]:
+    assert isinstance(config["layers"], list)
+    return {"eval/wer": float(len(config["layers"])), "size": config["net"]["size"] is None}
+
+
+def test_metrics_and_values_of_any_kind_are_kept(tmp_path: Path) -> None:
+    sweep = {
+        "method": "grid",
+        "metric": {"name": "eval/wer", "goal": "maximize"},
+        "parameters": {
+            "layers": {"values": [[1], [1, 2]]},
+            "net": {"parameters": {"size": {"values": [None, 8, "big"]}}},
+        },
     }
-    table = synthetic.run(tmp_path, synthetic.falling, trials=6, change=change, resources=_ONE_AT_A_TIME)
-    assert {trial.status for trial in table.trials} == {"completed"}
+    result = run_sweep(sweep, _mixed, storage_path=tmp_path, wandb_mode="disabled")
+    assert result.best_run["hyperparameters"] == {"layers": [1, 2], "net": {"size": None}}
+    again = run_sweep(SweepConfig.from_dict(sweep), _mixed, storage_path=tmp_path, wandb_mode="disabled", resume=True)
+    assert again.table.to_arrow().equals(result.table.to_arrow())
+    assert [again.sweep.nest(trial.configuration) for trial in again.table.trials] == again.sweep.grid()
 
 
-def test_ctrl_c_keeps_what_was_finished_and_a_resume_completes_it(tmp_path: Path) -> None:
-    table = TrialTable(("wer",))
-    finished_two = threading.Event()
-
-    def watch(now: TrialTable, _trial: Trial) -> None:
-        if len(now.ended()) >= 2:
-            finished_two.set()
-
-    def interrupt() -> None:
-        finished_two.wait(timeout=60)
-        time.sleep(0.7)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(SweepInterruptedError, match=r"interrupted with \d of 6 trials finished"):
-        synthetic.run(tmp_path, synthetic.slow, trials=6, table=table, resources=_ONE_AT_A_TIME, on_change=watch)
-    kept = TrialTable.load(tmp_path / "trials.parquet")
-    before = {trial.number: trial.trial_id for trial in kept.ended()}
-    assert 2 <= len(before) < 6
-    assert "interrupted" in kept.counts()
-
-    synthetic.run(tmp_path, synthetic.falling, trials=6, table=kept)
-    undisturbed = synthetic.run(tmp_path / "undisturbed", synthetic.falling, trials=6)
-    assert [trial.configuration for trial in kept.trials] == [trial.configuration for trial in undisturbed.trials]
-    assert {trial.status for trial in kept.trials} == {"completed"}
-    assert {trial.number: trial.trial_id for trial in kept.trials if trial.number in before} == before
+def test_a_sweep_is_resumed_only_as_it_was(tmp_path: Path) -> None:
+    _run(tmp_path, synthetic.falling, num_trials=1)
+    with pytest.raises(SettingsError, match="must not hold a run yet"):
+        _run(tmp_path, synthetic.falling)
+    with pytest.raises(SettingsError, match="must be resumed with the seed that it began with"):
+        _run(tmp_path, synthetic.falling, seed=5, resume=True)
+    with pytest.raises(SettingsError, match="must be resumed with the sweep that it began with"):
+        run_sweep({**_SWEEP, "method": "bayes"}, synthetic.falling, storage_path=tmp_path, resume=True)
+    more = _run(tmp_path, synthetic.falling, num_trials=3, resume=True)
+    assert len(more.table.trials) == 3
 
 
-def test_a_full_disk_ends_the_sweep_with_one_message_and_a_resume_completes_it(tmp_path: Path) -> None:
-    def fill(table: TrialTable, _trial: Trial) -> None:
-        if len(table.ended()) == 2:
-            raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_trials": -1}, "num_trials must be at least 1, found -1"),
+        ({"seed": -1}, "seed must be at least 0, found -1"),
+        ({"wandb_mode": "on"}, "wandb_mode must be one of offline, online, disabled, found 'on'"),
+        ({"scheduler": "pbt"}, "scheduler must be one of asha, wandb-hyperband, none, found 'pbt'"),
+        ({"resources_per_trial": {"gpu": 99}}, "gpus per trial must be at least 0 and at most"),
+    ],
+)
+def test_a_call_that_cannot_hold_is_refused_before_anything_runs(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        _run(tmp_path / "run", synthetic.falling, **options)
+    assert not (tmp_path / "run" / "trials.parquet").exists()
 
-    with pytest.raises(SweepFailedError, match=r"could not go on \(OSError: .* No space left on device\)"):
-        synthetic.run(tmp_path, synthetic.falling, trials=4, resources=_ONE_AT_A_TIME, on_change=fill)
-    kept = TrialTable.load(tmp_path / "trials.parquet")
-    assert len(kept.ended()) == 2
-    assert synthetic.run(tmp_path, synthetic.falling, trials=4, table=kept).counts() == {"completed": 4}
 
-
-def test_without_a_default_all_trials_are_drawn(tmp_path: Path) -> None:
-    table = synthetic.run(tmp_path, synthetic.falling, trials=2, default=None)
-    assert table.default() is None
-    assert len({trial.configuration["learning_rate"] for trial in table.trials}) == 2
+def test_a_sweep_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SweepConfigError, match="must be a readable sweep file"):
+        run_sweep(tmp_path / "none.yaml", synthetic.falling)
