@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from stt_tune import cli
+from stt_tune.results.trials import TrialTable
 from stt_tune.run.tune import TuneResult
 from tests.conftest import SMALL_SWEEP
+from tests.wandb_files import read_runs
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -41,7 +43,7 @@ def sweep(tmp_path: Path) -> Path:
 def test_every_verb_has_help_with_an_example(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for verb in ("tune", "resume", "demo"):
+    for verb in ("tune", "resume", "validate", "train", "demo"):
         assert verb in out
         code, text, _ = run(verb, "--help")
         assert code == 0
@@ -80,6 +82,7 @@ def test_a_sweep_that_cannot_be_trained_is_told_before_anything_loads(
     [
         (["--model", "no-such-model"], "'no-such-model' is none of these"),
         (["--trials", 0], "--trials must be at least 1, found 0"),
+        (["--scheduler", "pbt"], "--scheduler must be one of asha, wandb-hyperband, none, found 'pbt'"),
         (["--wandb", "on"], "--wandb must be one of offline, online, disabled, found 'on'"),
         (["--normaliser", "strict"], "--normaliser must be one of none, basic, english, digits, found 'strict'"),
         (["--audio-context", 2], "--audio-context must hold the longest clip"),
@@ -180,3 +183,65 @@ def test_bad_rows_can_be_set_aside_and_the_rest_trains(
     document = json.loads(out)
     assert document["decision"] == "default_kept"
     assert document["held_out"]["relative_gain"] == 0
+
+
+def test_validate_shows_the_space_of_every_file_and_all_problems(run: Run, tmp_path: Path, sweep: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("method: grid\nparameters: {epochs: {min: 1.0, max: 3.0}, batch_size: {values: []}}\n")
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "method: bayes\nprogram: train.py\nmetric: {name: val_loss, goal: minimize, target: 0.1}\n"
+        "parameters: {net: {parameters: {layers: {values: [1, 2], probabilities: [0.25, 0.75]}}}}\n"
+    )
+    code, out, err = run("validate", sweep, bad, own)
+    assert code == 2
+    assert "random, 20 trials, minimize wer, weak trials stopped from epoch 1 on" in out
+    assert "log-uniform 1e-06 to 0.001" in out
+    assert f"{bad}: cannot be read" in out
+    assert "choice of 1 (25 %), 2 (75 %)" in out
+    assert f"{bad}: parameters.batch_size.values: must be a list of at least one value" in err
+    assert f"{own}: parameters.net: no such hyperparameter" in err
+    assert f"{own}: metric.name: must be one of wer, cer" in err
+    code, out, err = run("validate", "--own-training", own)
+    assert (code, err) == (0, "")
+    assert "bayes, 20 trials, minimize val_loss until one reaches 0.1; without effect here: program" in out
+    code, out, _ = run("validate", "--json", sweep, bad)
+    first, second = json.loads(out)
+    assert code == 2
+    assert (first["valid"], first["trials"], first["parameters"]["batch_size"]) == (True, 20, "choice of 4, 8")
+    assert not second["valid"]
+    assert len(second["problems"]) == 1
+
+
+def test_train_refuses_what_cannot_be_trained(run: Run, tmp_path: Path, corpus: Path) -> None:
+    code, _, err = run("train", "--data", corpus, "--learning_rate=-1", "--speed=3", "--out", tmp_path / "out")
+    assert code == 2
+    assert "--learning_rate: must be a number above 0, found -1" in err
+    assert "--speed: no such hyperparameter" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_train_trains_once_and_gives_its_last_report(run: Run, tmp_path: Path, corpus: Path) -> None:
+    code, out, err = run(
+        "train", "--data", corpus, "--epochs=1", "--batch_size", 8, "--audio-context", 4, "--out", tmp_path, "--json"
+    )
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["epoch"] == 1
+    assert report["wer"] >= 0
+    (logged,) = read_runs(tmp_path / "wandb").values()
+    assert [row["wer"] for row in logged.history] == [report["wer"]]
+    assert logged.config["batch_size"] == 8
+
+
+def test_the_mock_demo_shows_a_sweep_in_seconds(run: Run, ray_session: None, tmp_path: Path) -> None:
+    code, out, _ = run("demo", "--mock", "--trials", 6, "--out", tmp_path / "mock")
+    assert code == 0
+    assert "0 default" in out
+    assert "This training was made up; the sweep was real." in out
+    table = TrialTable.load(tmp_path / "mock" / "trials.parquet")
+    assert len(table.ended()) == 6
+    assert set(read_runs(tmp_path / "mock" / "wandb")) == {trial.trial_id for trial in table.trials}
+    code, out, _ = run("demo", "--mock", "--trials", 2, "--out", tmp_path / "json", "--json")
+    assert code == 0
+    assert json.loads(out)["metric"] == "wer"

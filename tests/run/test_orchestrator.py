@@ -30,9 +30,14 @@ def _orchestrator(folder: Path, **options: Any) -> WandbSweepOrchestrator:
 
 
 @pytest.mark.parametrize(
-    "train_fn", [synthetic.falling, synthetic.yielding, synthetic.returning, synthetic.wandb_agent]
+    ("method", "train_fn"),
+    [
+        ("random", synthetic.falling),
+        ("bayes", synthetic.yielding),
+        ("random", synthetic.returning),
+        ("bayes", synthetic.wandb_agent),
+    ],
 )
-@pytest.mark.parametrize("method", ["random", "bayes"])
 def test_a_script_needs_only_its_import_line_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, train_fn: Callable[..., Any]
 ) -> None:

@@ -1,0 +1,80 @@
+"""One configuration, trained as W&B's own agent has it trained."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+from wandb.wandb_agent import Agent
+
+from stt_tune.errors import SettingsError
+from stt_tune.run.train import parse_hyperparameters
+from stt_tune.speech.report import METRICS
+from stt_tune.sweep.config import SweepConfig
+from tests.wandb_files import read_runs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--learning_rate=3e-5", "--batch_size=16"], {"learning_rate": 3e-5, "batch_size": 16}),
+        (["--learning_rate", "0.00003", "--epochs", "4"], {"learning_rate": 3e-5, "epochs": 4}),
+        (["--weight_decay=0.0", "--warmup_steps=0"], {"weight_decay": 0.0, "warmup_steps": 0}),
+        ([], {}),
+    ],
+)
+def test_hyperparameters_are_read_as_wandb_writes_them(arguments: list[str], expected: dict[str, Any]) -> None:
+    assert parse_hyperparameters(arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--learning_rates=1"], "--learning_rates: no such hyperparameter; did you mean learning_rate?"),
+        (["--epochs=2.5"], "--epochs: must be a whole number of at least 1, found 2.5"),
+        (["--batch_size=many"], "--batch_size: must be a whole number of at least 1, found 'many'"),
+        (["--learning_rate"], "--learning_rate: must have a value, such as --learning_rate=1, and has none"),
+        (["--epochs", "--batch_size=3"], "--epochs: must have a value"),
+        (["learning_rate=1"], "arguments must be hyperparameters such as --learning_rate=3e-5, found 'learning_rate'"),
+    ],
+)
+def test_arguments_that_cannot_be_trained_with_are_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message.replace("?", r"\?")):
+        parse_hyperparameters(arguments)
+
+
+def test_wandbs_agent_can_run_it(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W&B's own agent starts the program; only its server, which would name the run, cannot be reached here."""
+    sweep = tmp_path / "sweep.yaml"
+    program = [sys.executable, "-m", "stt_tune", "train", "--data", str(corpus), "--audio-context", "4"]
+    sweep.write_text(
+        "method: random\nmetric: {name: wer}\nproject: from-the-file\n"
+        f"command: [{', '.join(program)}, '${{args}}']\n"
+        "parameters: {learning_rate: {value: 3e-5}, epochs: {value: 1}, batch_size: {values: [8]}}\n"
+    )
+    config = SweepConfig.from_yaml(sweep)
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("SWEEP_ID", "abc123"), ("MODE", "offline"), ("PROJECT", "agents"), ("DIR", str(tmp_path))):
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    monkeypatch.setenv(wandb.env.RUN_ID, "")
+    monkeypatch.setenv(wandb.env.SWEEP_PARAM_PATH, "")
+    agent = Agent(api=None, queue=None, sweep_id="abc123")
+    agent._sweep_command = config.to_dict()["command"]
+    (configuration,) = SweepConfig.from_dict({**config.to_dict(), "method": "grid"}).grid()
+    arguments = {name: {"value": value} for name, value in configuration.items()}
+    response = agent._process_command({"type": "run", "run_id": "run42", "program": "train.py", "args": arguments})
+    assert "exception" not in response, response
+    assert agent._run_processes["run42"].wait() == 0
+
+    (run,) = read_runs(tmp_path / "wandb").values()
+    assert (run.id, run.project) == ("run42", "agents")
+    assert {name: run.config[name] for name in configuration} == configuration
+    assert run.config["weight_decay"] == 0.01
+    (row,) = run.history
+    assert set(METRICS) <= set(row)
+    assert run.summary["status"] == "completed"
+    assert os.environ["WANDB_MODE"] == "offline"
