@@ -191,7 +191,7 @@ def train(
 
     Example: stt-tune train --data errors.jsonl --learning_rate=3e-5 --epochs=4
     """
-    with _interruptible():
+    with _interruptible("Interrupted: the epochs that were finished are in W&B's files."):
         with contextlib.redirect_stdout(sys.stderr):  # transformers prints on import where W&B is offline
             from stt_tune.run.settings import TuneSettings, read_default
             from stt_tune.run.train import parse_hyperparameters
@@ -260,12 +260,12 @@ def _tune(sweep: Path, settings: TuneSettings, out: Path, *, as_json: bool) -> N
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
+def _interruptible(message: str = "Interrupted before a trial was started. Nothing has changed.") -> Iterator[None]:
     """Give Ctrl-C while loading its message; once trials run, the run itself says what was kept."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        raise SweepInterruptedError("Interrupted before a trial was started. Nothing has changed.") from stop
+        raise SweepInterruptedError(message) from stop
 
 
 def _show(result: TuneResult, *, as_json: bool) -> None:

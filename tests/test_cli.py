@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from stt_tune import cli
+from stt_tune.results.optimal_config import save_config
 from stt_tune.results.trials import TrialTable
+from stt_tune.run.settings import read_default
 from stt_tune.run.tune import TuneResult
 from tests.conftest import SMALL_SWEEP
 from tests.wandb_files import read_runs
@@ -109,6 +111,15 @@ def test_a_default_that_cannot_be_trained_is_refused(run: Run, tmp_path: Path, s
     assert f"{default}: speed: no such hyperparameter" in err
 
 
+def test_an_optimal_config_can_be_the_default(tmp_path: Path) -> None:
+    path = tmp_path / "optimal_config.json"
+    save_config(path, {"learning_rate": 1e-5, "epochs": 3})
+    assert "1e-05" in path.read_text()
+    assert read_default(path) == {"learning_rate": 1e-5, "epochs": 3}
+    path.write_text("{learning_rate: 3e-5}")
+    assert read_default(path) == {"learning_rate": 3e-5}
+
+
 def test_bad_rows_stop_the_run_with_their_lines(run: Run, tmp_path: Path, sweep: Path, corpus: Path) -> None:
     rows = [json.loads(line) for line in corpus.read_text().splitlines()]
     for row in rows:
@@ -197,20 +208,21 @@ def test_validate_shows_the_space_of_every_file_and_all_problems(run: Run, tmp_p
     assert code == 2
     assert "random, 20 trials, minimize wer, weak trials stopped from epoch 1 on" in out
     assert "log-uniform 1e-06 to 0.001" in out
-    assert f"{bad}: cannot be read" in out
-    assert "choice of 1 (25 %), 2 (75 %)" in out
+    assert f"{bad}: cannot be run" in out
     assert f"{bad}: parameters.batch_size.values: must be a list of at least one value" in err
-    assert f"{own}: parameters.net: no such hyperparameter" in err
+    assert f"{bad}: parameters.epochs: a grid needs values that can be counted" in err
+    assert f"{own}: parameters.net.layers: no such hyperparameter" in err
     assert f"{own}: metric.name: must be one of wer, cer" in err
     code, out, err = run("validate", "--own-training", own)
     assert (code, err) == (0, "")
+    assert "choice of 1 (25 %), 2 (75 %)" in out
     assert "bayes, 20 trials, minimize val_loss until one reaches 0.1; without effect here: program" in out
     code, out, _ = run("validate", "--json", sweep, bad)
     first, second = json.loads(out)
     assert code == 2
     assert (first["valid"], first["trials"], first["parameters"]["batch_size"]) == (True, 20, "choice of 4, 8")
     assert not second["valid"]
-    assert len(second["problems"]) == 1
+    assert len(second["problems"]) == 2
 
 
 def test_train_refuses_what_cannot_be_trained(run: Run, tmp_path: Path, corpus: Path) -> None:

@@ -26,7 +26,15 @@ COMPLETED, STOPPED_EARLY, DIVERGED, FAILED, INTERRUPTED = STATUSES = (
     "failed",
     "interrupted",
 )
-_CONFIG = "config."
+_CONFIG, _METRIC = "config.", "metric."
+_FIXED = {
+    "trial_id": pa.string(),
+    "number": pa.int64(),
+    "status": pa.string(),
+    "is_default": pa.bool_(),
+    "error": pa.string(),
+    "epoch": pa.int64(),
+}
 
 
 @dataclass
@@ -56,6 +64,12 @@ class Trial:
         """The metric in every report that holds it, in order."""
         return [float(report[metric]) for report in self.reports if metric in report]
 
+    def outcome(self, metric: str) -> float | None:
+        """What a search learns from it: the last value, NaN if training failed, None while it runs."""
+        if self.status == INTERRUPTED:
+            return None
+        return math.nan if self.status in (FAILED, DIVERGED) else self.last(metric)
+
     def last(self, metric: str) -> float:
         """The metric as it was last reported; NaN if it never was, or is no number any more."""
         return next(reversed(self.values(metric)), math.nan)
@@ -65,9 +79,9 @@ class TrialTable:
     """All trials of one sweep, by number.
 
     On disk: Parquet, one row a report (a trial that reported nothing has one row without an
-    epoch), columns `trial_id`, `number`, `status`, `is_default`, `error`, `epoch`, the metrics,
-    then the configuration as `config.NAME`. Values of a column that are not all of one plain type
-    are written as JSON.
+    epoch), columns `trial_id`, `number`, `status`, `is_default`, `error`, `epoch`, the metrics (as
+    `metric.NAME` where one is called like a column before it), then the configuration as
+    `config.NAME`. Values of a column that are not all of one plain type are written as JSON.
     """
 
     def __init__(self, metrics: Sequence[str], trials: Iterable[Trial] = ()) -> None:
@@ -91,7 +105,8 @@ class TrialTable:
         Raises:
             KeyError: There is no such trial.
         """
-        self.get(trial_id).reports.append(dict(report))
+        numbers = {name: value if name == "epoch" else float(value) for name, value in report.items()}
+        self.get(trial_id).reports.append(numbers)
         self.metrics += tuple(name for name in report if name != "epoch" and name not in self.metrics)
 
     @property
@@ -143,7 +158,8 @@ class TrialTable:
                 "status": trial.status,
                 "is_default": trial.is_default,
                 "error": trial.error,
-                **{name: report.get(name) for name in ("epoch", *self.metrics)},
+                "epoch": report.get("epoch"),
+                **{_column(name): report.get(name) for name in self.metrics},
                 **{
                     f"{_CONFIG}{name}": json.dumps(value) if name in encoded else value
                     for name, value in trial.configuration.items()
@@ -179,21 +195,14 @@ class TrialTable:
             for row in table.to_pylist():
                 trial = trials.setdefault(row["number"], _trial_of(row, encoded))
                 if row["epoch"] is not None:
-                    trial.reports.append({name: row[name] for name in ("epoch", *metrics) if row[name] is not None})
+                    columns = {"epoch": "epoch", **{name: _column(name) for name in metrics}}
+                    trial.reports.append({name: row[each] for name, each in columns.items() if row[each] is not None})
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise SettingsError(f"{path}: must be a trial table, and cannot be read ({error}).") from error
         return cls(metrics, trials.values())
 
     def _schema(self) -> pa.Schema:
-        fixed = [
-            ("trial_id", pa.string()),
-            ("number", pa.int64()),
-            ("status", pa.string()),
-            ("is_default", pa.bool_()),
-            ("error", pa.string()),
-            ("epoch", pa.int64()),
-        ]
-        metrics = [(name, pa.float64()) for name in self.metrics]
+        metrics = [(_column(name), pa.float64()) for name in self.metrics]
         values: dict[str, list[Any]] = {}
         for trial in self.trials:
             for name, value in trial.configuration.items():
@@ -202,7 +211,12 @@ class TrialTable:
         configuration = [(f"{_CONFIG}{name}", each or pa.string()) for name, each in types.items()]
         encoded = [name for name, each in types.items() if each is None]
         metadata = {"metrics": json.dumps(self.metrics), "json": json.dumps(encoded)}
-        return pa.schema([*fixed, *metrics, *configuration], metadata)
+        return pa.schema([*_FIXED.items(), *metrics, *configuration], metadata)
+
+
+def _column(metric: str) -> str:
+    is_taken = metric in _FIXED or metric.startswith((_CONFIG, _METRIC))
+    return f"{_METRIC}{metric}" if is_taken else metric
 
 
 def _trial_of(row: Mapping[str, Any], encoded: Sequence[str]) -> Trial:

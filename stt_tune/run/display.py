@@ -102,7 +102,7 @@ def render_trials(table: TrialTable, metric: Metric, unfinished: str = INTERRUPT
     """The trials as a table, the best marked with a star; those without an end are called `unfinished`."""
     best = table.best(metric.name, metric.mode)
     names = sorted({name for trial in table.trials for name in trial.configuration} - {"epochs"})
-    varied = [name for name in names if len({trial.configuration.get(name) for trial in table.trials}) > 1]
+    varied = [name for name in names if len({repr(trial.configuration.get(name)) for trial in table.trials}) > 1]
     rows = []
     for trial in table.trials:
         mark = " *" if best is trial else ""

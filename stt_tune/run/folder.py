@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from stt_tune.errors import SettingsError
 from stt_tune.files import write_json, write_text
@@ -65,22 +68,40 @@ class RunFolder:
         """Ray's own working files."""
         return self.path / "ray"
 
-    @classmethod
-    def new(cls, path: Path) -> RunFolder:
-        """Name a folder for a new run; nothing is made yet.
+    def check_new(self) -> None:
+        """Make sure that a new run can begin here.
 
         Raises:
-            SettingsError: It already holds a run, or is a file.
+            SettingsError: The folder already holds a run, or is a file.
         """
-        folder = cls(path.absolute())
-        if folder.run.exists():
+        if self.run.exists():
             raise SettingsError(
-                f"--out {path}: must not hold a run yet, and does. Name another folder, or continue it: "
-                f"stt-tune resume {path}"
+                f"{self.path}: must not hold a run yet, and does. Name another folder, or go on with it: "
+                f"stt-tune resume {self.path} (in Python: run_sweep(..., resume=True))."
             )
-        if path.exists() and not path.is_dir():
-            raise SettingsError(f"--out {path}: must be a folder, found a file. Name another.")
-        return folder
+        if self.path.exists() and not self.path.is_dir():
+            raise SettingsError(f"{self.path}: must be a folder, found a file. Name another.")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from running the same sweep inside the block; may be nested.
+
+        Raises:
+            SettingsError: Another process runs it.
+        """
+        self.ray.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.ray / "lock", timeout=0, is_singleton=True)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise SettingsError(
+                f"{self.path}: must be run by one process at a time, and another one runs it. Wait for it, or give "
+                "it more trials at a time."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     @classmethod
     def existing(cls, path: Path) -> RunFolder:
@@ -103,7 +124,7 @@ class RunFolder:
         document = {
             "sweep": sweep.name,
             "num_trials": sweep.num_trials,
-            "sweep_hash": hash_sweep(sweep),
+            "sweep_hash": hashlib.sha256(sweep.text.encode()).hexdigest(),
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": find_versions(),
             **facts,
@@ -113,9 +134,7 @@ class RunFolder:
             write_text(self.sweep, sweep.text)
             write_json(self.run, document)
         except OSError as error:
-            raise SettingsError(
-                f"--out {self.path}: must be a folder that can be written ({error.strerror})."
-            ) from error
+            raise SettingsError(f"{self.path}: must be a folder that can be written ({error.strerror}).") from error
 
     def read_run(self) -> dict[str, Any]:
         """Read `run.json`.
@@ -147,11 +166,6 @@ class RunFolder:
             SettingsError: The table is damaged.
         """
         return TrialTable.load(self.trials) if self.trials.exists() else TrialTable(metrics)
-
-
-def hash_sweep(sweep: SweepConfig) -> str:
-    """The hash by which a sweep is known again."""
-    return hashlib.sha256(sweep.text.encode()).hexdigest()
 
 
 def find_versions() -> dict[str, str]:

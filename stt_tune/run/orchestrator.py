@@ -72,7 +72,7 @@ class WandbSweepOrchestrator:
         """
         sweep = read_sweep(config)
         sweep_id = secrets.token_hex(4)
-        folder = RunFolder.new(self._storage / sweep_id)
+        folder = RunFolder((self._storage / sweep_id).absolute())
         # W&B groups runs by sweep; names repeat, ids do not
         named = replace(sweep, name=f"{sweep.name}-{sweep_id}")
         folder.start(named, {"seed": self._seed, "default": dict(sweep.default) if sweep.default else None})

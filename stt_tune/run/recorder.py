@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,8 +15,13 @@ from stt_tune.results.trials import COMPLETED, DIVERGED, FAILED, INTERRUPTED, ST
 from stt_tune.run.wandb_function import OWN_RUN
 from stt_tune.sweep.metric import Metric
 from stt_tune.sweep.nesting import flatten
+from stt_tune.sweep.scheduler import FINAL_REPORT
 
-_BOOKKEEPING = {*AUTO_RESULT_KEYS, *DEFAULT_EXPERIMENT_INFO_KEYS, "done", "should_checkpoint", OWN_RUN, "diverged"}
+_BOOKKEEPING = {*AUTO_RESULT_KEYS, *DEFAULT_EXPERIMENT_INFO_KEYS, "done", "should_checkpoint", "diverged"}
+_BOOKKEEPING |= {OWN_RUN, FINAL_REPORT}
+# Between reports the file is written this seldom: the table is written whole.
+_SAVE_EVERY_S = 1.0
+TARGET, UNREPORTED = "the target is reached", "the metric is not reported"
 
 
 class Plan(Protocol):
@@ -33,7 +39,11 @@ class Plan(Protocol):
 
 
 class Recorder(Callback):
-    """Keeps the table and its file up to date, and ends the sweep where going on has no use."""
+    """Keeps the table and its file up to date, and ends the sweep where going on has no use.
+
+    Attributes:
+        ended_by: `TARGET` or `UNREPORTED`, where the sweep was ended.
+    """
 
     def __init__(
         self,
@@ -49,8 +59,8 @@ class Recorder(Callback):
         Args:
             table: What is kept up to date.
             path: Where it is saved after every change.
-            metric: The objective; no further trial is started once its target is reached, or once a
-                trial has ended and none has ever reported it.
+            metric: The objective; no further trial is started once its target is reached, or once
+                trials have ended and none has ever reported it.
             plan: Knows the trials' numbers.
             stopped: Ids of the trials that the scheduler stopped early.
             on_change: Called with the table and the trial after every change.
@@ -61,6 +71,9 @@ class Recorder(Callback):
         self._plan = plan
         self._stopped = stopped
         self._on_change = on_change
+        self._saved_at = 0.0
+        self._silence = f"it never reported {metric.name}"
+        self.ended_by = ""
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave nothing to be pickled: Ray snapshots its callbacks, with whatever `on_change` holds.
@@ -75,14 +88,7 @@ class Recorder(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Enter the trial."""
-        self._table.add(
-            Trial(
-                trial_id=trial.trial_id,
-                number=self._plan.numbers[trial.trial_id],
-                is_default=self._plan.is_default(trial.trial_id),
-                configuration=flatten(trial.config),
-            )
-        )
+        self._enter(trial)
         self._save(trial.trial_id)
 
     def on_trial_result(
@@ -94,8 +100,11 @@ class Recorder(Callback):
         if result.get("diverged"):
             self._table.get(trial.trial_id).status = DIVERGED
         if self._metric.name in metrics and self._metric.reaches_target(metrics[self._metric.name]):
-            self._plan.finish()
-        self._save(trial.trial_id)
+            self._end_sweep(TARGET)
+        if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
+            self._table.save(self._path)
+            self._saved_at = time.monotonic()
+        self._on_change(self._table, self._table.get(trial.trial_id))
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Enter how the trial ended."""
@@ -103,21 +112,51 @@ class Recorder(Callback):
         if entry.status != DIVERGED:
             entry.status = STOPPED_EARLY if trial.trial_id in self._stopped else COMPLETED
         if not entry.values(self._metric.name):
-            entry.status, entry.error = FAILED, f"it never reported {self._metric.name}"
-            if not any(each.values(self._metric.name) for each in self._table.trials):
-                self._plan.finish()  # the others would cost their hours and say as little
+            entry.status, entry.error = FAILED, self._silence
+            self._judge_metric()
         self._save(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Enter that the trial failed, and why."""
-        entry = self._table.get(trial.trial_id)
+        if trial.trial_id not in self._plan.numbers:
+            return
+        entry = self._enter(trial)  # a worker that cannot start fails before its trial begins
         # Ray calls this, too, for a trial that has ended when entering its end failed
         if entry.status == INTERRUPTED:
             entry.status, entry.error = FAILED, _last_line(trial)
         self._save(trial.trial_id)
 
+    def _enter(self, trial: RayTrial) -> Trial:
+        try:
+            return self._table.get(trial.trial_id)
+        except KeyError:
+            entry = Trial(
+                trial_id=trial.trial_id,
+                number=self._plan.numbers[trial.trial_id],
+                is_default=self._plan.is_default(trial.trial_id),
+                configuration=flatten(trial.config),
+            )
+            self._table.add(entry)
+            return entry
+
+    def _judge_metric(self) -> None:
+        """End the sweep if its metric is one that trials do not report: the others would cost their hours for nothing.
+
+        One trial may return early for reasons of its own; so with others running, it takes two.
+        """
+        trials = self._table.trials
+        silent = sum(trial.error == self._silence for trial in trials)
+        is_alone = not any(trial.status == INTERRUPTED for trial in trials)
+        if (silent >= 2 or is_alone) and not any(trial.values(self._metric.name) for trial in trials):
+            self._end_sweep(UNREPORTED)
+
+    def _end_sweep(self, reason: str) -> None:
+        self.ended_by = reason
+        self._plan.finish()
+
     def _save(self, trial_id: str) -> None:
         self._table.save(self._path)
+        self._saved_at = time.monotonic()
         self._on_change(self._table, self._table.get(trial_id))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -24,8 +25,9 @@ class Reporter:
         """Hand every report to `send`."""
         self.epoch = 0
         self._send = send
+        self._way = ""
 
-    def report(self, metrics: Mapping[str, Any]) -> None:
+    def report(self, metrics: Mapping[str, Any], way: str) -> None:
         """Report one epoch.
 
         The epoch is the one that is named, if it is a whole number beyond the last one, and else the
@@ -33,7 +35,12 @@ class Reporter:
 
         Args:
             metrics: By name; nested ones get dotted names, and what is no number is left out.
+            way: How it was said. Only the way in which a function reports first counts: one that
+                logs its metrics to W&B and returns them, too, has said them once.
         """
+        self._way = self._way or way
+        if way != self._way:
+            return
         numbers = {name: number for name, value in flatten(metrics).items() if (number := _number(value)) is not None}
         named = numbers.pop("epoch", math.nan)
         self.epoch = int(named) if named > self.epoch and float(named).is_integer() else self.epoch + 1
@@ -57,7 +64,7 @@ def report(metrics: Mapping[str, Any] | None = None, /, **named: Any) -> None:
     if _current is None:
         say(", ".join(f"{name} {value}" for name, value in together.items()))
     else:
-        _current.report(together)
+        _current.report(together, "report")
 
 
 @contextlib.contextmanager
@@ -73,10 +80,10 @@ def reporting_to(reporter: Reporter) -> Iterator[None]:
 
 def _number(value: Any) -> float | int | bool | None:
     """The value as a plain number; None if it is none. Arrays and tensors of one element are numbers."""
-    if isinstance(value, bool | int | float):
-        return value
-    try:
-        plain = value.item()
-    except (AttributeError, ValueError, RuntimeError, TypeError):
-        return None
-    return plain if isinstance(plain, bool | int | float) else None
+    if not isinstance(value, bool | int | float):
+        try:
+            value = value.item()
+        except (AttributeError, ValueError, RuntimeError, TypeError):
+            return None
+    is_number = isinstance(value, bool | float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)
+    return value if is_number else None

@@ -13,6 +13,7 @@ from stt_tune.errors import SettingsError
 from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.normalisers import NORMALISERS
 from stt_tune.sweep.early_terminate import SCHEDULERS
+from stt_tune.sweep.numerals import read_numerals
 
 WANDB_MODES = ("offline", "online", "disabled")
 
@@ -106,7 +107,7 @@ def read_default(path: Path) -> dict[str, Any]:
         SettingsError: The file cannot be read, or holds what cannot be trained.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_numerals(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"--default {path}: must be a readable YAML or JSON file ({error}).") from error
     if isinstance(document, Mapping) and isinstance(document.get("hyperparameters"), Mapping):

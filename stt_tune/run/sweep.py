@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from stt_tune.errors import SettingsError, SweepFailedError, SweepHaltedError, S
 from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.display import SweepDisplay
-from stt_tune.run.folder import RunFolder, hash_sweep
+from stt_tune.run.folder import RunFolder
 from stt_tune.run.settings import WANDB_MODES
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.early_terminate import SCHEDULERS
@@ -129,47 +130,59 @@ def run_sweep(
             sweep failed, or it was interrupted (what was finished is kept).
     """
     sweep = read_sweep(sweep)
-    default = None if sweep.method == "grid" else default if default is not None else sweep.default
+    folder = RunFolder(Path(storage_path or Path("runs") / sweep.name).absolute())
+    if resume:
+        sweep, seed, default = _agree(folder, sweep, seed, default)
+    else:
+        folder.check_new()
+    default = None if sweep.method == "grid" else sweep.default if default is None else default
     num_trials = sweep.count_trials(num_trials)
-    _check(sweep, default, complete, num_trials, seed, wandb_mode, scheduler)
-    folder, table = _open(sweep, Path(storage_path or Path("runs") / sweep.name), seed, default, resume)
+    _check(sweep, default, complete, num_trials, seed, max_concurrent_trials, wandb_mode, scheduler)
 
     from stt_tune.run.tracking import build_identity
+    from stt_tune.run.trainable import TrainingTask, build_trainable, takes_configuration
     from stt_tune.run.trials import TrialPlan, run_trials
 
+    takes_configuration(train_fn)
     identity = build_identity(
         wandb_mode,
         folder=folder.path,
         project=wandb_project or sweep.project or "stt-tune",
         group=sweep.name,
         tags=("stt-tune", sweep.method, *tags),
+        entity=sweep.entity,
     )
-    try:
-        with (
-            connect(address),
-            SweepDisplay(sweep.metric, num_trials, done_before=len(table.ended())) as display,
-        ):
-            plan = TrialPlan(
-                num_trials=num_trials,
-                seed=seed,
-                resources=find_resources(max_concurrent=max_concurrent_trials, per_trial=resources_per_trial),
-                scheduler=scheduler,
-                identity=identity,
-                default=default,
-                complete=complete
-                or (lambda configuration: sweep.nest({**flatten(default or {}), **flatten(configuration)})),
-                on_change=display.update,
-            )
-            run_trials(sweep, train_fn, plan, folder=folder, table=table)
-    except (KeyboardInterrupt, SweepInterruptedError) as stop:
-        raise SweepInterruptedError(
-            f"Interrupted: {len(table.ended())} of {num_trials} trials are finished and kept in {folder.path}"
-        ) from stop
-    except OSError as error:
-        raise SweepHaltedError(
-            f"{error.filename or folder.path}: cannot be written ({error.strerror}). What was finished is kept; "
-            "mend it, then resume."
-        ) from error
+    with connect(address):
+        resources = find_resources(max_concurrent=max_concurrent_trials, per_trial=resources_per_trial)
+        trainable = build_trainable(TrainingTask(train_fn, sweep.metric.name, identity, str(Path.cwd())))
+        if not resume:
+            folder.start(sweep, {"seed": seed, "default": dict(default) if default else None})
+        with folder.locked():
+            table = folder.read_table((sweep.metric.name,))
+            try:
+                with SweepDisplay(sweep.metric, num_trials, done_before=len(table.ended())) as display:
+                    plan = TrialPlan(
+                        num_trials=num_trials,
+                        seed=seed,
+                        resources=resources,
+                        scheduler=scheduler,
+                        identity=identity,
+                        default=default,
+                        complete=complete or functools.partial(_fill_in, sweep, default or {}),
+                        on_change=display.update,
+                    )
+                    run_trials(sweep, trainable, plan, folder=folder, table=table)
+            except (KeyboardInterrupt, SweepInterruptedError) as stop:
+                raise SweepInterruptedError(
+                    f"Interrupted: {len(table.ended())} of {num_trials} trials are finished and kept in {folder.path}"
+                ) from stop
+            except (TimeoutError, ConnectionError):
+                raise  # these are Ray's, and no matter of files
+            except OSError as error:
+                raise SweepHaltedError(
+                    f"{error.filename or folder.path}: cannot be written ({error.strerror}). What was finished is "
+                    "kept; mend it, then resume."
+                ) from error
     return SweepResult(folder, table, sweep)
 
 
@@ -184,12 +197,39 @@ def read_sweep(sweep: SweepConfig | Mapping[str, Any] | str | Path) -> SweepConf
     return SweepConfig.from_yaml(sweep) if isinstance(sweep, str | Path) else SweepConfig.from_dict(sweep)
 
 
+def _agree(
+    folder: RunFolder, sweep: SweepConfig, seed: int, default: Mapping[str, Any] | None
+) -> tuple[SweepConfig, int, Mapping[str, Any] | None]:
+    """Give what a sweep began with, and refuse what is not the same."""
+    began, run = folder.read_sweep(), folder.read_run()
+    asked: tuple[tuple[str, Any, Any], ...] = (
+        ("sweep", {**began.to_dict(), "name": ""}, {**sweep.to_dict(), "name": ""}),
+        ("seed", run["seed"], seed),
+        ("default", began.default, began.default if default is None else dict(default)),
+    )
+    for name, then, now in asked:
+        if then != now:
+            raise SettingsError(
+                f"{folder.path}: must be resumed with the {name} that it began with, found another. Name another "
+                "folder for a new sweep."
+            )
+    return began, run["seed"], began.default
+
+
+def _fill_in(sweep: SweepConfig, default: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to a configuration what the sweep leaves out and the default has."""
+    own = tuple(f"{name}." for name in sweep.parameters)
+    others = {name: value for name, value in flatten(default).items() if not f"{name}.".startswith(own)}
+    return sweep.nest({**others, **sweep.flatten(drawn)})
+
+
 def _check(
     sweep: SweepConfig,
     default: Mapping[str, Any] | None,
     complete: Any,
     num_trials: int,
     seed: int,
+    max_concurrent: int | None,
     wandb_mode: str,
     scheduler: str,
 ) -> None:
@@ -199,6 +239,7 @@ def _check(
         for name, value, must, holds in (
             ("num_trials", num_trials, "at least 1", num_trials >= 1),
             ("seed", seed, "at least 0", seed >= 0),
+            ("max_concurrent_trials", max_concurrent, "at least 1", max_concurrent is None or max_concurrent >= 1),
             ("wandb_mode", wandb_mode, f"one of {', '.join(WANDB_MODES)}", wandb_mode in WANDB_MODES),
             ("scheduler", scheduler, f"one of {', '.join(SCHEDULERS)}", scheduler in SCHEDULERS),
         )
@@ -210,25 +251,3 @@ def _check(
             problems.append(f"default must name every parameter of the sweep; {', '.join(missing)} are missing.")
     if problems:
         raise SettingsError("\n".join(problems))
-
-
-def _open(
-    sweep: SweepConfig,
-    path: Path,
-    seed: int,
-    default: Mapping[str, Any] | None,
-    resume: bool,
-) -> tuple[RunFolder, TrialTable]:
-    """Make the run folder, or read it back where the sweep goes on."""
-    if not resume:
-        folder = RunFolder.new(path)
-        folder.start(sweep, {"seed": seed, "default": dict(default) if default else None})
-        return folder, TrialTable((sweep.metric.name,))
-    folder = RunFolder.existing(path)
-    run = folder.read_run()
-    for name, began, now in (("sweep", run.get("sweep_hash"), hash_sweep(sweep)), ("seed", run["seed"], seed)):
-        if began != now:
-            raise SettingsError(
-                f"{path}: must be resumed with the {name} that it began with, found another. Start a new run folder."
-            )
-    return folder, folder.read_table((sweep.metric.name,))

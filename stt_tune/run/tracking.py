@@ -15,6 +15,7 @@ from ray.tune.experiment import Trial
 
 from stt_tune.progress import say
 from stt_tune.run.wandb_function import OWN_RUN, STATUS, RunIdentity
+from stt_tune.sweep.scheduler import FINAL_REPORT
 
 _MODE = "WANDB_MODE"
 # Ray's bookkeeping of its own loop, which means nothing to who reads the run.
@@ -26,15 +27,18 @@ _BOOKKEEPING = (
     "timestamp",
     "timesteps_since_restore",
     OWN_RUN,
+    FINAL_REPORT,
 )
+# What the logging actor is told at the end; no metric is called so.
+_END = "_stt_tune_status"
 
 
 class _StatusActor(_WandbLoggingActor):
     """Ray's logging actor, which also writes the trial's final state into the run's summary."""
 
     def _handle_result(self, result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        if STATUS in result:
-            self._wandb.run.summary[STATUS] = result[STATUS]
+        if _END in result:
+            self._wandb.run.summary[STATUS] = result[_END]
             return {}, {}
         handled: tuple[dict[str, Any], dict[str, Any]] = super()._handle_result(result)
         return handled
@@ -117,7 +121,7 @@ class WandbTracker(WandbLoggerCallback):
             super().log_trial_start(trial)
 
     def _end(self, trial: Trial) -> None:
-        self._trial_queues[trial].put((_QueueItem.RESULT, {STATUS: self._status_of(trial.trial_id)}))
+        self._trial_queues[trial].put((_QueueItem.RESULT, {_END: self._status_of(trial.trial_id)}))
         self._signal_logging_actor_stop(trial=trial)
         self._ended.add(trial)
 
@@ -137,6 +141,7 @@ def build_trackers(identity: RunIdentity, status_of: Callable[[str], str]) -> li
             project=identity.project,
             group=identity.group,
             tags=list(identity.tags),
+            entity=identity.entity,
             mode=identity.mode,
             excludes=list(_BOOKKEEPING),
             # relative, or missing, the runs would be lost in a temporary folder
@@ -146,7 +151,9 @@ def build_trackers(identity: RunIdentity, status_of: Callable[[str], str]) -> li
     ]
 
 
-def build_identity(mode: str, *, folder: Path, project: str, group: str, tags: Sequence[str]) -> RunIdentity:
+def build_identity(
+    mode: str, *, folder: Path, project: str, group: str, tags: Sequence[str], entity: str | None = None
+) -> RunIdentity:
     """Say what the W&B runs of a sweep are to be.
 
     Args:
@@ -155,9 +162,10 @@ def build_identity(mode: str, *, folder: Path, project: str, group: str, tags: S
         folder: The run folder; the runs land in its `wandb/`.
         project: W&B project.
         group: Groups the sweep's runs.
-        tags: On every run.
+        tags: On every run; W&B takes 64 characters of each.
+        entity: W&B entity; None: the user's own.
     """
     if mode == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
         say(f"W&B: no key is configured, so runs are kept offline; later: wandb sync {folder / 'wandb'}/offline-run-*")
         mode = "offline"
-    return RunIdentity(project, group, tuple(tags), mode, str(folder.absolute()))
+    return RunIdentity(project, group, tuple(tag[-64:] for tag in tags), mode, str(folder.absolute()), entity)

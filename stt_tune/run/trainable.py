@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
-import threading
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
 import ray
@@ -15,9 +17,11 @@ from ray.train._internal.session import get_session
 
 from stt_tune.errors import SettingsError
 from stt_tune.run.reporting import Reporter, reporting_to
-from stt_tune.run.wandb_function import OWN_RUN, RunIdentity, WandbFunction
+from stt_tune.run.wandb_function import RunIdentity, WandbFunction
+from stt_tune.sweep.scheduler import FINAL_REPORT
 
-_CLEANUP_S = 30
+# As good as for ever: a worker that is not ready when its next trial comes would lose that one.
+_CLEANUP_S = 10**6
 TrainFunction = Callable[..., Any]
 
 
@@ -28,12 +32,14 @@ class TrainingTask:
     Attributes:
         train: The function that trains one configuration.
         metric: The objective.
-        identity: What W&B runs are to be; None where W&B is disabled.
+        identity: What W&B runs are to be.
+        folder: Where the function runs, if the worker's machine has it: paths are relative to it.
     """
 
     train: TrainFunction
     metric: str
     identity: RunIdentity
+    folder: str
 
 
 def takes_configuration(train: TrainFunction) -> bool:
@@ -44,9 +50,10 @@ def takes_configuration(train: TrainFunction) -> bool:
     Raises:
         SettingsError: It needs more than one argument, or is no function.
     """
-    if not callable(train):
-        raise SettingsError(f"the training function must be a function, found {train!r}.")
-    parameters = inspect.signature(train).parameters.values()
+    try:
+        parameters = inspect.signature(train).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"the training function must be a function, found {train!r}.") from error
     positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     required = [each for each in parameters if each.default is each.empty and each.kind not in variadic]
@@ -68,7 +75,7 @@ def build_trainable(task: TrainingTask) -> Callable[[dict[str, Any]], None]:
     takes_configuration(task.train)
     try:
         shared = ray.put(task)
-    except (TypeError, AttributeError, ValueError) as error:
+    except (TypeError, AttributeError, ValueError, PicklingError) as error:
         reason = str(error).strip().splitlines()[0]
         raise SettingsError(
             f"the training function {_name(task.train)} must be one that can be sent to another process, and is not "
@@ -93,8 +100,7 @@ class _UnhurriedEnd:
         session = get_session()
         super().cleanup()  # type: ignore[misc]
         if session and session.training_thread.is_alive():
-            # not the thread's own join: that raises what the function has raised
-            threading.Thread.join(session.training_thread, timeout=_CLEANUP_S)
+            session.training_thread.join(timeout=_CLEANUP_S)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Make the worker ready for its next trial."""
@@ -103,8 +109,10 @@ class _UnhurriedEnd:
 
 
 def _run_trial(config: dict[str, Any], task: TrainingTask) -> None:
+    if Path(task.folder).is_dir():  # Ray has moved to the trial's own
+        os.chdir(task.folder)
     context = tune.get_context()
-    reporter = Reporter(lambda metrics: _send(metrics, wandb_function))
+    reporter = Reporter(lambda metrics: wandb_function.send(metrics, tune.report))
     wandb_function = WandbFunction(
         identity=task.identity,
         trial_id=context.get_trial_id(),
@@ -114,25 +122,15 @@ def _run_trial(config: dict[str, Any], task: TrainingTask) -> None:
         reporter=reporter,
     )
     with reporting_to(reporter), wandb_function.followed():
-        given = (config,) if takes_configuration(task.train) else ()
-        for metrics in _reported(task.train(*given), reporter):
-            reporter.report(metrics)
-
-
-def _send(metrics: dict[str, Any], wandb_function: WandbFunction) -> None:
-    try:
-        tune.report({**metrics, OWN_RUN: wandb_function.was_started})
-    except SystemExit:  # this is how Tune ends a function that it has stopped
-        wandb_function.is_stopped = True
-        raise
-
-
-def _reported(outcome: Any, reporter: Reporter) -> Iterator[Mapping[str, Any]]:
-    """What a function's outcome reports: all that it yields, or what it returns if it has said nothing else."""
-    if inspect.isgenerator(outcome):
-        yield from outcome
-    elif isinstance(outcome, Mapping) and not reporter.epoch:
-        yield outcome
+        outcome: Any = task.train(config) if takes_configuration(task.train) else task.train()
+        if isinstance(outcome, Iterator):
+            yielded: Iterator[Mapping[str, Any]] = outcome
+            for metrics in yielded:
+                reporter.report(metrics, "yield")
+        elif isinstance(outcome, Mapping):
+            reporter.report({**outcome, FINAL_REPORT: True}, "return")
+    if wandb_function.is_stopped:  # and went on; Tune would wait for ever for an ordinary end
+        sys.exit(0)
 
 
 def _name(train: TrainFunction) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +11,18 @@ from ray.tune.error import TuneError
 
 from stt_tune.errors import SweepConfigError, SweepHaltedError, SweepInterruptedError
 from stt_tune.progress import say
-from stt_tune.results.trials import Trial, TrialTable
+from stt_tune.results.trials import INTERRUPTED, Trial, TrialTable
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.folder import RunFolder
-from stt_tune.run.recorder import Recorder
+from stt_tune.run.recorder import TARGET, UNREPORTED, Recorder
 from stt_tune.run.tracking import build_trackers
-from stt_tune.run.trainable import TrainFunction, TrainingTask, build_trainable
 from stt_tune.run.wandb_function import RunIdentity
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.samplers import Observation, build_sampler
 from stt_tune.sweep.scheduler import build_scheduler
 from stt_tune.sweep.searcher import SweepSearcher
+
+Trainable = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -50,34 +51,37 @@ class TrialPlan:
 
 
 def run_trials(
-    sweep: SweepConfig, train: TrainFunction, plan: TrialPlan, *, folder: RunFolder, table: TrialTable
+    sweep: SweepConfig, trainable: Trainable, plan: TrialPlan, *, folder: RunFolder, table: TrialTable
 ) -> None:
     """Run what of the sweep is not in `table` yet, and enter it there.
 
-    Must be called while connected to Ray. Trials of an earlier start that ended are not run again.
+    Must be called while connected to Ray. Trials of an earlier start that ended are not run again;
+    those that were interrupted are, with the configuration that they had.
 
     Raises:
         SweepInterruptedError: Ctrl-C; the table holds what was reported until then.
         SweepHaltedError: The table could not be written, or Ray itself failed.
         SweepConfigError: No trial reports the sweep's metric.
     """
-    ended = table.ended()
-    done = {trial.number for trial in ended}
-    pending = [number for number in range(plan.num_trials) if number not in done]
-    metric = sweep.metric
-    if not pending:
+    metric, ended = sweep.metric, table.ended()
+    planned = _plan_trials(sweep, plan, table)
+    if any(metric.reaches_target(value) for trial in ended for value in trial.values(metric.name)):
+        say(f"the target of {metric.name} is reached: no further trials are started")
+        return
+    if not planned:
         say(f"all {plan.num_trials} trials of {sweep.name} are finished: nothing to run")
-    if not pending or any(metric.reaches_target(value) for trial in ended for value in trial.values(metric.name)):
         return
     searcher = SweepSearcher(
         sweep,
         build_sampler(sweep, plan.seed),
-        pending,
-        known=[Observation(trial.number, sweep.nest(trial.configuration), trial.last(metric.name)) for trial in ended],
+        planned,
+        observe=lambda: _observe(sweep, table, searcher),
         default=plan.default,
         complete=plan.complete,
     )
     scheduler = build_scheduler(plan.scheduler, sweep.early_terminate, metric, searcher.is_default)
+    for trial in ended:
+        scheduler.replay(trial.trial_id, trial.reports)
     recorder = Recorder(table, folder.trials, metric, searcher, scheduler.stopped, plan.on_change)
 
     def name_trial(trial: Any) -> str:
@@ -85,11 +89,10 @@ def run_trials(
         return f"trial-{number:03d}{'-default' if searcher.is_default(trial.trial_id) else ''}"
 
     resources = plan.resources
-    trainable = build_trainable(TrainingTask(train, metric.name, plan.identity))
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=tune.TuneConfig(
-            num_samples=len(pending),
+            num_samples=len(planned),
             search_alg=searcher,
             scheduler=scheduler,
             max_concurrent_trials=resources.max_concurrent,
@@ -112,18 +115,45 @@ def run_trials(
         raise SweepHaltedError(
             f"{folder.path}: the sweep could not go on ({reason}). What was finished is kept; mend it, then resume."
         ) from error
-    _check(sweep, plan, searcher, table)
+    table.save(folder.trials)
+    _check(sweep, plan, recorder, table, planned)
 
 
-def _check(sweep: SweepConfig, plan: TrialPlan, searcher: SweepSearcher, table: TrialTable) -> None:
+def _plan_trials(sweep: SweepConfig, plan: TrialPlan, table: TrialTable) -> dict[int, dict[str, Any] | None]:
+    """The numbers of the trials to run, with the configurations of those that were interrupted."""
+    begun = {trial.number: trial for trial in table.trials}
+    interrupted = {
+        trial.number: sweep.nest(trial.configuration) for trial in table.trials if trial.status == INTERRUPTED
+    }
+    new = [number for number in range(plan.num_trials) if number not in begun]
+    return {number: interrupted.get(number) for number in sorted([*interrupted, *new])}
+
+
+def _observe(sweep: SweepConfig, table: TrialTable, searcher: SweepSearcher) -> list[Observation]:
+    """Trials that have ended, and those that run; not those that an earlier start left unfinished."""
+    running = set(searcher.numbers.values())
+    return [
+        Observation(trial.number, sweep.nest(trial.configuration), trial.outcome(sweep.metric.name))
+        for trial in table.trials
+        if trial.status != INTERRUPTED or trial.number in running
+    ]
+
+
+def _check(
+    sweep: SweepConfig, plan: TrialPlan, recorder: Recorder, table: TrialTable, planned: Collection[int]
+) -> None:
     """Find out why Ray has returned: it says the same after Ctrl-C as after the last trial."""
     metric = sweep.metric.name
-    if searcher.was_finished and not any(trial.values(metric) for trial in table.trials):
+    if recorder.ended_by == UNREPORTED and not any(trial.values(metric) for trial in table.trials):
         reported = dict.fromkeys(name for trial in table.trials for report in trial.reports for name in report)
         found = f"they report {', '.join(reported)}" if reported else "they report nothing"
-        raise SweepConfigError(sweep.name, [f"metric.name: must be what trials report, found {metric!r}; {found}."])
-    if len(table.ended()) == plan.num_trials:
-        return
-    if not searcher.was_finished or len(table.ended()) < len(table.trials):
-        raise SweepInterruptedError(f"interrupted with {len(table.ended())} of {plan.num_trials} trials finished.")
-    say(f"a trial has reached the target of {metric}: {plan.num_trials - len(table.ended())} trials were not started")
+        raise SweepConfigError(
+            sweep.name, [f"metric.name: must be what trials report, found {metric!r}; {found}. Name it as metric."]
+        )
+    ended = {trial.number for trial in table.ended()}
+    missing = [number for number in planned if number not in ended]
+    is_running = any(trial.status == INTERRUPTED for trial in table.trials)
+    if missing and (recorder.ended_by != TARGET or is_running):
+        raise SweepInterruptedError(f"interrupted with {len(ended)} of {plan.num_trials} trials finished.")
+    if missing:
+        say(f"a trial has reached the target of {metric}: {len(missing)} trials were not started")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stt_tune.errors import SettingsError, SweepConfigError, SweepFailedError, SweepHaltedError, SweepInterruptedError
+from stt_tune.errors import SettingsError, SweepFailedError, SweepHaltedError, SweepInterruptedError
 from stt_tune.files import write_lines
 from stt_tune.progress import say
 from stt_tune.results.held_out import save_held_out
@@ -21,10 +21,12 @@ from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import TrialResources, connect, find_resources
 from stt_tune.run.folder import RunFolder, find_versions
 from stt_tune.run.settings import TuneSettings
-from stt_tune.run.sweep import run_sweep
+from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.speech.hyperparameters import complete, find_problems
 from stt_tune.speech.report import METRICS
-from stt_tune.sweep.config import SweepConfig
+from stt_tune.sweep.config import SweepConfig, find_extremes
+from stt_tune.sweep.distributions import Parameter
+from stt_tune.sweep.metric import Metric
 
 if TYPE_CHECKING:
     from stt_tune.run.data import PreparedSpeech
@@ -64,15 +66,10 @@ def tune(sweep_file: Path, settings: TuneSettings, out: Path) -> TuneResult:
         SttTuneError: Something that the user gave cannot be used (nothing has been started then),
             the run failed, or it was interrupted (what was finished is kept).
     """
-    folder = RunFolder.new(out)
-    sweep = read_speech_sweep(SweepConfig.from_yaml(sweep_file), str(sweep_file))
-    speech = _load_speech(settings)
-    facts = {"settings": settings.to_dict(), **speech.facts()}
-    folder.start(sweep, {"seed": settings.seed, "default": settings.default_configuration(), **facts})
-    if speech.rejected:
-        write_lines(folder.rejected, speech.rejected)
-        say(f"{len(speech.rejected)} bad rows were set aside, see {folder.rejected}")
-    return _run(folder, sweep, settings, speech)
+    folder = RunFolder(out.absolute())
+    folder.check_new()
+    sweep = SweepConfig.from_yaml(sweep_file, also=find_speech_problems)
+    return _run(folder, sweep, settings, _load_speech(settings), resumed=False)
 
 
 def resume(path: Path) -> TuneResult:
@@ -88,7 +85,7 @@ def resume(path: Path) -> TuneResult:
     if "settings" not in run:
         raise SettingsError(f"{path}: must be a run of stt-tune tune; go on with others by run_sweep(resume=True).")
     settings = TuneSettings.from_dict(run["settings"])
-    sweep = read_speech_sweep(folder.read_sweep(), str(folder.sweep))
+    sweep = folder.read_sweep()
     speech = _load_speech(settings)
     if speech.data_hash != run["data_hash"]:
         raise SettingsError(
@@ -97,24 +94,23 @@ def resume(path: Path) -> TuneResult:
         )
     ended, planned = len(folder.read_table(METRICS).ended()), sweep.count_trials(settings.trials)
     say(f"resuming {path}: {ended} of {planned} trials are finished")
-    return _run(folder, sweep, settings, speech)
+    return _run(folder, sweep, settings, speech, resumed=True)
 
 
-def read_speech_sweep(sweep: SweepConfig, source: str) -> SweepConfig:
-    """Check that fine-tuning knows a sweep's parameters and its metric.
+def find_speech_problems(parameters: Mapping[str, Parameter], metric: Metric | None) -> list[str]:
+    """Say what of a sweep fine-tuning does not know, one line a problem.
 
-    Raises:
-        SweepConfigError: It does not; all problems are told at once.
+    Args:
+        parameters: Distributions by dotted names.
+        metric: The objective; None where it cannot be read.
     """
-    found = dict.fromkeys(problem for extreme in sweep.extremes() for problem in find_problems(extreme))
+    found = dict.fromkeys(problem for extreme in find_extremes(parameters) for problem in find_problems(extreme))
     problems = [f"parameters.{problem}" for problem in found]
-    if sweep.metric.name not in METRICS:
-        problems.append(f"metric.name: must be one of {', '.join(METRICS)}; found {sweep.metric.name!r}.")
-    if sweep.metric.goal != "minimize":
-        problems.append(f"metric.goal: must be minimize for {sweep.metric.name}, found {sweep.metric.goal!r}.")
-    if problems:
-        raise SweepConfigError(source, problems)
-    return sweep
+    if metric and metric.name not in METRICS:
+        problems.append(f"metric.name: must be one of {', '.join(METRICS)}; found {metric.name!r}.")
+    elif metric and metric.goal != "minimize":
+        problems.append(f"metric.goal: must be minimize for {metric.name}, found {metric.goal!r}.")
+    return problems
 
 
 def _load_speech(settings: TuneSettings) -> PreparedSpeech:
@@ -126,36 +122,55 @@ def _load_speech(settings: TuneSettings) -> PreparedSpeech:
     return load_speech(settings)
 
 
-def _run(folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech) -> TuneResult:
-    from stt_tune.run.speech_trial import build_train
-
-    default = settings.default_configuration()
+def _run(
+    folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech, *, resumed: bool
+) -> TuneResult:
     gpus = settings.gpus_per_trial
-    with connect(settings.address), _resumable(folder):
+    with connect(settings.address):
         resources = find_resources(
             max_concurrent=settings.max_concurrent, per_trial=None if gpus is None else {"gpu": gpus}
         )
-        result = run_sweep(
-            sweep,
-            build_train(speech.task, resources),
-            num_trials=settings.trials,
-            seed=settings.seed,
-            storage_path=folder.path,
-            max_concurrent_trials=resources.max_concurrent,
-            resources_per_trial={"cpu": resources.cpus, "gpu": resources.gpus},
-            wandb_mode=settings.wandb,
-            wandb_project=settings.wandb_project,
-            tags=(settings.model,),
-            scheduler=settings.scheduler,
-            default=default,
-            complete=lambda configuration: complete(configuration, default),
-            resume=True,
-        )
-        winner = result.best_trial
-        held_out = _confirm(folder, speech, settings, winner, default, resources)
+        if not resumed:
+            _start(folder, sweep, settings, speech)
+        with folder.locked(), _resumable(folder):
+            result, winner, held_out = _search_and_confirm(folder, sweep, settings, speech, resources)
     document = _document(folder, sweep, settings, result.table, winner, held_out)
     save_optimal_config(folder.optimal_config, document)
     return TuneResult(folder, result.table, winner, document, sweep)
+
+
+def _start(folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech) -> None:
+    facts = {"settings": settings.to_dict(), **speech.facts()}
+    folder.start(sweep, {"seed": settings.seed, "default": settings.default_configuration(), **facts})
+    if speech.rejected:
+        write_lines(folder.rejected, speech.rejected)
+        say(f"{len(speech.rejected)} bad rows were set aside, see {folder.rejected}")
+
+
+def _search_and_confirm(
+    folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech, resources: TrialResources
+) -> tuple[SweepResult, Trial, HeldOut | None]:
+    from stt_tune.run.speech_trial import build_train
+
+    default = settings.default_configuration()
+    result = run_sweep(
+        sweep,
+        build_train(speech.task, resources),
+        num_trials=settings.trials,
+        seed=settings.seed,
+        storage_path=folder.path,
+        max_concurrent_trials=resources.max_concurrent,
+        resources_per_trial={"cpu": resources.cpus, "gpu": resources.gpus},
+        wandb_mode=settings.wandb,
+        wandb_project=settings.wandb_project,
+        tags=(settings.model,),
+        scheduler=settings.scheduler,
+        default=default,
+        complete=lambda configuration: complete(configuration, default),
+        resume=True,
+    )
+    winner = result.best_trial
+    return result, winner, _confirm(folder, speech, settings, winner, default, resources)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from stt_tune.errors import SweepConfigError
-from stt_tune.run.tune import read_speech_sweep
+from stt_tune.run.tune import find_speech_problems
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.space_table import describe, render_space
 
@@ -21,7 +21,7 @@ class SweepCheck:
 
     Attributes:
         path: The file.
-        sweep: The sweep; None where it cannot be read.
+        sweep: The sweep; None where it cannot be run.
         problems: What has to be mended.
     """
 
@@ -59,14 +59,12 @@ def check_sweeps(paths: Iterable[Path], *, own_training: bool) -> list[SweepChec
 
 
 def _check(path: Path, own_training: bool) -> SweepCheck:
-    sweep = None
     try:
-        sweep = SweepConfig.from_yaml(path)
-        if not own_training:
-            read_speech_sweep(sweep, str(path))
+        if own_training:
+            return SweepCheck(path, SweepConfig.from_yaml(path))
+        return SweepCheck(path, SweepConfig.from_yaml(path, also=find_speech_problems))
     except SweepConfigError as error:
-        return SweepCheck(path, sweep, error.problems)
-    return SweepCheck(path, sweep)
+        return SweepCheck(path, None, error.problems)
 
 
 def show_checks(checks: Iterable[SweepCheck]) -> None:
@@ -74,7 +72,7 @@ def show_checks(checks: Iterable[SweepCheck]) -> None:
     out, err = (Console(highlight=False, soft_wrap=True, markup=False, stderr=stderr) for stderr in (False, True))
     for check in checks:
         if check.sweep is None:
-            out.print(f"{check.path}: cannot be read")
+            out.print(f"{check.path}: cannot be run")
         else:
             out.print(f"{check.path}: {_summarise(check.sweep)}")
             out.print(render_space(check.sweep))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ class RunIdentity:
         tags: On every run.
         mode: `offline`, `online` or `disabled`.
         folder: The run folder; the runs land in its `wandb/`.
+        entity: W&B entity; None: the user's own.
     """
 
     project: str
@@ -34,6 +36,7 @@ class RunIdentity:
     tags: tuple[str, ...]
     mode: str
     folder: str
+    entity: str | None = None
 
 
 @dataclass
@@ -60,10 +63,14 @@ class WandbFunction:
     was_started: bool = False
     is_stopped: bool = False
     _logged: dict[str, Any] = field(default_factory=dict)
+    _followed: Run | None = None
 
     @contextlib.contextmanager
     def followed(self) -> Iterator[None]:
-        """Follow what the function does with W&B inside the block; a run that it leaves open is ended."""
+        """Follow what the function does with W&B inside the block; a run that it leaves open is ended.
+
+        A function that never logged the metric reports what it did log, so that its user can see.
+        """
         init = wandb.init
 
         def init_as_trial(*args: Any, **kwargs: Any) -> Run:
@@ -72,12 +79,15 @@ class WandbFunction:
             # as for W&B's own agent: what the sweep sets cannot be changed by the function
             lock: Any = run.config.update_locked
             lock(dict(self.configuration), user="sweep", _allow_val_change=True)
-            self._follow(run)
+            if run is not self._followed:  # W&B gives the same run again while it is open
+                self._follow(run)
             return run
 
         wandb.init = init_as_trial
         try:
             yield
+            if self._logged and not self.reporter.epoch:
+                self.reporter.report(self._logged, "wandb")
         except Exception:
             wandb.finish(exit_code=1)
             raise
@@ -94,10 +104,24 @@ class WandbFunction:
             "dir": self.identity.folder,
             "id": self.trial_id,
             "name": self.name,
+            **({"entity": self.identity.entity} if self.identity.entity else {}),
+            # a run that the function has finished and begins anew is still the trial's
+            **({"resume": "allow"} if self.was_started else {}),
         }
+
+    def send(self, metrics: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
+        """Hand a report on, and notice when it tells the function to end."""
+        if self.is_stopped:  # the function has caught the first telling
+            sys.exit(0)
+        try:
+            report({**metrics, OWN_RUN: self.was_started})
+        except SystemExit:  # this is how Tune ends a function that it has stopped
+            self.is_stopped = True
+            raise
 
     def _follow(self, run: Any) -> None:
         """Listen to what the run is told. W&B has no hooks for this, so its methods are wrapped."""
+        self._followed = run
         log, finish = run.log, run._finish
 
         def log_and_report(data: dict[str, Any], *args: Any, **kwargs: Any) -> None:
@@ -106,7 +130,7 @@ class WandbFunction:
             self._logged |= said
             if self.metric in said:
                 logged, self._logged = self._logged, {}
-                self.reporter.report(logged)
+                self.reporter.report(logged, "wandb")
 
         def finish_with_status(exit_code: int | None = None) -> None:
             # a stopped trial leaves the function by an exception, which is no failure

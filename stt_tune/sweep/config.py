@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,29 +13,34 @@ import numpy as np
 import yaml
 
 from stt_tune.errors import SettingsError, SweepConfigError
-from stt_tune.sweep.distributions import Constant, Parameter
+from stt_tune.sweep.distributions import Constant, Parameter, Quantised
 from stt_tune.sweep.early_terminate import EarlyTerminate, parse_early_terminate
 from stt_tune.sweep.metric import Metric, parse_metric
 from stt_tune.sweep.nesting import nest
-from stt_tune.sweep.numerals import read_numerals
+from stt_tune.sweep.numerals import is_number, read_numerals
 from stt_tune.sweep.parameters import parse_parameters
 from stt_tune.sweep.presets import DEFAULT_MODEL, find_preset
 from stt_tune.sweep.yaml_file import read_yaml
 
 METHODS = ("random", "bayes", "grid")
+FindProblems = Callable[[Mapping[str, Parameter], Metric | None], Iterable[str]]
 _TRIALS = 20  # of a sweep that says nothing else
 _PRESET = {
     "metric": {"name": "wer", "goal": "minimize"},
     "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3},
 }
 _TEXTS = ("name", "description", "project", "entity", "program")
-# What W&B's own agent and service need; it is kept, and has no meaning here.
-_UNUSED = ("description", "entity", "program", "command", "apiVersion", "kind", "controller", "job", "image_uri")
-_KEYS = ("method", "metric", "parameters", "early_terminate", "run_cap", "name", "project", *_UNUSED)
+# What W&B's own agent and service need; it is kept, and has no effect here.
+_UNUSED = ("description", "program", "command", "apiVersion", "kind", "controller", "job", "image_uri")
+_KEYS = ("method", "metric", "parameters", "early_terminate", "run_cap", "name", "project", "entity", *_UNUSED)
 _ELSEWHERE = {
     "metrics": "more than one objective needs W&B's custom schedulers. Choose one as metric",
     "scheduler": "custom schedulers run at W&B only. Choose a method: random, bayes or grid",
 }
+
+
+def _find_none(_parameters: Mapping[str, Parameter], _metric: Metric | None) -> Iterable[str]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class SweepConfig:
         early_terminate: Where weak trials are stopped, if anywhere.
         run_cap: The sweep has no more trials than this.
         project: The W&B project, if the sweep names one.
+        entity: The W&B entity, if the sweep names one.
         default: The configuration that people train with untuned, where it is known.
         num_trials: How many trials are planned, where that is known.
         text: The sweep as YAML.
@@ -65,14 +70,19 @@ class SweepConfig:
     early_terminate: EarlyTerminate | None = None
     run_cap: int | None = None
     project: str | None = None
+    entity: str | None = None
     default: Mapping[str, Any] | None = None
     num_trials: int | None = None
     text: str = field(default="", compare=False, repr=False)
     _document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> SweepConfig:
+    def from_yaml(cls, path: str | Path, *, also: FindProblems = _find_none) -> SweepConfig:
         """Read a sweep file; a sweep without a `name` is called as its file.
+
+        Args:
+            path: The file.
+            also: Finds further problems, to be told together with those of the file itself.
 
         Raises:
             SweepConfigError: The file cannot be read, or what it says cannot be run.
@@ -81,7 +91,7 @@ class SweepConfig:
         text, document = read_yaml(path)
         if isinstance(document, Mapping):
             document = {"name": path.stem, **document}
-        return _parse(document, str(path), text)
+        return _parse(document, str(path), text, also)
 
     @classmethod
     def from_dict(cls, document: Any, source: str = "sweep") -> SweepConfig:
@@ -149,14 +159,29 @@ class SweepConfig:
         """Every configuration of a grid, in W&B's order: by sorted names, the last one running fastest.
 
         Raises:
-            SweepConfigError: A parameter is continuous.
+            SweepConfigError: A parameter's values cannot be counted.
         """
-        problems = _find_continuous(self.parameters)
+        return [self.grid_point(number) for number in range(self.grid_size())]
+
+    def grid_size(self) -> int:
+        """How many configurations `grid` has.
+
+        Raises:
+            SweepConfigError: A parameter's values cannot be counted.
+        """
+        problems = _find_uncountable(self.parameters)
         if problems:
             raise SweepConfigError(self.name, problems)
-        names = sorted(self.parameters, key=lambda name: self.paths[name])
-        values = [self.parameters[name].grid() or () for name in names]
-        return [self.nest(dict(zip(names, each, strict=True))) for each in itertools.product(*values)]
+        return math.prod(len(each.grid() or ()) for each in self.parameters.values())
+
+    def grid_point(self, number: int) -> dict[str, Any]:
+        """The configuration at place `number` of `grid`, from 0, without laying out the grid."""
+        flat = {}
+        for name in sorted(self.parameters, key=lambda name: self.paths[name], reverse=True):
+            values = self.parameters[name].grid() or ()
+            number, place = divmod(number, len(values))
+            flat[name] = values[place]
+        return self.nest({name: flat[name] for name in sorted(flat, key=lambda name: self.paths[name])})
 
     def hyperband_stops(self, histories: Mapping[str, Sequence[float]], running: Collection[str]) -> set[str]:
         """Names of the running trials that W&B's own early termination would stop now.
@@ -188,21 +213,15 @@ class SweepConfig:
         return flat
 
     def count_trials(self, asked: int | None = None) -> int:
-        """How many trials the sweep has: as asked, or planned, or its `run_cap`, or its whole grid, or 20.
+        """How many trials the sweep has: as asked, or as planned, or 20.
 
-        Never more than its `run_cap` or its grid has.
+        Never more than its `run_cap` or its grid has, and as many as these where nothing is asked.
         """
-        values = [each.grid() or () for each in self.parameters.values()] if self.method == "grid" else []
-        size = math.prod(map(len, values)) if values else None
-        wanted = asked or self.num_trials or self.run_cap or size or _TRIALS
-        return min(limit for limit in (wanted, self.run_cap, size) if limit is not None)
-
-    def extremes(self) -> list[dict[str, Any]]:
-        """Configurations that between them hold every bound and every listed value."""
-        count = max(len(getattr(parameter, "values", ())) for parameter in self.parameters.values())
-        steps = max(count, 2)
-        quantiles = [step / (steps - 1) for step in range(steps)]
-        return [self.nest({name: each.ppf(u) for name, each in self.parameters.items()}) for u in quantiles]
+        limits = [] if self.run_cap is None else [self.run_cap]
+        if self.method == "grid":
+            limits.append(self.grid_size())
+        wanted = self.num_trials if asked is None else asked
+        return min([*limits, wanted]) if wanted is not None else min(limits, default=_TRIALS)
 
     @property
     def unused(self) -> list[str]:
@@ -220,37 +239,46 @@ def _plan(sweep: SweepConfig, default: Mapping[str, Any], num_trials: int) -> Sw
     return replace(sweep, default=default, num_trials=num_trials)
 
 
-def _parse(document: Any, source: str, text: str | None = None) -> SweepConfig:
+def _parse(document: Any, source: str, text: str | None = None, also: FindProblems = _find_none) -> SweepConfig:
     if not isinstance(document, Mapping):
         raise SweepConfigError(source, [f"must be a mapping with method and parameters, found {document!r}."])
-    document = {key: read_numerals(each) if key in ("parameters", "metric") else each for key, each in document.items()}
+    document = {key: copy.deepcopy(each) if key in _TEXTS else read_numerals(each) for key, each in document.items()}
     problems = [f"{key}: {_refuse(key)}." for key in document if key not in _KEYS]
     problems += _find_key_problems(document)
-    metric, parameters, early_terminate = Metric(), None, None
+    metric: Metric | None = Metric()
+    early_terminate = None
     if "metric" in document:
         metric = _collect(problems, parse_metric, document["metric"])
     elif document.get("method") == "bayes":
         problems.append("metric: bayes needs it to learn from, and it is missing. Name it, with a goal.")
-    parameters = _collect(problems, parse_parameters, document.get("parameters"))
+    parsed = parse_parameters(document.get("parameters"), problems)
     if document.get("early_terminate") is not None:
         early_terminate = _collect(problems, parse_early_terminate, document["early_terminate"])
-    if parameters is not None:
-        problems += _find_space_problems(document.get("method"), parameters)
-    if problems or parameters is None:
+    problems += _find_space_problems(document.get("method"), parsed)
+    parameters = {".".join(path): each for path, each in parsed.items()}
+    problems += also(parameters, metric)
+    if problems or metric is None:
         raise SweepConfigError(source, problems)
-    paths = {".".join(path): path for path in parameters}
     return SweepConfig(
-        name=str(document.get("name") or "sweep"),
+        name=document.get("name") or "sweep",
         method=document["method"],
         metric=metric,
-        parameters={".".join(path): each for path, each in parameters.items()},
-        paths=paths,
+        parameters=parameters,
+        paths={".".join(path): path for path in parsed},
         early_terminate=early_terminate,
-        run_cap=document.get("run_cap"),
+        run_cap=None if document.get("run_cap") is None else int(document["run_cap"]),
         project=document.get("project"),
+        entity=document.get("entity"),
         text=text or yaml.safe_dump(document, sort_keys=False),
         _document=document,
     )
+
+
+def find_extremes(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
+    """Configurations, by dotted names, that between them hold the extremes of every parameter."""
+    values = {name: each.extremes() for name, each in parameters.items()}
+    count = max(map(len, values.values()), default=0)
+    return [{name: each[i % len(each)] for name, each in values.items()} for i in range(count)]
 
 
 def _collect(problems: list[str], parse: Any, spec: Any) -> Any:
@@ -270,7 +298,7 @@ def _find_key_problems(document: Mapping[str, Any]) -> Iterator[str]:
     method, run_cap, command = (document.get(key) for key in ("method", "run_cap", "command"))
     if method not in METHODS:
         yield f"method: must be one of {', '.join(METHODS)}; found {method!r}."
-    if run_cap is not None and (isinstance(run_cap, bool) or not isinstance(run_cap, int) or run_cap < 1):
+    if run_cap is not None and not (is_number(run_cap) and run_cap >= 1 and float(run_cap).is_integer()):
         yield f"run_cap: must be a whole number of at least 1, found {run_cap!r}."
     for key in _TEXTS:
         if document.get(key) is not None and not isinstance(document[key], str):
@@ -287,15 +315,16 @@ def _find_space_problems(method: Any, parameters: Mapping[tuple[str, ...], Param
     for name in {name for name in names if names.count(name) > 1}:
         yield f"parameters.{name}: stands twice, once with a dot in its name and once nested. Remove one."
     if method == "grid":
-        yield from _find_continuous({".".join(path): each for path, each in parameters.items()})
-    if method == "bayes" and all(isinstance(each, Constant) for each in parameters.values()):
+        yield from _find_uncountable({".".join(path): each for path, each in parameters.items()})
+    if method == "bayes" and parameters and all(isinstance(each, Constant) for each in parameters.values()):
         yield "parameters: bayes needs at least one that varies, and all are constant."
 
 
-def _find_continuous(parameters: Mapping[str, Parameter]) -> list[str]:
+def _find_uncountable(parameters: Mapping[str, Parameter]) -> list[str]:
+    advice = "List values, use int_uniform or q_uniform, or choose the method random or bayes."
     return [
-        f"parameters.{name}: a grid needs values that can be counted, and {type(each).__name__} has none. List "
-        "values, use int_uniform or q_uniform, or choose the method random or bayes."
+        f"parameters.{name}: a grid needs values that can be counted, and these have "
+        f"{'no end' if isinstance(each, Quantised) else 'no gaps'}. {advice}"
         for name, each in parameters.items()
         if each.grid() is None
     ]

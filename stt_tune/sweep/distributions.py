@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from scipy import special
 
 # Ends that are infinite, or have no probability, are left out; this is as close to them as a draw comes.
 _LEAST_U = 2.0**-53
+_MOST = (0.001, 0.999)
 
 
 class Parameter(ABC):
@@ -50,9 +52,13 @@ class Parameter(ABC):
         """
         return self.cdf(x)
 
-    def grid(self) -> list[Any] | None:
+    def grid(self) -> Sequence[Any] | None:
         """All values, in order; None where they have no end or no gaps."""
         return None
+
+    def extremes(self) -> list[Any]:
+        """Values between which the others lie; where there are no bounds, those of 99.8 % of the draws."""
+        return [self._ppf(u) for u in (0.0, 1.0)]
 
     @abstractmethod
     def _ppf(self, u: float) -> Any: ...
@@ -76,6 +82,10 @@ class Constant(Parameter):
         return Categorical((self.value,)).cdf(x)
 
     def grid(self) -> list[Any]:
+        """The value."""
+        return [self.value]
+
+    def extremes(self) -> list[Any]:
         """The value."""
         return [self.value]
 
@@ -124,6 +134,10 @@ class Categorical(Parameter):
         places = (i for i, probability in enumerate(likely) if probability > 0)
         return [self.values[i] for i in places if self.position(self.values[i]) == i]
 
+    def extremes(self) -> list[Any]:
+        """All of them: their order says nothing of what lies between."""
+        return self.grid()
+
     def _reached(self, position: int) -> float:
         if self.probabilities is None:
             return (position + 1) / len(self.values)
@@ -144,9 +158,9 @@ class IntUniform(Parameter):
         """The share of whole numbers up to `x`."""
         return _clip((math.floor(x) - self.min + 1) / (self.max - self.min + 1))
 
-    def grid(self) -> list[int]:
+    def grid(self) -> range:
         """Every whole number."""
-        return list(range(self.min, self.max + 1))
+        return range(self.min, self.max + 1)
 
 
 @dataclass(frozen=True)
@@ -200,6 +214,10 @@ class Normal(Parameter):
         """The normal distribution function."""
         return float(special.ndtr((x - self.mu) / self.sigma))
 
+    def extremes(self) -> list[float]:
+        """What 99.8 % of the draws lie between."""
+        return [self._ppf(u) for u in _MOST]
+
 
 @dataclass(frozen=True)
 class LogNormal(Parameter):
@@ -214,6 +232,10 @@ class LogNormal(Parameter):
     def cdf(self, x: float) -> float:
         """The normal distribution function of the logarithm."""
         return float(special.ndtr((math.log(x) - self.mu) / self.sigma)) if x > 0 else 0.0
+
+    def extremes(self) -> list[float]:
+        """What 99.8 % of the draws lie between."""
+        return [self._ppf(u) for u in _MOST]
 
 
 @dataclass(frozen=True)
@@ -254,6 +276,10 @@ class Quantised(Parameter):
     def quantile(self, x: float) -> float:
         """Where the multiple itself lies in the continuous distribution."""
         return self.base.cdf(x)
+
+    def extremes(self) -> list[float]:
+        """The multiples nearest to those of the continuous distribution."""
+        return [round(value / self.q) * self.q for value in self.base.extremes()]
 
     def grid(self) -> list[float] | None:
         """From `min` in steps of `q` where it is uniform, as W&B has it; else every multiple within reach."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from stt_tune.sweep.numerals import is_number
 
 _GOALS = ("minimize", "maximize")
 _IMPUTE = ("latest", "best", "worst")
@@ -54,7 +55,7 @@ def parse_metric(spec: Any) -> Metric:
         problems.append(f"metric.name: must be the name of a reported metric, found {spec.get('name')!r}.")
     if metric.goal not in _GOALS:
         problems.append(f"metric.goal: must be minimize or maximize, found {metric.goal!r}.")
-    if metric.target is not None and not _is_number(metric.target):
+    if metric.target is not None and not is_number(metric.target):
         problems.append(f"metric.target: must be a finite number, found {metric.target!r}.")
     for key, known in _IMPUTATION.items():
         if key in spec and spec[key] not in known:
@@ -62,7 +63,3 @@ def parse_metric(spec: Any) -> Metric:
     if problems:
         raise ValueError("\n".join(problems))
     return metric
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -22,14 +22,14 @@ def nest(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
 
 
 def flatten(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the values by dotted names.
+    """Give the values by dotted names; what is empty, or has keys that are no text, is a value.
 
     >>> flatten({"optimizer": {"name": "adamw"}, "epochs": 3})
     {'optimizer.name': 'adamw', 'epochs': 3}
     """
     flat: dict[str, Any] = {}
     for name, value in configuration.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value and all(isinstance(key, str) for key in value):
             flat |= {f"{name}.{key}": each for key, each in flatten(value).items()}
         else:
             flat[name] = value

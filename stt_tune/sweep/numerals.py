@@ -1,10 +1,13 @@
-"""Numbers that YAML reads as text."""
+"""What counts as a number in a sweep."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 # YAML 1.1 reads 1e-5 and 1.5e5 as strings: it wants a dot and a sign in a number with an exponent.
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -13,13 +16,23 @@ _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 def read_numerals(value: Any) -> Any:
     """Give a copy in which every text that spells a number with an exponent is that number.
 
+    numpy's numbers and arrays become Python's, as they could not be written down otherwise.
+
     >>> read_numerals({"min": "1e-5", "values": ["adamw", "3E2"]})
     {'min': 1e-05, 'values': ['adamw', 300.0]}
     """
     if isinstance(value, str):
         return float(value) if _EXPONENT.fullmatch(value) else value
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
     if isinstance(value, Mapping):
         return {key: read_numerals(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [read_numerals(each) for each in value]
     return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether the value is a finite number that a float can hold; True and False are none."""
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and -sys.float_info.max <= value <= sys.float_info.max

@@ -20,6 +20,7 @@ from stt_tune.sweep.distributions import (
     Quantised,
     Uniform,
 )
+from stt_tune.sweep.numerals import is_number
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _LEAST_LOG, _GREATEST_LOG = -700, 700  # what exp gives a finite, nonzero number for
@@ -34,37 +35,37 @@ class _Schema:
     optional: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parse_parameters(spec: Any, where: str = "parameters") -> dict[tuple[str, ...], Parameter]:
+def parse_parameters(spec: Any, problems: list[str], where: str = "parameters") -> dict[tuple[str, ...], Parameter]:
     """Read a sweep's `parameters`; nested ones have longer paths.
 
-    Raises:
-        ValueError: They cannot be read; the message holds all their problems, one a line.
+    Args:
+        spec: The section.
+        problems: Gets what cannot be read, one line a problem.
+        where: What messages call the section.
+
+    Returns:
+        What can be read.
     """
     if not isinstance(spec, Mapping) or not spec:
-        raise ValueError(f"{where}: must be a mapping of at least one parameter, found {spec!r}.")
+        problems.append(f"{where}: must be a mapping of at least one parameter, found {spec!r}.")
+        return {}
     parsed: dict[tuple[str, ...], Parameter] = {}
-    problems: list[str] = []
     for name, entry in spec.items():
         place = f"{where}.{name}"
         try:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise ValueError(f"{place}: a name must be letters, digits, _ . - and not begin with a digit.")
             if isinstance(entry, Mapping) and "parameters" in entry:
-                parsed |= {(name, *path): each for path, each in _parse_nested(entry, place).items()}
+                others = [key for key in entry if key != "parameters"]
+                if others:
+                    raise ValueError(f"{place}: nested parameters stand alone, found {', '.join(others)} beside them.")
+                nested = parse_parameters(entry["parameters"], problems, f"{place}.parameters")
+                parsed |= {(name, *path): each for path, each in nested.items()}
             else:
                 parsed[name,] = parse_parameter(entry, place)
         except ValueError as error:
             problems.extend(str(error).splitlines())
-    if problems:
-        raise ValueError("\n".join(problems))
     return parsed
-
-
-def _parse_nested(entry: Mapping[str, Any], place: str) -> dict[tuple[str, ...], Parameter]:
-    others = [key for key in entry if key != "parameters"]
-    if others:
-        raise ValueError(f"{place}: nested parameters stand alone, found {', '.join(others)} beside them.")
-    return parse_parameters(entry["parameters"], f"{place}.parameters")
 
 
 def parse_parameter(spec: Any, where: str = "parameter") -> Parameter:
@@ -100,14 +101,14 @@ def parse_parameter(spec: Any, where: str = "parameter") -> Parameter:
     problems += [
         f"{where}.{key}: must be a finite number, found {filled[key]!r}."
         for key in keys
-        if key in filled and key not in ("value", "values", "probabilities") and not _is_number(filled[key])
+        if key in filled and key not in ("value", "values", "probabilities") and not is_number(filled[key])
     ]
     if problems:
         raise ValueError("\n".join(problems))
     try:
         return schema.build(filled)
     except ValueError as error:
-        raise ValueError(f"{where}{error}") from None
+        raise ValueError("\n".join(f"{where}{line}" for line in str(error).splitlines())) from None
 
 
 def _infer(spec: Mapping[str, Any]) -> str | None:
@@ -129,10 +130,6 @@ def _advise(key: str, distribution: str) -> str:
     return ". Remove it"
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _choice(spec: Mapping[str, Any]) -> Categorical:
     values = spec["values"]
     if not isinstance(values, list | tuple) or not values:
@@ -145,7 +142,7 @@ def _weighted_choice(spec: Mapping[str, Any]) -> Parameter:
     count = len(spec["values"])
     if not isinstance(probabilities, list | tuple) or len(probabilities) != count:
         raise ValueError(f".probabilities: must be a list of {count}, one for each value, found {probabilities!r}.")
-    if not all(_is_number(each) and each >= 0 for each in probabilities):
+    if not all(is_number(each) and each >= 0 for each in probabilities):
         raise ValueError(f".probabilities: must be numbers of at least 0, found {probabilities!r}.")
     if not math.isclose(sum(probabilities), 1, rel_tol=1e-5):
         raise ValueError(f".probabilities: must sum to 1, found {sum(probabilities):g}.")
@@ -235,8 +232,14 @@ _CONTINUOUS = {
 
 def _quantised(schema: _Schema) -> _Schema:
     def build(spec: Mapping[str, Any]) -> Parameter:
-        _positive(spec, "q")
-        return Quantised(schema.build(spec), spec["q"])
+        q_problem = "" if spec["q"] > 0 else f".q: must be above 0, found {spec['q']:g}."
+        try:
+            continuous = schema.build(spec)
+        except ValueError as error:
+            raise ValueError(f"{error}\n{q_problem}".strip()) from None
+        if q_problem:
+            raise ValueError(q_problem)
+        return Quantised(continuous, spec["q"])
 
     return _Schema(schema.required, build, {**schema.optional, "q": 1.0})
 

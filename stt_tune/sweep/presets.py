@@ -126,13 +126,14 @@ def find_preset(model: str, *, lora: bool = False) -> Preset:
 
 
 def _find_size(model: str) -> _Size:
-    name = model.lower()
-    for size in _CTC:
-        if re.search(size.pattern, name):
-            return size
-    # tiny.en, as Whisper's authors call it, has no whisper in its name
-    for size in _WHISPER:
-        if re.search(rf"(^|whisper.*[-_/.]){size.pattern}", name):
-            return size
+    # the folder's or repository's own name first: /home/hubert/whisper-small is no HuBERT
+    for name in (model.lower().rstrip("/").split("/")[-1], model.lower()):
+        for size in _CTC:
+            if re.search(size.pattern, name):
+                return size
+        # tiny.en, as Whisper's authors call it, has no whisper in its name
+        for size in _WHISPER:
+            if re.search(rf"(^|whisper.*[-_/.]){size.pattern}", name):
+                return size
     known = ", ".join(size.name for size in (*_WHISPER, *_CTC))
     raise SettingsError(f"model: must hold a family and a size that are known ({known}), found {model!r}.")

@@ -7,6 +7,7 @@ this one when the module is imported.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution
@@ -57,12 +58,12 @@ class QuantileDomain(Domain):
         return repr(self.parameter)
 
 
-class _Quantile(FloatDistribution):
-    """What Optuna searches in the place of a `QuantileDomain`: a number from 0 to 1."""
+class _Space(dict[str, BaseDistribution]):
+    """What Optuna searches; in the place of every `QuantileDomain`, a number from 0 to 1."""
 
-    def __init__(self, parameter: Parameter) -> None:
-        super().__init__(0.0, 1.0)
-        self.parameter = parameter
+    def __init__(self, distributions: Mapping[str, BaseDistribution], own: Mapping[str, Parameter]) -> None:
+        super().__init__({**distributions, **{path: FloatDistribution(0.0, 1.0) for path in own}})
+        self.own = own
 
 
 def to_domain(parameter: Parameter) -> Any:
@@ -83,28 +84,35 @@ def to_domain(parameter: Parameter) -> Any:
 
 def _teach_optuna_search() -> None:
     """Let `OptunaSearch` take spaces that hold a `QuantileDomain`; all else goes Ray's own way."""
-    convert, suggest = OptunaSearch.convert_search_space, OptunaSearch.suggest
+    convert, suggest, set_up = OptunaSearch.convert_search_space, OptunaSearch.suggest, OptunaSearch._setup_study
 
     def convert_with_quantiles(spec: dict[str, Any]) -> dict[str, BaseDistribution]:
         flat = flatten_dict(spec, prevent_delimiter=True)
-        own = {path: _Quantile(each.parameter) for path, each in flat.items() if isinstance(each, QuantileDomain)}
+        own = {path: each.parameter for path, each in flat.items() if isinstance(each, QuantileDomain)}
         others = nest({tuple(path.split("/")): each for path, each in flat.items() if path not in own})
-        return {**convert(others), **own}
+        return _Space(convert(others), own)
+
+    def set_up_with_quantiles(self: OptunaSearch, mode: Any) -> None:
+        if isinstance(self._space, _Space):
+            self._points_to_evaluate = [_place(point, self._space.own) for point in self._points_to_evaluate]
+        set_up(self, mode)
 
     def suggest_values(self: OptunaSearch, trial_id: str) -> dict[str, Any] | None:
         suggested: dict[str, Any] | None = suggest(self, trial_id)
-        space = self._space if isinstance(self._space, dict) else {}
-        for path, distribution in space.items():
-            if isinstance(distribution, _Quantile):
-                *keys, last = path.split("/")
-                place: Any = suggested
-                for key in keys:
-                    place = place[key]
-                place[last] = distribution.parameter.ppf(place[last])
-        return suggested
+        if suggested is None or not isinstance(self._space, _Space):
+            return suggested
+        flat = flatten_dict(suggested)
+        flat |= {path: parameter.ppf(flat[path]) for path, parameter in self._space.own.items()}
+        return nest({tuple(path.split("/")): value for path, value in flat.items()})
 
     OptunaSearch.convert_search_space = staticmethod(convert_with_quantiles)  # type: ignore[method-assign]
+    OptunaSearch._setup_study = set_up_with_quantiles  # type: ignore[method-assign]
     OptunaSearch.suggest = suggest_values  # type: ignore[method-assign]
+
+
+def _place(point: dict[str, Any], own: Mapping[str, Parameter]) -> dict[str, Any]:
+    """A point that is to be evaluated, given by values, as Optuna searches it."""
+    return {name: own[name].quantile(value) if name in own else value for name, value in point.items()}
 
 
 _teach_optuna_search()

@@ -65,12 +65,12 @@ class GridSampler:
     """Walks the grid in W&B's order."""
 
     def __init__(self, sweep: SweepConfig) -> None:
-        """Lay out the grid."""
-        self._grid = sweep.grid()
+        """Walk the grid of `sweep`."""
+        self._sweep = sweep
 
     def propose(self, number: int, known: Sequence[Observation]) -> dict[str, Any] | None:
         """The grid's point `number`."""
-        return self._grid[number] if number < len(self._grid) else None
+        return self._sweep.grid_point(number) if number < self._sweep.grid_size() else None
 
 
 class BayesSampler:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from ray.tune.execution.tune_controller import TuneController
@@ -12,13 +13,14 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from stt_tune.sweep.early_terminate import EarlyTerminate
 from stt_tune.sweep.metric import Metric
 
+FINAL_REPORT = "final_report"  # in a result: the training function is done
 _ENDLESS = 10**9  # epochs; beyond any run
 
 
 class _Rule(Protocol):
     """Decides whether a trial that has just reported goes on."""
 
-    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str: ...
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str: ...
 
 
 class EarlyStopping(FIFOScheduler):
@@ -49,12 +51,17 @@ class EarlyStopping(FIFOScheduler):
         if self._rule is None or self._metric not in result:
             return str(TrialScheduler.CONTINUE)
         action = self._rule.on_trial_result(tune_controller, trial, result)
-        epochs = trial.config.get("epochs")
-        has_ended = isinstance(epochs, int | float) and result.get("epoch", 0) >= epochs
+        has_ended = result.get(FINAL_REPORT) or result.get("epoch") == trial.config.get("epochs", 0)
         if action != TrialScheduler.STOP or has_ended or self._is_spared(trial.trial_id):
             return str(TrialScheduler.CONTINUE)
         self.stopped.add(trial.trial_id)
         return action
+
+    def replay(self, trial_id: str, reports: Iterable[Mapping[str, Any]]) -> None:
+        """Take note of what a trial of an earlier start reported, in order."""
+        for report in reports:
+            if self._rule is not None and self._metric in report:
+                self._rule.on_trial_result(None, SimpleNamespace(trial_id=trial_id), dict(report))
 
 
 class _Asha(ASHAScheduler):
@@ -78,7 +85,7 @@ class _Asha(ASHAScheduler):
         (bracket,) = self._brackets
         bracket._rungs = [(band, {}) for band in sorted(set(early_terminate.bands), reverse=True)]
 
-    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Record the result at its band and decide whether the trial goes on."""
         if trial.trial_id not in self._trial_info:
             self.on_trial_add(tune_controller, trial)
@@ -93,7 +100,7 @@ class _WandbHyperband:
         self._metric = metric
         self._histories: dict[str, list[float]] = {}
 
-    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         self._histories.setdefault(trial.trial_id, []).append(float(result[self._metric.name]))
         stops = self._early_terminate.stops(self._histories, [trial.trial_id], self._metric.mode)
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)

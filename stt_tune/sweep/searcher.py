@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
@@ -17,16 +16,15 @@ class SweepSearcher(Searcher):
 
     Attributes:
         numbers: The number in the sweep, from 0, of every trial proposed so far, by Ray's id.
-        was_finished: Whether it was told to propose nothing more.
     """
 
     def __init__(
         self,
         sweep: SweepConfig,
         sampler: Sampler,
-        numbers: Iterable[int],
+        planned: Mapping[int, Configuration | None],
         *,
-        known: Iterable[Observation],
+        observe: Callable[[], Iterable[Observation]],
         default: Configuration | None,
         complete: Callable[[Configuration], Configuration],
     ) -> None:
@@ -35,17 +33,18 @@ class SweepSearcher(Searcher):
         Args:
             sweep: What is searched.
             sampler: Chooses configurations.
-            numbers: Which trials to propose, in this order.
-            known: Trials of an earlier start of the same sweep.
+            planned: The numbers of the trials to propose, in this order, each with its configuration
+                where that is known: an interrupted trial is trained again as it was.
+            observe: What is known of trials that have begun, whenever it is asked.
             default: The configuration of trial 0; chosen like the others where it is None.
             complete: Fills in what the sweep leaves out.
         """
         super().__init__(metric=sweep.metric.name, mode=sweep.metric.mode)
         self.numbers: dict[str, int] = {}
-        self.was_finished = False
         self._sampler = sampler
-        self._pending = list(numbers)
-        self._known = {each.number: each for each in known}
+        self._planned = dict(planned)
+        self._proposed: dict[int, Configuration] = {}
+        self._observe = observe
         self._default = default
         self._complete = complete
 
@@ -55,32 +54,33 @@ class SweepSearcher(Searcher):
 
     def finish(self) -> None:
         """Propose nothing more; trials that run go on."""
-        self._pending.clear()
-        self.was_finished = True
+        self._planned.clear()
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """Give the next planned configuration, or say that there is none."""
-        configuration = self._next()
-        if configuration is None:
+        number = next(iter(self._planned), None)
+        configuration = None if number is None else self._choose(number)
+        if number is None or configuration is None:
             return cast("dict[str, Any]", Searcher.FINISHED)  # ray's sentinel is a string
-        number = self.numbers[trial_id] = self._pending.pop(0)
-        self._known[number] = Observation(number, configuration, None)
+        del self._planned[number]
+        self.numbers[trial_id] = number
+        self._proposed[number] = configuration
         return configuration
 
-    def _next(self) -> dict[str, Any] | None:
-        if not self._pending:
-            return None
-        number = self._pending[0]
+    def _choose(self, number: int) -> dict[str, Any] | None:
+        known = self._planned[number]
+        if known is not None:
+            return dict(known)
         if self._default is not None and number == 0:
             return dict(self._default)
-        chosen = self._sampler.propose(number, list(self._known.values()))
+        # a proposed trial is not seen before it has begun
+        begun = {number: Observation(number, each, None) for number, each in self._proposed.items()}
+        begun |= {each.number: each for each in self._observe()}
+        chosen = self._sampler.propose(number, list(begun.values()))
         return None if chosen is None else dict(self._complete(chosen))
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """Learn how the trial ended."""
-        number = self.numbers[trial_id]
-        value = float((result or {}).get(self.metric, math.nan))
-        self._known[number] = Observation(number, self._known[number].configuration, math.nan if error else value)
+        """What became of trials is asked for when it is needed."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing is saved: a sweep resumes from its trial table."""

@@ -83,3 +83,26 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1 and then nothing")
     with pytest.raises(SettingsError, match="must be a trial table, and cannot be read"):
         TrialTable.load(path)
+
+
+def test_metrics_may_be_called_like_other_columns(tmp_path: Path) -> None:
+    table = TrialTable(("error",), [Trial("a", 0, False, {"error": 1}, "completed")])
+    table.report("a", {"epoch": 1, "error": 0.5, "status": 3, "config.error": 2, "count": 10**19})
+    table.save(tmp_path / "trials.parquet")
+    (again,) = TrialTable.load(tmp_path / "trials.parquet").trials
+    assert again.reports == [{"epoch": 1, "error": 0.5, "status": 3.0, "config.error": 2.0, "count": 1e19}]
+    assert (again.status, again.error, again.configuration) == ("completed", None, {"error": 1})
+    assert again.last("error") == 0.5
+    frame = table.to_pandas()
+    assert list(frame["metric.error"]) == [0.5]
+    assert list(frame["status"]) == ["completed"]
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [("completed", 0.25), ("stopped_early", 0.25), ("failed", None), ("diverged", None), ("interrupted", "running")],
+)
+def test_what_a_search_learns_from_a_trial(status: str, outcome: object) -> None:
+    trial = Trial("a", 0, False, {}, status, reports=[{"epoch": 1, "wer": 0.25}, {"epoch": 2, "loss": 1.0}])
+    found = trial.outcome("wer")
+    assert found is None if outcome == "running" else found == outcome or math.isnan(found or 0.0)

@@ -14,7 +14,7 @@ from stt_tune.run.cluster import TrialResources
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.reporting import report
 from stt_tune.run.tracking import build_identity
-from stt_tune.run.trainable import TrainFunction
+from stt_tune.run.trainable import TrainFunction, TrainingTask, build_trainable
 from stt_tune.run.trials import TrialPlan, run_trials
 from stt_tune.sweep.config import SweepConfig
 
@@ -87,5 +87,6 @@ def run(
     }
     plan = TrialPlan(num_trials=trials, identity=identity, **arguments)
     folder.mkdir(parents=True, exist_ok=True)
-    run_trials(sweep, train, plan, folder=RunFolder(folder), table=table)
+    trainable = build_trainable(TrainingTask(train, sweep.metric.name, identity, str(Path.cwd())))
+    run_trials(sweep, trainable, plan, folder=RunFolder(folder), table=table)
     return table

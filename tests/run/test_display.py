@@ -32,6 +32,16 @@ def test_a_table_of_all_seven_hyperparameters_fits_80_columns() -> None:
     assert lines[-1].split() == "1 stopped 12/12 1.1250 16 0.012 2 0.00025 0.13 0.012".split()  # noqa: SIM905
 
 
+def test_values_of_any_kind_can_be_shown() -> None:
+    table = TrialTable(("wer",), [_trial(0, "completed", 0.25), _trial(1, "completed", 0.5)])
+    for trial, value in zip(table.trials, ([1], {"a": 2}), strict=True):
+        trial.configuration = {**trial.configuration, "layers": value}
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(render_trials(table, Metric()))
+    assert "{'a': 2}" in captured.get()
+
+
 def test_progress_tells_what_is_done_and_how_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
     table = TrialTable(("wer",))
     with SweepDisplay(Metric(), num_trials=3) as display:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +141,8 @@ def test_a_sweep_is_resumed_only_as_it_was(tmp_path: Path) -> None:
         _run(tmp_path, synthetic.falling)
     with pytest.raises(SettingsError, match="must be resumed with the seed that it began with"):
         _run(tmp_path, synthetic.falling, seed=5, resume=True)
+    with pytest.raises(SettingsError, match="must be resumed with the default that it began with"):
+        _run(tmp_path, synthetic.falling, default={"learning_rate": 0.5, "epochs": 1}, resume=True)
     with pytest.raises(SettingsError, match="must be resumed with the sweep that it began with"):
         run_sweep({**_SWEEP, "method": "bayes"}, synthetic.falling, storage_path=tmp_path, resume=True)
     more = _run(tmp_path, synthetic.falling, num_trials=3, resume=True)
@@ -147,7 +152,8 @@ def test_a_sweep_is_resumed_only_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_trials": -1}, "num_trials must be at least 1, found -1"),
+        ({"num_trials": 0}, "num_trials must be at least 1, found 0"),
+        ({"max_concurrent_trials": 0}, "max_concurrent_trials must be at least 1, found 0"),
         ({"seed": -1}, "seed must be at least 0, found -1"),
         ({"wandb_mode": "on"}, "wandb_mode must be one of offline, online, disabled, found 'on'"),
         ({"scheduler": "pbt"}, "scheduler must be one of asha, wandb-hyperband, none, found 'pbt'"),
@@ -159,9 +165,99 @@ def test_a_call_that_cannot_hold_is_refused_before_anything_runs(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         _run(tmp_path / "run", synthetic.falling, **options)
-    assert not (tmp_path / "run" / "trials.parquet").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_function_that_cannot_be_run_leaves_no_folder(tmp_path: Path) -> None:
+    for train in (lambda config, data: None, threading.Lock().acquire):
+        with pytest.raises(SettingsError, match="the training function"):
+            _run(tmp_path / "run", train)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_sweep_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SweepConfigError, match="must be a readable sweep file"):
         run_sweep(tmp_path / "none.yaml", synthetic.falling)
+
+
+def _reads_a_file(config: dict[str, Any]) -> dict[str, float]:
+    return {"wer": float(Path("data/rate.txt").read_text())}
+
+
+def test_paths_are_relative_to_where_the_script_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rate.txt").write_text("0.25")
+    monkeypatch.chdir(tmp_path)
+    result = _run(tmp_path / "run", _reads_a_file, num_trials=1)
+    assert result.best_run["metric_value"] == 0.25
+
+
+def _says_everything_twice() -> None:
+    run = wandb.init()
+    wandb.init()
+    for epoch in range(run.config["epochs"]):
+        wandb.log({"wer": run.config["learning_rate"] / (epoch + 1)})
+        stt_tune.report(wer=9.0)
+
+
+def test_what_is_said_in_two_ways_is_one_report(tmp_path: Path) -> None:
+    result = _run(tmp_path, _says_everything_twice, wandb_mode="offline", num_trials=1)
+    (trial,) = result.table.trials
+    assert trial.values("wer") == [trial.configuration["learning_rate"] / epoch for epoch in (1, 2, 3)]
+    (logged,) = read_runs(tmp_path / "wandb").values()
+    assert [row["wer"] for row in logged.history] == trial.values("wer")
+
+
+def _logs_something_else() -> None:
+    with wandb.init():
+        wandb.log({"val_loss": 1.0})
+
+
+def test_a_wandb_function_that_never_logs_the_metric_is_told_what_it_logs(tmp_path: Path) -> None:
+    with pytest.raises(SweepConfigError, match="found 'wer'; they report val_loss, epoch"):
+        _run(tmp_path, _logs_something_else)
+
+
+def test_an_objective_may_be_called_error_and_tags_may_be_long(tmp_path: Path) -> None:
+    sweep = {**synthetic.SWEEP, "metric": {"name": "error"}, "entity": "speech-team"}
+    tag = "/models/" + "x" * 100
+    result = run_sweep(sweep, _reports_error, num_trials=1, storage_path=tmp_path, tags=(tag,))
+    assert result.best_run["metric"] == "error"
+    (logged,) = read_runs(tmp_path / "wandb").values()
+    assert tag[-64:] in logged.tags
+    assert logged.summary["error"] == result.best_run["metric_value"]
+
+
+def _reports_error(config: dict[str, Any]) -> dict[str, float]:
+    return {"error": config["learning_rate"]}
+
+
+def test_choices_that_are_mappings_are_kept_apart_from_the_default(tmp_path: Path) -> None:
+    choices = [{"name": "sgd"}, {"name": "adamw", "eps": 1e-8}, {}]
+    sweep = {"method": "random", "parameters": {"optimizer": {"values": choices}}}
+    default = {"optimizer": {"name": "adamw", "eps": 1e-8}, "more": {"a": {}}}
+    result = run_sweep(sweep, _reports_wer, num_trials=8, storage_path=tmp_path, default=default, wandb_mode="disabled")
+    configurations = [result.sweep.nest(trial.configuration) for trial in result.table.trials]
+    assert all(each["optimizer"] in choices and each["more"] == {"a": {}} for each in configurations)
+    assert len({repr(each["optimizer"]) for each in configurations}) == 3
+
+
+def _reports_wer(config: dict[str, Any]) -> dict[str, float]:
+    return {"wer": 0.1}
+
+
+def test_a_folder_is_run_by_one_process_at_a_time(tmp_path: Path) -> None:
+    _run(tmp_path, synthetic.falling, num_trials=1)
+    script = (
+        "from pathlib import Path; from stt_tune.run.folder import RunFolder\n"
+        f"with RunFolder(Path({str(tmp_path)!r})).locked(): print('locked', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(SettingsError, match="must be run by one process at a time, and another one runs it"):
+            _run(tmp_path, synthetic.falling, num_trials=2, resume=True)
+        other.communicate("\n")
+    assert len(_run(tmp_path, synthetic.falling, num_trials=2, resume=True).table.trials) == 2

@@ -60,4 +60,4 @@ def test_a_function_that_cannot_be_sent_to_workers_is_refused(ray_session: None)
 
     identity = RunIdentity("p", "g", (), "disabled", "/nowhere")
     with pytest.raises(SettingsError, match=r"the training function train must be one that can be sent .*lock"):
-        build_trainable(TrainingTask(train, "wer", identity))
+        build_trainable(TrainingTask(train, "wer", identity, "."))

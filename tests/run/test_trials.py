@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -217,3 +218,71 @@ def test_bayes_and_grid_take_the_same_way_and_go_on_after_a_stop(tmp_path: Path,
     if method == "grid":
         sweep = SweepConfig.from_dict({**synthetic.SWEEP, **change})
         assert [sweep.nest(trial.configuration) for trial in whole.trials] == sweep.grid()
+
+
+def _stubborn(config: dict[str, Any]) -> None:
+    """Trains on, whatever it is told."""
+    for epoch in range(1, config["epochs"] + 1):
+        with contextlib.suppress(SystemExit):
+            report(epoch=epoch, wer=config["learning_rate"] / epoch)
+        time.sleep(0.7)
+
+
+def test_a_function_that_will_not_stop_delays_the_next_trial_and_loses_none(tmp_path: Path) -> None:
+    change = {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2}}
+    table = synthetic.run(tmp_path, _stubborn, trials=4, change=change, default=None, resources=_ONE_AT_A_TIME)
+    assert len(table.ended()) == 4
+    stopped = [trial for trial in table.trials if trial.status == "stopped_early"]
+    assert stopped
+    assert {len(trial.reports) for trial in stopped} == {1}
+
+
+def test_early_stopping_goes_on_after_a_resume_where_it_was(tmp_path: Path) -> None:
+    change = {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3}}
+    options = {"change": change, "default": None, "resources": _ONE_AT_A_TIME}
+    for scheduler in ("asha", "wandb-hyperband"):
+        folder = tmp_path / scheduler
+        whole = synthetic.run(folder / "whole", synthetic.falling, trials=9, scheduler=scheduler, **options)
+        part = synthetic.run(folder / "part", synthetic.falling, trials=5, scheduler=scheduler, **options)
+        rest = synthetic.run(folder / "part", synthetic.falling, trials=9, table=part, scheduler=scheduler, **options)
+        found = [[(trial.status, trial.reports) for trial in table.trials] for table in (whole, rest)]
+        assert found[0] == found[1]
+        assert any(trial.status == "stopped_early" for trial in rest.trials[5:])
+
+
+def test_bayes_learns_the_same_of_failed_trials_after_a_resume(tmp_path: Path) -> None:
+    change = {"method": "bayes", "metric": {"name": "wer"}}
+    options = {"change": change, "default": None, "resources": _ONE_AT_A_TIME}
+    whole = synthetic.run(tmp_path / "whole", synthetic.troubled, trials=9, **options)
+    assert {"failed", "diverged", "completed"} <= set(whole.counts())
+    synthetic.run(tmp_path / "part", synthetic.troubled, trials=6, **options)
+    kept = TrialTable.load(tmp_path / "part" / "trials.parquet")
+    rest = synthetic.run(tmp_path / "part", synthetic.troubled, trials=9, table=kept, **options)
+    assert [trial.configuration for trial in rest.trials] == [trial.configuration for trial in whole.trials]
+
+
+def _hasty(config: dict[str, Any]) -> None:
+    """Returns at once where the learning rate is above one half."""
+    if config["learning_rate"] <= 0.5:
+        time.sleep(0.5)
+        report(wer=config["learning_rate"])
+
+
+def test_one_trial_that_returns_early_does_not_end_the_sweep(tmp_path: Path) -> None:
+    table = synthetic.run(tmp_path, _hasty, trials=6, default=None)
+    rates = [trial.configuration["learning_rate"] for trial in table.trials]
+    assert rates[0] > 0.5 >= rates[1], "the seed must start with one that returns early"
+    assert [trial.status for trial in table.trials] == ["failed" if rate > 0.5 else "completed" for rate in rates]
+
+
+def test_interrupted_trials_are_run_again_as_they_were_whatever_the_plan(tmp_path: Path) -> None:
+    table = synthetic.run(tmp_path, synthetic.falling, trials=4, default=None)
+    kept = {trial.number: (trial.trial_id, dict(trial.configuration)) for trial in table.trials}
+    table.trials[3].status = "interrupted"
+    table.trials[1].status = "interrupted"
+    again = synthetic.run(tmp_path, synthetic.falling, trials=2, default=None, table=table)
+    assert again.counts() == {"completed": 4}
+    for trial in again.trials:
+        trial_id, configuration = kept[trial.number]
+        assert trial.configuration == configuration
+        assert (trial.trial_id == trial_id) is (trial.number in (0, 2))

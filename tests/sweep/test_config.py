@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from stt_tune.errors import SettingsError, SweepConfigError
-from stt_tune.sweep.config import SweepConfig
+from stt_tune.sweep.config import SweepConfig, find_extremes
 from tests.sweep.examples import ACCEPTED, REFUSED
 from tests.sweep.specs import EVERY
 
@@ -51,6 +51,27 @@ def test_configurations_that_wandb_refuses_are_refused(wandb_reference: dict[str
 def test_the_grid_has_wandbs_order(wandb_reference: dict[str, Any]) -> None:
     example = wandb_reference["grid_example"]
     assert SweepConfig.from_dict(example["sweep"]).grid() == example["order"]
+
+
+def test_a_vast_grid_costs_nothing_until_it_is_laid_out() -> None:
+    parameters = {"a": {"min": 0, "max": 2**32 - 1}, "b": {"values": ["x", "y"]}}
+    sweep = SweepConfig.from_dict({"method": "grid", "parameters": parameters})
+    assert sweep.count_trials() == 2**33
+    assert sweep.grid_point(2**33 - 1) == {"a": 2**32 - 1, "b": "y"}
+
+
+def test_numpys_numbers_are_pythons() -> None:
+    parameters = {"a": {"values": list(np.logspace(-5, -3, 3))}, "b": {"min": np.int64(1), "max": np.int64(4)}}
+    sweep = SweepConfig.from_dict({"method": "random", "parameters": parameters})
+    assert type(sweep.parameters["a"].ppf(0)) is float
+    assert sweep.parameters["b"].grid() == range(1, 5)
+    assert yaml.safe_load(sweep.text) == sweep.to_dict()
+
+
+def test_a_number_with_an_exponent_is_one_everywhere() -> None:
+    early = {"type": "hyperband", "min_iter": "1e0", "eta": "3e0"}
+    sweep = SweepConfig.from_dict({**_SWEEP, "run_cap": "1e2", "early_terminate": early})
+    assert (sweep.run_cap, sweep.early_terminate.bands[:3]) == (100, (1, 3, 9))  # type: ignore[union-attr]
 
 
 def test_samples_are_nested_as_wandb_nests_them(wandb_reference: dict[str, Any]) -> None:
@@ -130,10 +151,14 @@ def test_numbers_that_yaml_reads_as_strings_are_numbers(tmp_path: Path) -> None:
 
 def test_extremes_hold_every_bound_and_every_listed_value() -> None:
     parameters = {"a": {"min": 2, "max": 9}, "b": {"values": [1, 2, 3, 4, 5]}, "c": {"values": ["x", "y", "z"]}}
-    extremes = SweepConfig.from_dict({"method": "random", "parameters": parameters}).extremes()
+    extremes = find_extremes(SweepConfig.from_dict({"method": "random", "parameters": parameters}).parameters)
     assert {2, 9} <= {each["a"] for each in extremes}
     assert {each["b"] for each in extremes} == {1, 2, 3, 4, 5}
     assert {each["c"] for each in extremes} == {"x", "y", "z"}
+    rare = {"a": {"values": [8, 0, 16], "probabilities": [0.98, 0.01, 0.01]}, "b": {"distribution": "normal"}}
+    extremes = find_extremes(SweepConfig.from_dict({"method": "random", "parameters": rare}).parameters)
+    assert {each["a"] for each in extremes} == {8, 0, 16}
+    assert max(abs(each["b"]) for each in extremes) < 3.1
 
 
 @pytest.mark.parametrize(
@@ -141,6 +166,7 @@ def test_extremes_hold_every_bound_and_every_listed_value() -> None:
     [
         ({}, None, 20),
         ({}, 7, 7),
+        ({}, 0, 0),
         ({"run_cap": 5}, None, 5),
         ({"run_cap": 5}, 7, 5),
         ({"run_cap": 50}, 7, 7),
@@ -187,7 +213,10 @@ def test_a_target_is_reached_from_the_side_of_the_goal(
         ({"early_terminate": "hyperband"}, "early_terminate: must be a mapping"),
         ({"method": "bayes"}, "metric: bayes needs it to learn from, and it is missing"),
         ({"method": "bayes", "metric": {"name": "a"}, "parameters": {"a": {"value": 1}}}, "all are constant"),
-        ({"method": "grid"}, "parameters.learning_rate: a grid needs values that can be counted, and Uniform has"),
+        (
+            {"method": "grid"},
+            "learning_rate: a grid needs values that can be counted, and these have no gaps",
+        ),
         ({"run_cap": 0}, "run_cap: must be a whole number of at least 1, found 0"),
         ({"run_cap": True}, "run_cap: must be a whole number of at least 1, found True"),
         ({"name": ["a"]}, "name: must be text"),

@@ -133,7 +133,7 @@ def test_zero_and_false_are_values_like_any_other() -> None:
     [
         ({"values": [8, 16, 8]}, [8, 16]),
         ({"values": [1, 2, 4], "probabilities": [0.5, 0, 0.5]}, [1, 4]),
-        ({"min": 2, "max": 5}, [2, 3, 4, 5]),
+        ({"min": 2, "max": 5}, range(2, 6)),
         ({"distribution": "q_uniform", "min": 0, "max": 10, "q": 5}, [0, 5, 10]),
         ({"distribution": "q_uniform", "min": 1, "max": 9, "q": 4}, [1, 5, 9]),
         ({"distribution": "q_uniform", "min": 0.0, "max": 0.3, "q": 0.1}, [0.0, 0.1, 0.2, pytest.approx(0.3)]),

@@ -4,7 +4,7 @@ import pytest
 
 from stt_tune.errors import SettingsError
 from stt_tune.speech.hyperparameters import Hyperparameters, find_problems
-from stt_tune.sweep.config import SweepConfig
+from stt_tune.sweep.config import SweepConfig, find_extremes
 from stt_tune.sweep.presets import _CTC, _WHISPER, find_preset
 
 _SEVEN = {
@@ -20,6 +20,8 @@ _SIZES = [each.name for each in (*_WHISPER, *_CTC)]
         ("openai/whisper-base", "whisper-base"),
         ("openai/whisper-small.en", "whisper-small"),
         ("/models/whisper_medium", "whisper-medium"),
+        ("/home/hubert/whisper-small/", "whisper-small"),
+        ("/models/whisper-small/ct2", "whisper-small"),
         ("openai/whisper-large", "whisper-large"),
         ("openai/whisper-large-v2", "whisper-large-v2"),
         ("openai/whisper-large-v3", "whisper-large-v3"),
@@ -45,7 +47,7 @@ def test_a_preset_holds_the_seven_parameters_and_a_default_inside_their_ranges(s
     assert set(sweep.parameters) == set(preset.default) == _SEVEN
     assert not find_problems(preset.default)
     assert Hyperparameters.from_mapping(preset.default).dropout == 0
-    for extreme in sweep.extremes():
+    for extreme in find_extremes(sweep.parameters):
         assert not find_problems(extreme)
     for name, value in preset.default.items():
         parameter = sweep.parameters[name]

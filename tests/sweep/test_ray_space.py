@@ -121,6 +121,16 @@ def test_optunas_model_based_samplers_search_it(sweep: SweepConfig, make_sampler
         search.on_trial_complete(str(i), {"loss": float(i), "training_iteration": 1})
 
 
+def test_points_to_evaluate_are_values_not_quantiles(sweep: SweepConfig) -> None:
+    point = {name: parameter.ppf(0.3) for name, parameter in sweep.parameters.items() if name != "constant"}
+    points = [{name.replace(".", "/"): value for name, value in point.items()}]
+    search = OptunaSearch(metric="loss", mode="min", points_to_evaluate=points, seed=0)
+    search.set_search_properties("loss", "min", sweep.to_ray())
+    first = sweep.flatten(search.suggest("a"))
+    assert first == {name: pytest.approx(value) for name, value in point.items()}
+    assert sweep.flatten(search.suggest("b")) != first
+
+
 @pytest.mark.parametrize("search", ["ray", "optuna"])
 def test_a_plain_tuner_takes_it(ray_session: None, sweep: SweepConfig, search: str, tmp_path: Path) -> None:
     def train(config: dict[str, Any]) -> None:
