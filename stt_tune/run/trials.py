@@ -60,7 +60,8 @@ def run_trials(
 
     Raises:
         SweepInterruptedError: Ctrl-C; the table holds what was reported until then.
-        SweepHaltedError: The table could not be written, or Ray itself failed.
+        SweepHaltedError: The table could not be written, Ray itself failed, or the first trials did
+            not report the metric.
         SweepConfigError: No trial reports the sweep's metric.
     """
     metric, ended = sweep.metric, table.ended()
@@ -116,7 +117,7 @@ def run_trials(
             f"{folder.path}: the sweep could not go on ({reason}). What was finished is kept; mend it, then resume."
         ) from error
     table.save(folder.trials)
-    _check(sweep, plan, recorder, table, planned)
+    _check(sweep, plan.num_trials, recorder.ended_by, table, planned)
 
 
 def _plan_trials(sweep: SweepConfig, plan: TrialPlan, table: TrialTable) -> dict[int, dict[str, Any] | None]:
@@ -139,12 +140,10 @@ def _observe(sweep: SweepConfig, table: TrialTable, searcher: SweepSearcher) -> 
     ]
 
 
-def _check(
-    sweep: SweepConfig, plan: TrialPlan, recorder: Recorder, table: TrialTable, planned: Collection[int]
-) -> None:
+def _check(sweep: SweepConfig, num_trials: int, ended_by: str, table: TrialTable, planned: Collection[int]) -> None:
     """Find out why Ray has returned: it says the same after Ctrl-C as after the last trial."""
     metric = sweep.metric.name
-    if recorder.ended_by == UNREPORTED and not any(trial.values(metric) for trial in table.trials):
+    if ended_by == UNREPORTED and not any(trial.values(metric) for trial in table.trials):
         reported = dict.fromkeys(name for trial in table.trials for report in trial.reports for name in report)
         found = f"they report {', '.join(reported)}" if reported else "they report nothing"
         raise SweepConfigError(
@@ -152,8 +151,13 @@ def _check(
         )
     ended = {trial.number for trial in table.ended()}
     missing = [number for number in planned if number not in ended]
+    if missing and ended_by == UNREPORTED:
+        raise SweepHaltedError(
+            f"{sweep.name}: the first trials ended without a {metric}, so {len(missing)} others were not started; one "
+            "has reported it since. Mend the training function, or resume as it is."
+        )
     is_running = any(trial.status == INTERRUPTED for trial in table.trials)
-    if missing and (recorder.ended_by != TARGET or is_running):
-        raise SweepInterruptedError(f"interrupted with {len(ended)} of {plan.num_trials} trials finished.")
+    if missing and (ended_by != TARGET or is_running):
+        raise SweepInterruptedError(f"interrupted with {len(ended)} of {num_trials} trials finished.")
     if missing:
         say(f"a trial has reached the target of {metric}: {len(missing)} trials were not started")

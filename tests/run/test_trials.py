@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from stt_tune.errors import SweepConfigError, SweepFailedError, SweepInterruptedError
+from stt_tune.errors import SweepConfigError, SweepFailedError, SweepHaltedError, SweepInterruptedError
 from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.cluster import TrialResources
+from stt_tune.run.recorder import UNREPORTED
 from stt_tune.run.reporting import report
 from stt_tune.run.trainable import TrainFunction
+from stt_tune.run.trials import _check
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.early_terminate import EarlyTerminate
 from stt_tune.sweep.metric import Metric
@@ -262,17 +264,26 @@ def test_bayes_learns_the_same_of_failed_trials_after_a_resume(tmp_path: Path) -
 
 
 def _hasty(config: dict[str, Any]) -> None:
-    """Returns at once where the learning rate is above one half."""
-    if config["learning_rate"] <= 0.5:
+    """Returns at once where the learning rate is high."""
+    if config["learning_rate"] <= config["return_above"]:
         time.sleep(0.5)
         report(wer=config["learning_rate"])
 
 
-def test_one_trial_that_returns_early_does_not_end_the_sweep(tmp_path: Path) -> None:
-    table = synthetic.run(tmp_path, _hasty, trials=6, default=None)
-    rates = [trial.configuration["learning_rate"] for trial in table.trials]
-    assert rates[0] > 0.5 >= rates[1], "the seed must start with one that returns early"
-    assert [trial.status for trial in table.trials] == ["failed" if rate > 0.5 else "completed" for rate in rates]
+def test_a_trial_that_returns_early_does_not_end_the_sweep_while_another_may_report(tmp_path: Path) -> None:
+    parameters = {**synthetic.SWEEP["parameters"], "return_above": {"value": 0.7}}
+    table = synthetic.run(tmp_path, _hasty, trials=4, default=None, change={"parameters": parameters})
+    # of seed 0; the second trial is done before the first one reports
+    assert [round(trial.configuration["learning_rate"], 2) for trial in table.trials] == [0.64, 0.89, 0.08, 0.89]
+    assert [trial.status for trial in table.trials] == ["completed", "failed", "completed", "failed"]
+
+
+def test_a_sweep_that_was_ended_for_want_of_its_metric_can_go_on_if_it_came_after_all() -> None:
+    sweep = SweepConfig.from_dict(synthetic.SWEEP)
+    late = Trial("c", 2, False, {}, "completed", reports=[{"epoch": 1, "wer": 0.1}])
+    table = TrialTable(("wer",), [Trial("a", 0, False, {}, "failed"), Trial("b", 1, False, {}, "failed"), late])
+    with pytest.raises(SweepHaltedError, match="the first trials ended without a wer, so 2 others were not started"):
+        _check(sweep, 5, UNREPORTED, table, range(5))
 
 
 def test_interrupted_trials_are_run_again_as_they_were_whatever_the_plan(tmp_path: Path) -> None:
