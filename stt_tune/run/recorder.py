@@ -58,7 +58,7 @@ class Recorder(Callback):
 
         Args:
             table: What is kept up to date.
-            path: Where it is saved after every change.
+            path: Where it is saved whenever a trial begins or ends, and once a second between.
             metric: The objective; no further trial is started once its target is reached, or once
                 trials have ended and none has ever reported it.
             plan: Knows the trials' numbers.

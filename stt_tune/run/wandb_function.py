@@ -133,6 +133,9 @@ class WandbFunction:
                 self.reporter.report(logged, "wandb")
 
         def finish_with_status(exit_code: int | None = None) -> None:
+            if not exit_code and not self.reporter.epoch and run.summary.get(self.metric) is not None:
+                # W&B takes a metric from the summary, too
+                self.reporter.report({self.metric: run.summary.get(self.metric)}, "wandb")
             # a stopped trial leaves the function by an exception, which is no failure
             run.summary[STATUS] = "stopped_early" if self.is_stopped else "failed" if exit_code else "completed"
             finish(0 if self.is_stopped else exit_code)

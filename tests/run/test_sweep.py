@@ -208,6 +208,19 @@ def test_what_is_said_in_two_ways_is_one_report(tmp_path: Path) -> None:
     assert [row["wer"] for row in logged.history] == trial.values("wer")
 
 
+def _says_it_in_the_summary() -> None:
+    with wandb.init() as run:
+        run.summary["wer"] = run.config["learning_rate"]
+
+
+def test_a_metric_in_wandbs_summary_is_reported(tmp_path: Path) -> None:
+    result = _run(tmp_path, _says_it_in_the_summary, num_trials=2, wandb_mode="offline")
+    assert [trial.values("wer") for trial in result.table.trials] == [
+        [trial.configuration["learning_rate"]] for trial in result.table.trials
+    ]
+    assert {run.summary["status"] for run in read_runs(tmp_path / "wandb").values()} == {"completed"}
+
+
 def _logs_something_else() -> None:
     with wandb.init():
         wandb.log({"val_loss": 1.0})
