@@ -13,6 +13,7 @@ from wandb.sdk.wandb_run import Run
 
 from stt_tune.run.reporting import Reporter
 from stt_tune.sweep.nesting import flatten
+from stt_tune.sweep.scheduler import FINAL_REPORT
 
 STATUS = "status"  # in the summary of every trial's run: how it ended
 OWN_RUN = "own_wandb_run"  # in a result: the function itself logs to W&B
@@ -135,7 +136,8 @@ class WandbFunction:
         def finish_with_status(exit_code: int | None = None) -> None:
             if not exit_code and not self.reporter.epoch and run.summary.get(self.metric) is not None:
                 # W&B takes a metric from the summary, too
-                self.reporter.report({self.metric: run.summary.get(self.metric)}, "wandb")
+                said = {self.metric: run.summary.get(self.metric), FINAL_REPORT: True}
+                self.reporter.report(said, "wandb")
             # a stopped trial leaves the function by an exception, which is no failure
             run.summary[STATUS] = "stopped_early" if self.is_stopped else "failed" if exit_code else "completed"
             finish(0 if self.is_stopped else exit_code)
