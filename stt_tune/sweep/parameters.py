@@ -79,7 +79,8 @@ def parse_parameter(spec: Any, where: str = "parameter") -> Parameter:
         ValueError: The entry cannot be read; the message holds all its problems, one a line.
     """
     if not isinstance(spec, Mapping):
-        raise ValueError(f"{where}: must be a mapping such as {{min: 1, max: 5}}, found {spec!r}.")
+        key = "values" if isinstance(spec, list) else "value"
+        raise ValueError(f"{where}: must be a mapping, such as {{{key}: {spec!r}}}, found {spec!r}.")
     distribution = spec.get("distribution") or _infer(spec)
     if distribution is None:
         found = ", ".join(map(str, spec)) or "nothing"

@@ -51,7 +51,8 @@ def test_all_problems_are_told_with_the_place_where_they_stand() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (3, "p: must be a mapping such as"),
+        (3, "p: must be a mapping, such as {value: 3}, found 3"),
+        ([8, 16], r"p: must be a mapping, such as {values: \[8, 16\]}, found \[8, 16\]"),
         ({}, "must have value, values, min and max, or a distribution; found nothing"),
         ({"min": 1}, "must have value, values, min and max, or a distribution; found min"),
         ({"mu": 1, "sigma": 2}, "must have value, values, min and max, or a distribution; found mu, sigma"),
