@@ -191,11 +191,11 @@ class TrialTable:
             table = pq.read_table(path)
             metadata = table.schema.metadata or {}
             metrics, encoded = json.loads(metadata[b"metrics"]), json.loads(metadata[b"json"])
+            columns = {"epoch": "epoch", **{name: _column(name) for name in metrics}}
             trials: dict[int, Trial] = {}
             for row in table.to_pylist():
                 trial = trials.setdefault(row["number"], _trial_of(row, encoded))
                 if row["epoch"] is not None:
-                    columns = {"epoch": "epoch", **{name: _column(name) for name in metrics}}
                     trial.reports.append({name: row[each] for name, each in columns.items() if row[each] is not None})
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise SettingsError(f"{path}: must be a trial table, and cannot be read ({error}).") from error

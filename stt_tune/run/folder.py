@@ -115,8 +115,20 @@ class RunFolder:
             raise SettingsError(f"{path}: must be a run folder with run.json and sweep.yaml, and is none.")
         return folder
 
-    def start(self, sweep: SweepConfig, facts: Mapping[str, Any]) -> None:
+    def start(
+        self,
+        sweep: SweepConfig,
+        seed: int,
+        default: Mapping[str, Any] | None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
         """Make the folder and write down what is about to run.
+
+        Args:
+            sweep: What is searched.
+            seed: Of the configurations.
+            default: The configuration of the first trial, if there is one.
+            facts: What else is to be recorded.
 
         Raises:
             SettingsError: The folder cannot be written.
@@ -124,10 +136,12 @@ class RunFolder:
         document = {
             "sweep": sweep.name,
             "num_trials": sweep.num_trials,
+            "seed": seed,
+            "default": dict(default) if default else None,
             "sweep_hash": hashlib.sha256(sweep.text.encode()).hexdigest(),
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": find_versions(),
-            **facts,
+            **(facts or {}),
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -74,8 +74,7 @@ class WandbSweepOrchestrator:
         sweep_id = secrets.token_hex(4)
         folder = RunFolder((self._storage / sweep_id).absolute())
         # W&B groups runs by sweep; names repeat, ids do not
-        named = replace(sweep, name=f"{sweep.name}-{sweep_id}")
-        folder.start(named, {"seed": self._seed, "default": dict(sweep.default) if sweep.default else None})
+        folder.start(replace(sweep, name=f"{sweep.name}-{sweep_id}"), self._seed, sweep.default)
         return sweep_id
 
     def run_sweep_agent(self, train_fn: Callable[..., Any], sweep_id: str, count: int | None = None) -> SweepResult:
@@ -93,15 +92,13 @@ class WandbSweepOrchestrator:
         """
         if count is not None and count < 1:
             raise SettingsError(f"count: must be at least 1, found {count}.")
-        folder = self._folder(sweep_id)
-        sweep = folder.read_sweep()
-        started = len(folder.read_table((sweep.metric.name,)).trials)
+        so_far = self.get_result(sweep_id)
         return run_sweep(
-            sweep,
+            so_far.sweep,
             train_fn,
-            num_trials=None if count is None else started + count,
-            seed=folder.read_run()["seed"],
-            storage_path=folder.path,
+            num_trials=None if count is None else len(so_far.table.trials) + count,
+            seed=so_far.folder.read_run()["seed"],
+            storage_path=so_far.folder.path,
             wandb_project=self.project_name,
             resume=True,
             **self._options,

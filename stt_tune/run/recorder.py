@@ -101,10 +101,7 @@ class Recorder(Callback):
             self._table.get(trial.trial_id).status = DIVERGED
         if self._metric.name in metrics and self._metric.reaches_target(metrics[self._metric.name]):
             self._end_sweep(TARGET)
-        if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
-            self._table.save(self._path)
-            self._saved_at = time.monotonic()
-        self._on_change(self._table, self._table.get(trial.trial_id))
+        self._save(trial.trial_id, least_wait_s=_SAVE_EVERY_S)
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Enter how the trial ended."""
@@ -154,9 +151,10 @@ class Recorder(Callback):
         self.ended_by = reason
         self._plan.finish()
 
-    def _save(self, trial_id: str) -> None:
-        self._table.save(self._path)
-        self._saved_at = time.monotonic()
+    def _save(self, trial_id: str, least_wait_s: float = 0.0) -> None:
+        if time.monotonic() - self._saved_at >= least_wait_s:
+            self._table.save(self._path)
+            self._saved_at = time.monotonic()
         self._on_change(self._table, self._table.get(trial_id))
 
 

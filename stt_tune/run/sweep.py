@@ -156,7 +156,7 @@ def run_sweep(
         resources = find_resources(max_concurrent=max_concurrent_trials, per_trial=resources_per_trial)
         trainable = build_trainable(TrainingTask(train_fn, sweep.metric.name, identity, str(Path.cwd())))
         if not resume:
-            folder.start(sweep, {"seed": seed, "default": dict(default) if default else None})
+            folder.start(sweep, seed, default)
         with folder.locked():
             table = folder.read_table((sweep.metric.name,))
             try:

@@ -29,6 +29,7 @@ _BOOKKEEPING = (
     OWN_RUN,
     FINAL_REPORT,
 )
+_TAG_LENGTH = 64
 # What the logging actor is told at the end; no metric is called so.
 _END = "_stt_tune_status"
 
@@ -165,7 +166,17 @@ def build_identity(
         tags: On every run; W&B takes 64 characters of each.
         entity: W&B entity; None: the user's own.
     """
+    return RunIdentity(project, group, fit_tags(tags), find_mode(mode, folder), str(folder.absolute()), entity)
+
+
+def find_mode(mode: str, folder: Path) -> str:
+    """The W&B mode that can be had: online needs a key, and without one runs stay offline in `folder`."""
     if mode == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
         say(f"W&B: no key is configured, so runs are kept offline; later: wandb sync {folder / 'wandb'}/offline-run-*")
-        mode = "offline"
-    return RunIdentity(project, group, tuple(tag[-64:] for tag in tags), mode, str(folder.absolute()), entity)
+        return "offline"
+    return mode
+
+
+def fit_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """The tags, each cut to the 64 last characters: W&B refuses longer ones."""
+    return tuple(tag[-_TAG_LENGTH:] for tag in tags)

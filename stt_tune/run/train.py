@@ -14,7 +14,7 @@ from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.run.data import load_speech
 from stt_tune.run.settings import TuneSettings
-from stt_tune.run.tracking import build_identity
+from stt_tune.run.tracking import find_mode, fit_tags
 from stt_tune.run.wandb_function import STATUS
 from stt_tune.speech.finetune import finetune
 from stt_tune.speech.hyperparameters import Hyperparameters, complete
@@ -70,11 +70,13 @@ def train(hyperparameters: Mapping[str, Any], settings: TuneSettings, folder: Pa
     own: dict[str, Any] = {}
     if "WANDB_SWEEP_ID" not in os.environ:  # an agent says by its environment where the run belongs
         folder.mkdir(parents=True, exist_ok=True)
-        project = settings.wandb_project or "stt-tune"
-        identity = build_identity(settings.wandb, folder=folder, project=project, group="", tags=())
-        own = {"project": project, "mode": identity.mode, "dir": identity.folder}
+        own = {
+            "project": settings.wandb_project or "stt-tune",
+            "mode": find_mode(settings.wandb, folder),
+            "dir": str(folder.absolute()),
+        }
     last: dict[str, Any] = {}
-    with wandb.init(tags=["stt-tune", settings.model[-64:]], config=configuration, **own) as run:
+    with wandb.init(tags=fit_tags(("stt-tune", settings.model)), config=configuration, **own) as run:
 
         def report(each: EpochReport) -> None:
             last.update(asdict(each))

@@ -70,9 +70,8 @@ def build_trainable(task: TrainingTask) -> Callable[[dict[str, Any]], None]:
     """Make the function that Tune runs for each trial; workers share one copy of the task.
 
     Raises:
-        SettingsError: The training function cannot be called, or cannot be sent to workers.
+        SettingsError: The training function cannot be sent to workers.
     """
-    takes_configuration(task.train)
     try:
         shared = ray.put(task)
     except (TypeError, AttributeError, ValueError, PicklingError) as error:

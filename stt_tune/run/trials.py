@@ -65,7 +65,7 @@ def run_trials(
         SweepConfigError: No trial reports the sweep's metric.
     """
     metric, ended = sweep.metric, table.ended()
-    planned = _plan_trials(sweep, plan, table)
+    planned = _plan_trials(sweep, plan.num_trials, table)
     if any(metric.reaches_target(value) for trial in ended for value in trial.values(metric.name)):
         say(f"the target of {metric.name} is reached: no further trials are started")
         return
@@ -120,13 +120,13 @@ def run_trials(
     _check(sweep, plan.num_trials, recorder.ended_by, table, planned)
 
 
-def _plan_trials(sweep: SweepConfig, plan: TrialPlan, table: TrialTable) -> dict[int, dict[str, Any] | None]:
+def _plan_trials(sweep: SweepConfig, num_trials: int, table: TrialTable) -> dict[int, dict[str, Any] | None]:
     """The numbers of the trials to run, with the configurations of those that were interrupted."""
-    begun = {trial.number: trial for trial in table.trials}
+    begun = {trial.number for trial in table.trials}
     interrupted = {
         trial.number: sweep.nest(trial.configuration) for trial in table.trials if trial.status == INTERRUPTED
     }
-    new = [number for number in range(plan.num_trials) if number not in begun]
+    new = [number for number in range(num_trials) if number not in begun]
     return {number: interrupted.get(number) for number in sorted([*interrupted, *new])}
 
 

@@ -141,7 +141,7 @@ def _run(
 
 def _start(folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech) -> None:
     facts = {"settings": settings.to_dict(), **speech.facts()}
-    folder.start(sweep, {"seed": settings.seed, "default": settings.default_configuration(), **facts})
+    folder.start(sweep, settings.seed, settings.default_configuration(), facts)
     if speech.rejected:
         write_lines(folder.rejected, speech.rejected)
         say(f"{len(speech.rejected)} bad rows were set aside, see {folder.rejected}")

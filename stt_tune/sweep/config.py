@@ -17,7 +17,7 @@ from stt_tune.sweep.distributions import Constant, Parameter, Quantised
 from stt_tune.sweep.early_terminate import EarlyTerminate, parse_early_terminate
 from stt_tune.sweep.metric import Metric, parse_metric
 from stt_tune.sweep.nesting import nest
-from stt_tune.sweep.numerals import is_number, read_numerals
+from stt_tune.sweep.numerals import is_count, read_numerals
 from stt_tune.sweep.parameters import parse_parameters
 from stt_tune.sweep.presets import DEFAULT_MODEL, find_preset
 from stt_tune.sweep.yaml_file import read_yaml
@@ -298,7 +298,7 @@ def _find_key_problems(document: Mapping[str, Any]) -> Iterator[str]:
     method, run_cap, command = (document.get(key) for key in ("method", "run_cap", "command"))
     if method not in METHODS:
         yield f"method: must be one of {', '.join(METHODS)}; found {method!r}."
-    if run_cap is not None and not (is_number(run_cap) and run_cap >= 1 and float(run_cap).is_integer()):
+    if run_cap is not None and not is_count(run_cap):
         yield f"run_cap: must be a whole number of at least 1, found {run_cap!r}."
     for key in _TEXTS:
         if document.get(key) is not None and not isinstance(document[key], str):

@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stt_tune.sweep.numerals import is_count
+
 # What may do the stopping: ASHA on the bands, W&B's own rule, or nothing.
 SCHEDULERS = ("asha", "wandb-hyperband", "none")
 _KEYS = ("type", "min_iter", "max_iter", "eta", "s", "strict")
@@ -79,7 +81,7 @@ def parse_early_terminate(spec: Any) -> EarlyTerminate:
     if spec.get("type") != "hyperband":
         problems.append(f"early_terminate.type: must be hyperband, found {spec.get('type')!r}.")
     for key in ("min_iter", "max_iter", "s"):
-        if key in spec and not _is_count(spec[key]):
+        if key in spec and not is_count(spec[key]):
             problems.append(f"early_terminate.{key}: must be a whole number of at least 1, found {spec[key]!r}.")
     eta, strict = spec.get("eta", _DEFAULT_ETA), spec.get("strict", True)
     if isinstance(eta, bool) or not isinstance(eta, int | float) or not (1 < eta < math.inf):
@@ -102,10 +104,6 @@ def parse_early_terminate(spec: Any) -> EarlyTerminate:
             "Raise max_iter or lower eta."
         )
     return EarlyTerminate(bands, eta, strict)
-
-
-def _is_count(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int | float) and value >= 1 and float(value).is_integer()
 
 
 def _bands_from(min_iter: float, eta: float) -> tuple[int, ...]:

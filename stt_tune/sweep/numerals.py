@@ -36,3 +36,8 @@ def is_number(value: Any) -> bool:
     """Whether the value is a finite number that a float can hold; True and False are none."""
     is_real = isinstance(value, int | float) and not isinstance(value, bool)
     return is_real and -sys.float_info.max <= value <= sys.float_info.max
+
+
+def is_count(value: Any) -> bool:
+    """Whether the value is a whole number of at least 1, whether written as one or as 1.0."""
+    return is_number(value) and value >= 1 and float(value).is_integer()
