@@ -154,7 +154,7 @@ def test_a_folder_that_holds_a_run_is_refused_and_points_at_resume(
     code, _, err = run("resume", path)
     assert (code, "must be an interrupted run, and is finished" in err) == (2, True)
     code, _, err = run("resume", sweep.parent)
-    assert (code, "must be a run folder with run.json and sweep.yaml, and is none" in err) == (2, True)
+    assert (code, "must be the folder of a run, with run.json and sweep.yaml, and is none" in err) == (2, True)
 
 
 def test_a_sweep_in_which_nothing_works_fails_and_says_why(

@@ -28,6 +28,7 @@ class WandbRun:
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
+    exit_code: int | None = None
 
 
 def read_runs(folder: Path) -> dict[str, WandbRun]:
@@ -48,6 +49,8 @@ def _read_run(path: Path) -> WandbRun:
             run.config |= {item.key: json.loads(item.value_json) for item in record.config.update if item.key}
         elif kind == "history":
             run.history.append({_key(item): json.loads(item.value_json) for item in record.history.item})
+        elif kind == "exit":
+            run.exit_code = record.exit.exit_code
         elif kind == "summary":
             run.summary |= {_key(item): json.loads(item.value_json) for item in record.summary.update}
     return run

@@ -123,7 +123,10 @@ def _event(event: str) -> dict[str, Any]:
 
 
 def save_optimal_config(path: Path, document: Mapping[str, Any]) -> None:
-    """Write the document, atomically, with sorted keys and numbers of six significant digits."""
+    """Write the document, atomically, with sorted keys.
+
+    What was measured is cut to six significant digits; hyperparameters stay exactly what was tried.
+    """
     write_json(path, _shorten(document))
 
 
@@ -131,7 +134,7 @@ def _shorten(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
     if isinstance(value, Mapping):
-        return {key: _shorten(each) for key, each in value.items()}
+        return {key: each if key == "hyperparameters" else _shorten(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_shorten(each) for each in value]
     return value

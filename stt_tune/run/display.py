@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from stt_tune.progress import say
-from stt_tune.results.trials import COMPLETED, INTERRUPTED, STATUSES, Trial, TrialTable
+from stt_tune.results.trials import COMPLETED, FAILED, INTERRUPTED, STATUSES, Trial, TrialTable
 from stt_tune.sweep.metric import Metric
 
 _SHORT_HEADINGS = {"gradient_accumulation_steps": "grad_accum_steps"}
@@ -53,6 +53,8 @@ class SweepDisplay:
     def update(self, table: TrialTable, trial: Trial) -> None:
         """Show the table's state after a change to `trial`."""
         if self._live:
+            if trial.status == FAILED:
+                self._live.console.print(f"trial {trial.number} failed: {trial.error}", markup=False, highlight=False)
             self._live.update(self._render(table))
         elif trial.status != INTERRUPTED:
             say(f"trial {trial.number} {trial.status}{self._describe(trial)} | {self._summary(table)}")
@@ -60,8 +62,10 @@ class SweepDisplay:
             say(f"trial {trial.number} epoch {trial.reports[-1]['epoch']}{self._describe(trial)}")
 
     def _describe(self, trial: Trial) -> str:
+        if trial.status == FAILED:
+            return f": {trial.error}"
         last = trial.last(self._metric.name)
-        return f": {self._metric.name} {last:.4f}" if math.isfinite(last) else ""
+        return f": {self._metric.name} {format_metric(last)}" if math.isfinite(last) else ""
 
     def _render(self, table: TrialTable) -> Table:
         grid = render_trials(table, self._metric, unfinished="running")
@@ -83,9 +87,9 @@ class SweepDisplay:
         best, default = table.best(name, self._metric.mode), table.default()
         if best is None:
             return "no result yet"
-        text = f"best {name} {best.last(name):.4f}"
+        text = f"best {name} {format_metric(best.last(name))}"
         if default is not None and default.status == COMPLETED:
-            text += f", default's {default.last(name):.4f}"
+            text += f", default's {format_metric(default.last(name))}"
         return text
 
     def _left(self, done: int) -> str:
@@ -112,7 +116,7 @@ def render_trials(table: TrialTable, metric: Metric, unfinished: str = INTERRUPT
                 f"{trial.number} default{mark}" if trial.is_default else f"{trial.number}{mark}",
                 unfinished if trial.status == INTERRUPTED else trial.status.removesuffix("_early"),
                 f"{trial.reports[-1]['epoch'] if trial.reports else 0}/{trial.configuration.get('epochs', '?')}",
-                f"{last:.4f}" if math.isfinite(last) else "-",
+                format_metric(last),
                 *(_short(trial.configuration.get(name)) for name in varied),
             ]
         )
@@ -129,6 +133,17 @@ def render_trials(table: TrialTable, metric: Metric, unfinished: str = INTERRUPT
     for row in rows:
         grid.add_row(*row)
     return grid
+
+
+def format_metric(value: float) -> str:
+    """A metric with four decimals, or with three digits where these would be noughts.
+
+    >>> format_metric(0.0377), format_metric(0.0000123), format_metric(math.nan)
+    ('0.0377', '1.23e-05', '-')
+    """
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.3g}"
 
 
 def _short(value: object) -> str:

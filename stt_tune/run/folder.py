@@ -23,6 +23,9 @@ from stt_tune.sweep.config import SweepConfig
 _VERSIONED = ("stt-tune", "ray", "torch", "transformers", "wandb", "jiwer", "datasets", "pyarrow", "numpy", "scipy")
 
 
+SETTINGS = "settings"  # in run.json: the run is one of `stt-tune tune`
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Names the files of a run.
@@ -76,11 +79,16 @@ class RunFolder:
         """
         if self.run.exists():
             raise SettingsError(
-                f"{self.path}: must not hold a run yet, and does. Name another folder, or go on with it: "
-                f"stt-tune resume {self.path} (in Python: run_sweep(..., resume=True))."
+                f"{self.path}: must not hold a run yet, and does. Name another folder.\n{self.how_to_go_on()}"
             )
         if self.path.exists() and not self.path.is_dir():
             raise SettingsError(f"{self.path}: must be a folder, found a file. Name another.")
+
+    def how_to_go_on(self) -> str:
+        """Say what continues the run that the folder holds."""
+        if SETTINGS in self.read_run():
+            return f"Continue with: stt-tune resume {self.path}"
+        return "Continue with: run_sweep(..., resume=True), or run_sweep_agent(...) again"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -112,7 +120,7 @@ class RunFolder:
         """
         folder = cls(path.absolute())
         if not folder.run.is_file() or not folder.sweep.is_file():
-            raise SettingsError(f"{path}: must be a run folder with run.json and sweep.yaml, and is none.")
+            raise SettingsError(f"{path}: must be the folder of a run, with run.json and sweep.yaml, and is none.")
         return folder
 
     def start(

@@ -90,6 +90,11 @@ class WandbSweepOrchestrator:
         Raises:
             SttTuneError: As `run_sweep`; also if there is no such sweep.
         """
+        if not isinstance(sweep_id, str):
+            raise SettingsError(
+                f"sweep_id: must be the text that create_sweep gave, found {sweep_id!r}. The training function comes "
+                "first: run_sweep_agent(train_fn, sweep_id)."
+            )
         if count is not None and count < 1:
             raise SettingsError(f"count: must be at least 1, found {count}.")
         so_far = self.get_result(sweep_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
@@ -108,6 +109,8 @@ class Recorder(Callback):
         entry = self._table.get(trial.trial_id)
         if entry.status != DIVERGED:
             entry.status = STOPPED_EARLY if trial.trial_id in self._stopped else COMPLETED
+        if not math.isfinite(entry.last(self._metric.name)):
+            entry.status = DIVERGED
         if not entry.values(self._metric.name):
             entry.status, entry.error = FAILED, self._silence
             self._judge_metric()

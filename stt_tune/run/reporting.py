@@ -21,10 +21,11 @@ class Reporter:
         epoch: Of the last report; 0 before the first.
     """
 
-    def __init__(self, send: Send) -> None:
-        """Hand every report to `send`."""
+    def __init__(self, send: Send, metric: str) -> None:
+        """Hand every report to `send`; `metric` is the objective."""
         self.epoch = 0
         self._send = send
+        self._metric = metric
         self._way = ""
 
     def report(self, metrics: Mapping[str, Any], way: str) -> None:
@@ -37,11 +38,17 @@ class Reporter:
             metrics: By name; nested ones get dotted names, and what is no number is left out.
             way: How it was said. Only the way in which a function reports first counts: one that
                 logs its metrics to W&B and returns them, too, has said them once.
+
+        Raises:
+            TypeError: The objective is no number.
         """
         self._way = self._way or way
         if way != self._way:
             return
-        numbers = {name: number for name, value in flatten(metrics).items() if (number := _number(value)) is not None}
+        said = flatten(metrics)
+        numbers = {name: number for name, value in said.items() if (number := _number(value)) is not None}
+        if self._metric in said and self._metric not in numbers:
+            raise TypeError(f"{self._metric} must be reported as a number, found {said[self._metric]!r}")
         named = numbers.pop("epoch", math.nan)
         self.epoch = int(named) if named > self.epoch and float(named).is_integer() else self.epoch + 1
         self._send({**numbers, "epoch": self.epoch})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stt_tune.errors import SettingsError, SweepFailedError, SweepHaltedError, SweepInterruptedError
+from stt_tune.progress import say
 from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.display import SweepDisplay
@@ -35,6 +36,11 @@ class SweepResult:
     folder: RunFolder
     table: TrialTable
     sweep: SweepConfig
+
+    def __repr__(self) -> str:
+        """In one line: where, how many, how they ended."""
+        counts = ", ".join(f"{count} {status}" for status, count in self.table.counts().items())
+        return f"SweepResult({str(self.folder.path)!r}, {len(self.table.trials)} trials: {counts or 'none'})"
 
     @property
     def best_trial(self) -> Trial:
@@ -132,6 +138,7 @@ def run_sweep(
     sweep = read_sweep(sweep)
     folder = RunFolder(Path(storage_path or Path("runs") / sweep.name).absolute())
     if resume:
+        RunFolder.existing(folder.path)
         sweep, seed, default = _agree(folder, sweep, seed, default)
     else:
         folder.check_new()
@@ -144,6 +151,8 @@ def run_sweep(
     from stt_tune.run.trials import TrialPlan, run_trials
 
     takes_configuration(train_fn)
+    for hint in sweep.hints:
+        say(hint)
     identity = build_identity(
         wandb_mode,
         folder=folder.path,
@@ -156,7 +165,7 @@ def run_sweep(
         resources = find_resources(max_concurrent=max_concurrent_trials, per_trial=resources_per_trial)
         trainable = build_trainable(TrainingTask(train_fn, sweep.metric.name, identity, str(Path.cwd())))
         if not resume:
-            folder.start(sweep, seed, default)
+            folder.start(replace(sweep, num_trials=num_trials), seed, default)
         with folder.locked():
             table = folder.read_table((sweep.metric.name,))
             try:
@@ -174,14 +183,17 @@ def run_sweep(
                     run_trials(sweep, trainable, plan, folder=folder, table=table)
             except (KeyboardInterrupt, SweepInterruptedError) as stop:
                 raise SweepInterruptedError(
-                    f"Interrupted: {len(table.ended())} of {num_trials} trials are finished and kept in {folder.path}"
+                    f"Interrupted: {len(table.ended())} of {num_trials} trials are finished and kept in {folder.path}\n"
+                    f"{folder.how_to_go_on()}"
                 ) from stop
+            except SweepHaltedError as halt:
+                raise SweepHaltedError(f"{halt}\n{folder.how_to_go_on()}") from halt
             except (TimeoutError, ConnectionError):
                 raise  # these are Ray's, and no matter of files
             except OSError as error:
                 raise SweepHaltedError(
                     f"{error.filename or folder.path}: cannot be written ({error.strerror}). What was finished is "
-                    "kept; mend it, then resume."
+                    f"kept.\n{folder.how_to_go_on()}"
                 ) from error
     return SweepResult(folder, table, sweep)
 

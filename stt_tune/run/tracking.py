@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import ray
 import wandb
-from ray.air.integrations.wandb import WandbLoggerCallback, _QueueItem, _WandbLoggingActor
-from ray.air.util.node import _force_on_current_node
+from ray.air.integrations.wandb import WandbLoggerCallback
 from ray.tune.experiment import Trial
+from wandb.sdk.wandb_run import Run
 
 from stt_tune.progress import say
-from stt_tune.run.wandb_function import OWN_RUN, STATUS, RunIdentity
+from stt_tune.results.trials import FAILED
+from stt_tune.run.wandb_function import MODE, OWN_RUN, STATUS, RunIdentity
 from stt_tune.sweep.scheduler import FINAL_REPORT
 
-_MODE = "WANDB_MODE"
 # Ray's bookkeeping of its own loop, which means nothing to who reads the run.
 _BOOKKEEPING = (
     "checkpoint_dir_name",
@@ -26,33 +26,25 @@ _BOOKKEEPING = (
     "time_this_iter_s",
     "timestamp",
     "timesteps_since_restore",
+    "config",
+    "done",
+    "should_checkpoint",
     OWN_RUN,
     FINAL_REPORT,
 )
 _TAG_LENGTH = 64
-# What the logging actor is told at the end; no metric is called so.
-_END = "_stt_tune_status"
-
-
-class _StatusActor(_WandbLoggingActor):
-    """Ray's logging actor, which also writes the trial's final state into the run's summary."""
-
-    def _handle_result(self, result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        if _END in result:
-            self._wandb.run.summary[STATUS] = result[_END]
-            return {}, {}
-        handled: tuple[dict[str, Any], dict[str, Any]] = super()._handle_result(result)
-        return handled
+_QUIET_S = 2.0
 
 
 class WandbTracker(WandbLoggerCallback):
-    """Ray's callback; beyond it, the final state of each trial, however it ended, is recorded.
+    """Ray's callback, without its two actors a trial: a thread beside the sweep does the logging.
+
+    Beyond Ray's, the final state of each trial, however it ended, is recorded; and a run that cannot
+    be logged is told and holds nothing up.
 
     A run is begun with the trial's first report, because only that tells whether the training
     function logs to W&B by itself; where it does, its run is the trial's, and nothing is done here.
     """
-
-    _logger_actor_cls = _StatusActor
 
     def __init__(self, status_of: Callable[[str], str], **arguments: Any) -> None:
         """Set up the callback.
@@ -63,33 +55,21 @@ class WandbTracker(WandbLoggerCallback):
         """
         super().__init__(**arguments)
         self._status_of = status_of
-        self._ended: set[Trial] = set()
         self._own: set[Trial] = set()
+        self._begun: set[Trial] = set()
+        self._lost: set[Trial] = set()
+        self._runs: dict[Trial, Run] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="wandb")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave nothing to be pickled: a sweep resumes from its trial table."""
+        return {}
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
-        """Find the key, which Ray demands unless the environment says that W&B is offline."""
-        before = os.environ.get(_MODE)
-        os.environ[_MODE] = self.kwargs["mode"]
-        try:
-            super().setup(*args, **kwargs)  # type: ignore[no-untyped-call]
-        finally:
-            if before is None:
-                del os.environ[_MODE]
-            else:
-                os.environ[_MODE] = before
+        """Nothing is left to be found: the project is given, and `find_mode` has seen to the key."""
 
     def _start_logging_actor(self, trial: Trial, exclude_results: list[str], **arguments: Any) -> None:
-        if not self._remote_logger_class:
-            # As Ray makes it, without restarts (it prints an error line about them at every start)
-            # and with the key only where it is used.
-            key = os.environ.get("WANDB_API_KEY") if arguments["mode"] == "online" else None
-            options: dict[str, Any] = {
-                "num_cpus": 0,
-                "runtime_env": {"env_vars": {"WANDB_API_KEY": key} if key else {}},
-            }
-            options |= cast("dict[str, Any]", _force_on_current_node())
-            self._remote_logger_class: Any = ray.remote(**options)(self._logger_actor_cls)
-        super()._start_logging_actor(trial, exclude_results, **arguments)
+        self._do(trial, lambda: self._runs.update({trial: wandb.init(**arguments)}))
 
     def log_trial_start(self, trial: Trial) -> None:
         """Wait for the first report."""
@@ -100,31 +80,61 @@ class WandbTracker(WandbLoggerCallback):
             self._own.add(trial)
             return
         self._begin(trial)
-        super().log_trial_result(iteration, trial, result)
+        told = {name: value for name, value in result.items() if name not in _BOOKKEEPING}
+        self._do(trial, lambda: self._log(trial, told))
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
-        """Record the final state, then let the run finish."""
+        """Record the final state, and end the run."""
         # a function that fails before its first report may still have begun a run
         if trial in self._own or list(Path(self.kwargs["dir"], "wandb").glob(f"*run-*-{trial.trial_id}")):
             return
         self._begin(trial)
         self._end(trial)
-        self._cleanup_logging_actors()
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """End the runs of interrupted trials, too; Ray would wait half an hour for them."""
-        for trial in set(self._trial_queues) - self._ended:
+        """End the runs of interrupted trials, too, and wait until everything is written or sent."""
+        for trial in list(self._begun):
             self._end(trial)
-        super().on_experiment_end(trials, **info)
+        try:
+            self._thread.submit(lambda: None).result(timeout=_QUIET_S)
+        except TimeoutError:
+            say("W&B: waiting until the last runs are logged")
+        self._thread.shutdown()
 
     def _begin(self, trial: Trial) -> None:
-        if trial not in self._trial_logging_actors:
+        if trial not in self._begun:
+            self._begun.add(trial)
             super().log_trial_start(trial)
 
+    def _log(self, trial: Trial, told: dict[str, Any]) -> None:
+        run = self._runs[trial]
+        facts = {name: told.pop(name) for name in self.AUTO_CONFIG_KEYS if name in told}
+        config: Any = run.config
+        config.update({**facts, "trial_log_path": trial.path}, allow_val_change=True)
+        run.log({name: value for name, value in told.items() if isinstance(value, int | float)})
+
     def _end(self, trial: Trial) -> None:
-        self._trial_queues[trial].put((_QueueItem.RESULT, {_END: self._status_of(trial.trial_id)}))
-        self._signal_logging_actor_stop(trial=trial)
-        self._ended.add(trial)
+        self._begun.discard(trial)
+        status = self._status_of(trial.trial_id)
+        self._do(trial, lambda: self._finish(trial, status))
+
+    def _finish(self, trial: Trial, status: str) -> None:
+        run = self._runs.pop(trial)
+        run.summary[STATUS] = status
+        run.finish(exit_code=int(status == FAILED))
+
+    def _do(self, trial: Trial, job: Callable[[], Any]) -> None:
+        self._thread.submit(self._try, trial, job)
+
+    def _try(self, trial: Trial, job: Callable[[], Any]) -> None:
+        if trial in self._lost:
+            return
+        try:
+            job()
+        except Exception as error:  # noqa: BLE001 - whatever ails W&B must not end the sweep
+            self._lost.add(trial)
+            reason = str(error).splitlines()[0]
+            say(f"W&B: {trial} is not logged any further ({reason}). The trial table has all of it.")
 
 
 def build_trackers(identity: RunIdentity, status_of: Callable[[str], str]) -> list[WandbTracker]:
@@ -144,9 +154,10 @@ def build_trackers(identity: RunIdentity, status_of: Callable[[str], str]) -> li
             tags=list(identity.tags),
             entity=identity.entity,
             mode=identity.mode,
-            excludes=list(_BOOKKEEPING),
             # relative, or missing, the runs would be lost in a temporary folder
             dir=identity.folder,
+            # several at a time, and beside a run that the caller may have
+            reinit="create_new",
             settings={"silent": True, "console": "off", "x_disable_stats": True},
         )
     ]
@@ -158,8 +169,8 @@ def build_identity(
     """Say what the W&B runs of a sweep are to be.
 
     Args:
-        mode: `offline`, `online` (which needs a key; without one the runs stay offline and can be
-            synced later), or `disabled`.
+        mode: `offline`, `online` (which needs a key and W&B within reach; without them the runs stay
+            offline and can be synced later), or `disabled`.
         folder: The run folder; the runs land in its `wandb/`.
         project: W&B project.
         group: Groups the sweep's runs.
@@ -170,11 +181,21 @@ def build_identity(
 
 
 def find_mode(mode: str, folder: Path) -> str:
-    """The W&B mode that can be had: online needs a key, and without one runs stay offline in `folder`."""
-    if mode == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
-        say(f"W&B: no key is configured, so runs are kept offline; later: wandb sync {folder / 'wandb'}/offline-run-*")
-        return "offline"
-    return mode
+    """The W&B mode that can be had: online needs to log in, and without that runs stay offline in `folder`."""
+    if mode != "online":
+        return mode
+    reason = "no key is configured"
+    before = os.environ.pop(MODE, None)  # W&B would not log in if the environment said offline
+    try:
+        if wandb.login(prompt=False):
+            return mode
+    except (wandb.Error, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+    finally:
+        if before is not None:
+            os.environ[MODE] = before
+    say(f"W&B: {reason}, so runs are kept offline; later: wandb sync {folder / 'wandb'}/offline-run-*")
+    return "offline"
 
 
 def fit_tags(tags: Sequence[str]) -> tuple[str, ...]:

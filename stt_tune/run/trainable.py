@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from pickle import PicklingError
 from typing import Any
@@ -108,28 +110,56 @@ class _UnhurriedEnd:
 
 
 def _run_trial(config: dict[str, Any], task: TrainingTask) -> None:
-    if Path(task.folder).is_dir():  # Ray has moved to the trial's own
+    if Path(task.folder).is_dir():
+        # Ray has moved to the trial's own folder; later it would move to the next trial's before this one has ended
+        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
         os.chdir(task.folder)
     context = tune.get_context()
-    reporter = Reporter(lambda metrics: wandb_function.send(metrics, tune.report))
+    reporter = Reporter(lambda metrics: wandb_function.send(metrics, tune.report), task.metric)
     wandb_function = WandbFunction(
         identity=task.identity,
         trial_id=context.get_trial_id(),
         name=context.get_trial_name(),
         configuration=config,
+        facts=_find_facts(),
         metric=task.metric,
         reporter=reporter,
     )
     with reporting_to(reporter), wandb_function.followed():
-        outcome: Any = task.train(config) if takes_configuration(task.train) else task.train()
+        outcome = _call(task.train, config, wandb_function)
         if isinstance(outcome, Iterator):
             yielded: Iterator[Mapping[str, Any]] = outcome
             for metrics in yielded:
                 reporter.report(metrics, "yield")
         elif isinstance(outcome, Mapping):
             reporter.report({**outcome, FINAL_REPORT: True}, "return")
+        elif outcome is not None:
+            raise TypeError(f"{_name(task.train)} must return its metrics by name, or nothing; found {outcome!r}")
     if wandb_function.is_stopped:  # and went on; Tune would wait for ever for an ordinary end
         sys.exit(0)
+
+
+def _call(train: TrainFunction, config: dict[str, Any], wandb_function: WandbFunction) -> Any:
+    try:
+        return train(config) if takes_configuration(train) else train()
+    except SystemExit as left:
+        if wandb_function.is_stopped:
+            raise
+        if left.code:  # Ray takes a thread's exit for an end like any other
+            raise RuntimeError(f"{_name(train)} has called sys.exit({left.code!r})") from left
+        return None
+
+
+def _find_facts() -> dict[str, Any]:
+    session: Any = get_session()
+    return {
+        "trial_id": session.trial_id,
+        "trial_log_path": session.storage.trial_fs_path,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S"),
+        "hostname": socket.gethostname(),
+        "node_ip": ray.util.get_node_ip_address(),
+        "pid": os.getpid(),
+    }
 
 
 def _name(train: TrainFunction) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ray import tune
 from ray.tune.error import TuneError
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from stt_tune.errors import SweepConfigError, SweepHaltedError, SweepInterruptedError
 from stt_tune.progress import say
@@ -104,7 +105,7 @@ def run_trials(
         run_config=tune.RunConfig(
             name="sweep",
             storage_path=str(folder.ray),
-            callbacks=[recorder, *build_trackers(plan.identity, recorder.status_of)],
+            callbacks=[recorder, *build_trackers(plan.identity, recorder.status_of), _Silence()],
             verbose=0,
         ),
     )
@@ -114,10 +115,20 @@ def run_trials(
         # Ray wraps what a callback raises, such as a full disk, in the text of its traceback
         reason = str(error).strip().splitlines()[-1]
         raise SweepHaltedError(
-            f"{folder.path}: the sweep could not go on ({reason}). What was finished is kept; mend it, then resume."
+            f"{folder.path}: the sweep could not go on ({reason}). What was finished is kept."
         ) from error
     table.save(folder.trials)
     _check(sweep, plan.num_trials, recorder.ended_by, table, planned)
+
+
+class _Silence(TrialProgressCallback):
+    """Takes the place of Ray's printer, which says a word on some trials whatever `verbose` is."""
+
+    def on_trial_complete(self, *args: Any, **kwargs: Any) -> None:
+        """Print nothing."""
+
+    def log_result(self, *args: Any, **kwargs: Any) -> None:
+        """Print nothing."""
 
 
 def _plan_trials(sweep: SweepConfig, num_trials: int, table: TrialTable) -> dict[int, dict[str, Any] | None]:
@@ -154,7 +165,7 @@ def _check(sweep: SweepConfig, num_trials: int, ended_by: str, table: TrialTable
     if missing and ended_by == UNREPORTED:
         raise SweepHaltedError(
             f"{sweep.name}: the first trials ended without a {metric}, so {len(missing)} others were not started; one "
-            "has reported it since. Mend the training function, or resume as it is."
+            "has reported it since. Mend the training function, or go on as it is."
         )
     is_running = any(trial.status == INTERRUPTED for trial in table.trials)
     if missing and (ended_by != TARGET or is_running):

@@ -19,10 +19,10 @@ from stt_tune.results.optimal_config import HeldOut, save_optimal_config
 from stt_tune.results.statistics import paired_gain
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import TrialResources, connect, find_resources
-from stt_tune.run.folder import RunFolder, find_versions
+from stt_tune.run.folder import SETTINGS, RunFolder, find_versions
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.sweep import SweepResult, run_sweep
-from stt_tune.speech.hyperparameters import complete, find_problems
+from stt_tune.speech.hyperparameters import NAMES, complete, find_problems
 from stt_tune.speech.report import METRICS
 from stt_tune.sweep.config import SweepConfig, find_extremes
 from stt_tune.sweep.distributions import Parameter
@@ -82,9 +82,9 @@ def resume(path: Path) -> TuneResult:
     if folder.optimal_config.exists():
         raise SettingsError(f"{path}: must be an interrupted run, and is finished. See {folder.optimal_config}")
     run = folder.read_run()
-    if "settings" not in run:
-        raise SettingsError(f"{path}: must be a run of stt-tune tune; go on with others by run_sweep(resume=True).")
-    settings = TuneSettings.from_dict(run["settings"])
+    if SETTINGS not in run:
+        raise SettingsError(f"{path}: must be a run of stt-tune tune, and is another.\n{folder.how_to_go_on()}")
+    settings = TuneSettings.from_dict(run[SETTINGS])
     sweep = folder.read_sweep()
     speech = _load_speech(settings)
     if speech.data_hash != run["data_hash"]:
@@ -110,6 +110,11 @@ def find_speech_problems(parameters: Mapping[str, Parameter], metric: Metric | N
         problems.append(f"metric.name: must be one of {', '.join(METRICS)}; found {metric.name!r}.")
     elif metric and metric.goal != "minimize":
         problems.append(f"metric.goal: must be minimize for {metric.name}, found {metric.goal!r}.")
+    if (metric and metric.name not in METRICS) or any(name not in NAMES for name in parameters):
+        problems.append(
+            "for fine-tuning by stt-tune tune; a training function of your own may have others: run_sweep, "
+            "stt-tune validate --own-training."
+        )
     return problems
 
 
@@ -140,7 +145,7 @@ def _run(
 
 
 def _start(folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech) -> None:
-    facts = {"settings": settings.to_dict(), **speech.facts()}
+    facts = {SETTINGS: settings.to_dict(), **speech.facts()}
     folder.start(sweep, settings.seed, settings.default_configuration(), facts)
     if speech.rejected:
         write_lines(folder.rejected, speech.rejected)
@@ -175,18 +180,17 @@ def _search_and_confirm(
 
 @contextlib.contextmanager
 def _resumable(folder: RunFolder) -> Iterator[None]:
-    """Add to whatever ends a run early how to go on with it."""
-    advice = f"Continue with: stt-tune resume {folder.path}"
+    """Say of what ends a run while it confirms how to go on with it; a sweep says it itself."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        raise SweepInterruptedError(f"Interrupted: what was finished is kept in {folder.path}\n{advice}") from stop
-    except (SweepInterruptedError, SweepHaltedError) as stop:
-        raise type(stop)(f"{stop}\n{advice}") from stop
+        raise SweepInterruptedError(
+            f"Interrupted: what was finished is kept in {folder.path}\n{folder.how_to_go_on()}"
+        ) from stop
     except OSError as error:
-        place = error.filename or folder.path
         raise SweepHaltedError(
-            f"{place}: cannot be written ({error.strerror}). What was finished is kept.\n{advice}"
+            f"{error.filename or folder.path}: cannot be written ({error.strerror}). What was finished is kept.\n"
+            f"{folder.how_to_go_on()}"
         ) from error
 
 

@@ -76,8 +76,8 @@ def show_checks(checks: Iterable[SweepCheck]) -> None:
         else:
             out.print(f"{check.path}: {_summarise(check.sweep)}")
             out.print(render_space(check.sweep))
-        for problem in check.problems:
-            err.print(problem)
+        for line in (*check.problems, *(check.sweep.hints if check.sweep else ())):
+            err.print(line)
         out.print()
 
 

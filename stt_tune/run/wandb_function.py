@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from stt_tune.run.reporting import Reporter
 from stt_tune.sweep.nesting import flatten
 from stt_tune.sweep.scheduler import FINAL_REPORT
 
+MODE = "WANDB_MODE"
 STATUS = "status"  # in the summary of every trial's run: how it ended
 OWN_RUN = "own_wandb_run"  # in a result: the function itself logs to W&B
 
@@ -50,6 +52,7 @@ class WandbFunction:
         name: The run's name.
         configuration: What the run's config holds, whatever the function passes or sets.
         metric: The objective: each `wandb.log` that holds it is one report.
+        facts: What the run's config holds besides, as Ray's callback writes it: where the trial ran.
         reporter: Gets the reports.
         was_started: Whether the function has called `wandb.init`.
         is_stopped: Whether the trial was stopped early.
@@ -59,6 +62,7 @@ class WandbFunction:
     trial_id: str
     name: str
     configuration: Mapping[str, Any]
+    facts: Mapping[str, Any]
     metric: str
     reporter: Reporter
     was_started: bool = False
@@ -78,13 +82,15 @@ class WandbFunction:
             run = init(*args, **{**kwargs, **self._identify(kwargs)})
             self.was_started = True
             # as for W&B's own agent: what the sweep sets cannot be changed by the function
-            lock: Any = run.config.update_locked
-            lock(dict(self.configuration), user="sweep", _allow_val_change=True)
+            config: Any = run.config
+            config.update_locked(dict(self.configuration), user="sweep", _allow_val_change=True)
+            config.update({name: value for name, value in self.facts.items() if name not in config})
             if run is not self._followed:  # W&B gives the same run again while it is open
                 self._follow(run)
             return run
 
         wandb.init = init_as_trial
+        os.environ[MODE] = self.identity.mode  # for `wandb.login()`, and for processes that the function starts
         try:
             yield
             if self._logged and not self.reporter.epoch:

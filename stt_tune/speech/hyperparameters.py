@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 
@@ -56,6 +56,9 @@ class Hyperparameters:
         return {name: value for name, value in asdict(self).items() if name != unused}
 
 
+NAMES = tuple(each.name for each in fields(Hyperparameters))
+
+
 @dataclass(frozen=True)
 class _Rule:
     must: str
@@ -83,9 +86,11 @@ def find_problems(configuration: Mapping[str, Any]) -> list[str]:
 epochs, warmup_steps, warmup_ratio, weight_decay, dropout, gradient_accumulation_steps.']
     """
     problems = []
+    last_unknown = next((name for name in reversed(list(configuration)) if name not in _RULES), None)
     for name, value in configuration.items():
         if name not in _RULES:
-            problems.append(f"{name}: no such hyperparameter{_nearest(name)} Known are {', '.join(_RULES)}.")
+            known = f" Known are {', '.join(_RULES)}." if name == last_unknown else ""
+            problems.append(f"{name}: no such hyperparameter{_nearest(name)}{known}")
         elif not _is_allowed(value, _RULES[name]):
             problems.append(f"{name}: must be {_RULES[name].must}, found {value!r}.")
     if "warmup_steps" in configuration and "warmup_ratio" in configuration:
@@ -94,7 +99,8 @@ epochs, warmup_steps, warmup_ratio, weight_decay, dropout, gradient_accumulation
 
 
 def _nearest(name: str) -> str:
-    nearest = difflib.get_close_matches(name, _RULES, n=1, cutoff=0.4)
+    # other tools' names often hold ours: num_train_epochs, per_device_train_batch_size
+    nearest = [each for each in _RULES if each in name] or difflib.get_close_matches(name, _RULES, n=1, cutoff=0.7)
     return f"; did you mean {nearest[0]}?" if nearest else "."
 
 

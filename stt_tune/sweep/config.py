@@ -18,7 +18,7 @@ from stt_tune.sweep.early_terminate import EarlyTerminate, parse_early_terminate
 from stt_tune.sweep.metric import Metric, parse_metric
 from stt_tune.sweep.nesting import nest
 from stt_tune.sweep.numerals import is_count, read_numerals
-from stt_tune.sweep.parameters import parse_parameters
+from stt_tune.sweep.parameters import find_hints, parse_parameters
 from stt_tune.sweep.presets import DEFAULT_MODEL, find_preset
 from stt_tune.sweep.yaml_file import read_yaml
 
@@ -119,9 +119,11 @@ class SweepConfig:
             lora: Whether low-rank adapters are trained instead of the model's own weights.
 
         Raises:
-            SettingsError: The model's family or size is not known, or `num_trials` is below 1.
-            SweepConfigError: `method` is none.
+            SettingsError: The model's family or size is not known, `num_trials` is below 1, or
+                `method` is another.
         """
+        if method not in ("random", "bayes"):
+            raise SettingsError(f"method: must be random or bayes, as most ranges are continuous; found {method!r}.")
         preset = find_preset(model, lora=lora)
         document = {"name": f"finetuning-{preset.name}", "method": method, "parameters": preset.parameters}
         return _plan(cls.from_dict({**document, **_PRESET}), preset.default, num_trials)
@@ -146,10 +148,14 @@ class SweepConfig:
         return copy.deepcopy(dict(self._document))
 
     def to_ray(self) -> dict[str, Any]:
-        """The parameters as a `param_space` for Ray Tune: `tune.Tuner(trainable, param_space=sweep.to_ray())`."""
-        from stt_tune.sweep.ray_space import to_domain
+        """The parameters as a `param_space` for Ray Tune: `tune.Tuner(trainable, param_space=sweep.to_ray())`.
 
-        return self.nest({name: to_domain(parameter) for name, parameter in self.parameters.items()})
+        A grid is a grid there, too, if in Ray's order: the first name runs fastest, not the last.
+        """
+        from stt_tune.sweep.ray_space import to_domain, to_grid_search
+
+        convert = to_grid_search if self.method == "grid" else to_domain
+        return self.nest({name: convert(parameter) for name, parameter in self.parameters.items()})
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """Draw one configuration, each parameter independently; nested as the sweep is."""
@@ -177,11 +183,12 @@ class SweepConfig:
     def grid_point(self, number: int) -> dict[str, Any]:
         """The configuration at place `number` of `grid`, from 0, without laying out the grid."""
         flat = {}
-        for name in sorted(self.parameters, key=lambda name: self.paths[name], reverse=True):
+        names = sorted(self.parameters, key=lambda name: self.paths[name])
+        for name in reversed(names):
             values = self.parameters[name].grid() or ()
             number, place = divmod(number, len(values))
             flat[name] = values[place]
-        return self.nest({name: flat[name] for name in sorted(flat, key=lambda name: self.paths[name])})
+        return self.nest({name: flat[name] for name in names})
 
     def hyperband_stops(self, histories: Mapping[str, Sequence[float]], running: Collection[str]) -> set[str]:
         """Names of the running trials that W&B's own early termination would stop now.
@@ -222,6 +229,11 @@ class SweepConfig:
             limits.append(self.grid_size())
         wanted = self.num_trials if asked is None else asked
         return min([*limits, wanted]) if wanted is not None else min(limits, default=_TRIALS)
+
+    @property
+    def hints(self) -> list[str]:
+        """What can be run and is hardly meant, one line each."""
+        return list(find_hints(self._document["parameters"]))
 
     @property
     def unused(self) -> list[str]:

@@ -6,7 +6,7 @@ import itertools
 import math
 import operator
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stt_tune.sweep.numerals import is_count
@@ -30,7 +30,7 @@ class EarlyTerminate:
     Source: W&B's sweep engine, `hyperband_stopping.py`; Li et al. 2018, "Hyperband".
     """
 
-    bands: tuple[int, ...]
+    bands: tuple[int, ...] = field(repr=False)
     eta: float
     strict: bool = True
 

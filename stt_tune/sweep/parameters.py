@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from stt_tune.sweep.distributions import (
 from stt_tune.sweep.numerals import is_number
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_OF_EXPONENTS = ("log_uniform", "q_log_uniform")
 _LEAST_LOG, _GREATEST_LOG = -700, 700  # what exp gives a finite, nonzero number for
 
 
@@ -110,6 +111,19 @@ def parse_parameter(spec: Any, where: str = "parameter") -> Parameter:
         return schema.build(filled)
     except ValueError as error:
         raise ValueError("\n".join(f"{where}{line}" for line in str(error).splitlines())) from None
+
+
+def find_hints(spec: Mapping[str, Any], where: str = "parameters") -> Iterator[str]:
+    """Say which entries can be read and hardly mean what they say, one line each."""
+    for name, entry in spec.items():
+        if "parameters" in entry:
+            yield from find_hints(entry["parameters"], f"{where}.{name}.parameters")
+        elif entry.get("distribution") in _OF_EXPONENTS and 0 < entry["min"] < entry["max"] < 1:
+            distribution, low, high = entry["distribution"], math.exp(entry["min"]), math.exp(entry["max"])
+            yield (
+                f"{where}.{name}: {distribution} takes exponents of e, so these bounds stand for {low:.4g} to "
+                f"{high:.4g}. If they are meant as values: {distribution}_values."
+            )
 
 
 def _infer(spec: Mapping[str, Any]) -> str | None:

@@ -82,6 +82,13 @@ def to_domain(parameter: Parameter) -> Any:
     return QuantileDomain(parameter)
 
 
+def to_grid_search(parameter: Parameter) -> Any:
+    """Give the parameter's every value as Ray takes a grid's; a constant as its value."""
+    if isinstance(parameter, Constant):
+        return parameter.value
+    return tune.grid_search(list(parameter.grid() or ()))
+
+
 def _teach_optuna_search() -> None:
     """Let `OptunaSearch` take spaces that hold a `QuantileDomain`; all else goes Ray's own way."""
     convert, suggest, set_up = OptunaSearch.convert_search_space, OptunaSearch.suggest, OptunaSearch._setup_study

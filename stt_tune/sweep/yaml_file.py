@@ -36,5 +36,7 @@ def read_yaml(path: Path) -> tuple[str, Any]:
     except OSError as error:
         raise SweepConfigError(str(path), [f"must be a readable sweep file, found: {error.strerror}."]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        reason = f"{getattr(error, 'problem', None) or error}{where}"
         raise SweepConfigError(str(path), [f"must be YAML, and cannot be read: {reason}."]) from error

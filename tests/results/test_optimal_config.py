@@ -9,7 +9,7 @@ import pytest
 from stt_tune.errors import SettingsError
 from stt_tune.results.optimal_config import load_config, save_config, update_optimal_config
 
-_PARAMS = {"learning_rate": 1.25e-5, "batch_size": 16, "optimizer": {"name": "adamw"}}
+_PARAMS = {"learning_rate": 1.2512345678901234e-5, "batch_size": 16, "optimizer": {"name": "adamw"}}
 
 
 def test_hyperparameters_survive_the_file(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_script_needs_only_its_import_line_changed(
 
     save_config("optimal_config.json", best["hyperparameters"])
     params = load_config("optimal_config.json")
-    assert params == pytest.approx(best["hyperparameters"], rel=1e-5)
+    assert params == best["hyperparameters"]
     assert {**params, "epochs": 99}["epochs"] == 99
     update_optimal_config(best["hyperparameters"])
     assert load_config("optimal_config.json") == params
@@ -108,5 +108,7 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         orchestrator.get_best_run("nonsense")
     with pytest.raises(SettingsError, match="count: must be at least 1, found 0"):
         orchestrator.run_sweep_agent(synthetic.falling, sweep_id, count=0)
+    with pytest.raises(SettingsError, match="The training function comes first: run_sweep_agent"):
+        orchestrator.run_sweep_agent(sweep_id, synthetic.falling)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="project_name: must be a name without slashes, found 'a/b'"):
         WandbSweepOrchestrator("a/b")

@@ -11,7 +11,7 @@ from stt_tune.run.reporting import Reporter, report, reporting_to
 
 def _reported(*reports: dict[str, Any]) -> list[dict[str, Any]]:
     sent: list[dict[str, Any]] = []
-    with reporting_to(Reporter(sent.append)):
+    with reporting_to(Reporter(sent.append, "wer")):
         for each in reports:
             report(each)
     return sent
@@ -55,7 +55,7 @@ def test_outside_a_trial_a_report_is_printed(capsys: pytest.CaptureFixture[str])
 
 def test_reports_end_with_their_trial() -> None:
     sent: list[dict[str, Any]] = []
-    with pytest.raises(RuntimeError, match="bad luck"), reporting_to(Reporter(sent.append)):
+    with pytest.raises(RuntimeError, match="bad luck"), reporting_to(Reporter(sent.append, "wer")):
         raise RuntimeError("bad luck")
     report(wer=0.1)
     assert sent == []

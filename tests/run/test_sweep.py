@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +139,9 @@ def test_metrics_and_values_of_any_kind_are_kept(tmp_path: Path) -> None:
 
 def test_a_sweep_is_resumed_only_as_it_was(tmp_path: Path) -> None:
     _run(tmp_path, synthetic.falling, num_trials=1)
-    with pytest.raises(SettingsError, match="must not hold a run yet"):
+    with pytest.raises(SettingsError, match=r"must be the folder of a run"):
+        _run(tmp_path / "none", synthetic.falling, resume=True)
+    with pytest.raises(SettingsError, match=r"(?s)must not hold a run yet.*Continue with: run_sweep\(..., resume=True"):
         _run(tmp_path, synthetic.falling)
     with pytest.raises(SettingsError, match="must be resumed with the seed that it began with"):
         _run(tmp_path, synthetic.falling, seed=5, resume=True)
@@ -175,6 +179,17 @@ def test_a_function_that_cannot_be_run_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_bounds_that_are_hardly_exponents_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = {
+        "method": "random",
+        "parameters": {"learning_rate": {"distribution": "log_uniform", "min": 1e-5, "max": 1e-3}},
+    }
+    run_sweep(sweep, _reports_wer, num_trials=1, storage_path=tmp_path, wandb_mode="disabled")
+    assert (
+        "these bounds stand for 1 to 1.001. If they are meant as values: log_uniform_values" in capsys.readouterr().err
+    )
+
+
 def test_a_sweep_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SweepConfigError, match="must be a readable sweep file"):
         run_sweep(tmp_path / "none.yaml", synthetic.falling)
@@ -190,6 +205,70 @@ def test_paths_are_relative_to_where_the_script_was_started(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     result = _run(tmp_path / "run", _reads_a_file, num_trials=1)
     assert result.best_run["metric_value"] == 0.25
+
+
+def _writes_when_it_ends(config: dict[str, Any]) -> Iterator[dict[str, float]]:
+    try:
+        for _ in range(3):
+            yield {"wer": config["learning_rate"]}
+    finally:
+        with Path("ended.txt").open("a") as file:
+            file.write("x")
+
+
+def test_a_function_that_is_stopped_cleans_up_where_it_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = _run(tmp_path / "run", _writes_when_it_ends, num_trials=6)
+    assert result.table.counts()["stopped_early"] > 0
+    assert (tmp_path / "ended.txt").read_text() == "x" * 6
+
+
+def _returns_no_mapping(config: dict[str, Any]) -> float:
+    return 0.3
+
+
+def _reports_text(config: dict[str, Any]) -> dict[str, str]:
+    return {"wer": "0.3"}
+
+
+def _exits(config: dict[str, Any]) -> None:
+    stt_tune.report(wer=config["learning_rate"])
+    sys.exit("no data")
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (_returns_no_mapping, "_returns_no_mapping must return its metrics by name, or nothing; found 0.3"),
+        (_reports_text, "wer must be reported as a number, found '0.3'"),
+        (_exits, r"_exits has called sys.exit\('no data'\)"),
+    ],
+)
+def test_a_function_that_does_not_do_as_it_must_is_told(
+    tmp_path: Path, train: Callable[..., Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = _run(tmp_path, train, num_trials=1)
+    (trial,) = result.table.trials
+    assert trial.status == "failed"
+    assert re.search(message, trial.error or "")
+    assert f"trial 0 failed: {trial.error}" in capsys.readouterr().err
+    assert "1 failed" in repr(result)
+
+
+def _exits_in_peace(config: dict[str, Any]) -> None:
+    stt_tune.report(wer=config["learning_rate"])
+    sys.exit()
+
+
+def _ends_in_nan(config: dict[str, Any]) -> Iterator[dict[str, float]]:
+    yield {"wer": 0.5}
+    yield {"wer": math.nan}
+
+
+def test_how_a_function_ends_is_its_trials_status(tmp_path: Path) -> None:
+    for train, status in ((_exits_in_peace, "completed"), (_ends_in_nan, "diverged")):
+        (trial,) = _run(tmp_path / status, train, num_trials=1).table.trials
+        assert trial.status == status
 
 
 def _says_everything_twice() -> None:

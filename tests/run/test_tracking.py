@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+import wandb
 
+from stt_tune.run.reporting import report
 from stt_tune.run.tune import TuneResult
 from tests.run import synthetic
 from tests.wandb_files import read_runs
@@ -24,8 +27,8 @@ def test_every_trial_is_one_run_with_its_configuration_metrics_and_state(small_r
         assert {name: run.config[name] for name in trial.configuration} == trial.configuration
         assert run.summary["status"] == trial.status
         assert len(run.history) == len(trial.reports)
-        for row, report in zip(run.history, trial.reports, strict=True):
-            assert {name: row[name] for name in report} == report
+        for row, reported in zip(run.history, trial.reports, strict=True):
+            assert {name: row[name] for name in reported} == reported
 
 
 def test_failed_diverged_and_stopped_trials_are_tracked_like_the_others(ray_session: None, tmp_path: Path) -> None:
@@ -38,6 +41,64 @@ def test_failed_diverged_and_stopped_trials_are_tracked_like_the_others(ray_sess
         assert [row["epoch"] for row in run.history] == [report["epoch"] for report in trial.reports]
         if trial.status == "diverged":
             assert math.isnan(float(run.history[-1]["wer"]))
+
+
+def _fails(config: dict[str, Any]) -> None:
+    report(wer=1.0)
+    raise RuntimeError("no room")
+
+
+def _agent_that_fails() -> None:
+    wandb.init()
+    wandb.log({"wer": 1.0})
+    raise RuntimeError("no room")
+
+
+def test_runs_look_alike_whoever_logs_them(ray_session: None, tmp_path: Path) -> None:
+    by_us, by_itself = (
+        read_runs(tmp_path / str(i) / "wandb")
+        for i, train in enumerate((_fails, _agent_that_fails))
+        if synthetic.run(tmp_path / str(i), train, trials=1, wandb_mode="offline")
+    )
+    (ours,), (its,) = by_us.values(), by_itself.values()
+    assert set(ours.config) == set(its.config)
+    assert ours.config["trial_log_path"] == str(tmp_path / "0" / "ray" / "sweep" / f"trial-000-default-{ours.id}")
+    assert its.config["trial_log_path"] == str(tmp_path / "1" / "ray" / "sweep" / f"trial-000-default-{its.id}")
+    assert (ours.exit_code, its.exit_code) == (1, 1)
+    assert [row["wer"] for row in ours.history] == [row["wer"] for row in its.history] == [1.0]
+
+
+def _logs_in() -> None:
+    wandb.login()
+    with wandb.init() as run:
+        run.log({"wer": 0.5})
+
+
+def test_a_function_may_log_in_though_runs_are_kept_offline(ray_session: None, tmp_path: Path) -> None:
+    table = synthetic.run(tmp_path, _logs_in, trials=1, wandb_mode="offline")
+    assert [trial.status for trial in table.trials] == ["completed"]
+
+
+def test_wandb_out_of_reach_is_told_once_and_runs_stay_offline(
+    ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "2")
+    wandb.teardown()  # so that it reads the environment again
+    table = synthetic.run(tmp_path, synthetic.falling, trials=2, wandb_mode="online")
+    wandb.teardown()
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B:")]
+    assert "127.0.0.1:9" in said
+    assert "so runs are kept offline; later: wandb sync" in said
+    assert set(read_runs(tmp_path / "wandb")) == {trial.trial_id for trial in table.trials}
+
+
+def test_what_ails_wandb_ends_no_sweep(ray_session: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "wandb").write_text("a file in the way")
+    table = synthetic.run(tmp_path, synthetic.falling, trials=1, wandb_mode="offline")
+    assert [trial.status for trial in table.trials] == ["completed"]
+    assert "W&B: trial-000-default is not logged any further" in capsys.readouterr().err
 
 
 def test_online_without_a_key_stays_offline_and_says_so(

@@ -131,6 +131,22 @@ def test_points_to_evaluate_are_values_not_quantiles(sweep: SweepConfig) -> None
     assert sweep.flatten(search.suggest("b")) != first
 
 
+def test_a_grid_is_a_grid_in_ray_too() -> None:
+    sweep = SweepConfig.from_dict(
+        {
+            "method": "grid",
+            "parameters": {
+                "b": {"values": [8, None]},
+                "a": {"parameters": {"q": {"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.5}}},
+                "k": {"value": [1, 2]},
+            },
+        }
+    )
+    points = [point["config"] for _, point in generate_variants({"config": sweep.to_ray()})]
+    assert len(points) == len(sweep.grid()) == 6
+    assert all(point in points for point in sweep.grid())
+
+
 @pytest.mark.parametrize("search", ["ray", "optuna"])
 def test_a_plain_tuner_takes_it(ray_session: None, sweep: SweepConfig, search: str, tmp_path: Path) -> None:
     def train(config: dict[str, Any]) -> None:
