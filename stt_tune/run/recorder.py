@@ -167,4 +167,5 @@ def _last_line(trial: RayTrial) -> str:
     path = trial.error_file
     text = Path(path).read_text(encoding="utf-8") if path else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
+    # Ray goes on with guesses after what it knows of a worker that died
+    return lines[-1].split(" Some common causes")[0] if lines else "no reason given"

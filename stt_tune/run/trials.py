@@ -156,10 +156,8 @@ def _check(sweep: SweepConfig, num_trials: int, ended_by: str, table: TrialTable
     metric = sweep.metric.name
     if ended_by == UNREPORTED and not any(trial.values(metric) for trial in table.trials):
         reported = dict.fromkeys(name for trial in table.trials for report in trial.reports for name in report)
-        found = f"they report {', '.join(reported)}" if reported else "they report nothing"
-        raise SweepConfigError(
-            sweep.name, [f"metric.name: must be what trials report, found {metric!r}; {found}. Name it as metric."]
-        )
+        found = f"they report {', '.join(reported)}. Name one of them" if reported else "they report nothing. Report it"
+        raise SweepConfigError(sweep.name, [f"metric.name: must be what trials report, found {metric!r}; {found}."])
     ended = {trial.number for trial in table.ended()}
     missing = [number for number in planned if number not in ended]
     if missing and ended_by == UNREPORTED:
