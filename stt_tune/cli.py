@@ -77,6 +77,19 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Set bad rows aside in
 Address = Annotated[
     str | None, typer.Option(help="Ray cluster to join, such as auto.  [default: a local Ray]", show_default=False)
 ]
+Replay = Annotated[
+    Path | None,
+    typer.Option(help="Manifest of utterances that the system gets right today, for replay_ratio.", show_default=False),
+]
+ExtendVocabulary = Annotated[
+    bool, typer.Option("--extend-vocabulary", help="Add characters of the transcripts that a CTC model lacks to it.")
+]
+KeepBestModel = Annotated[
+    bool, typer.Option("--keep-best-model", help="Keep the best trial's weights, in RUN_DIR/best_model.")
+]
+CTranslate2 = Annotated[
+    bool, typer.Option("--ctranslate2", help="Keep them in CTranslate2's format, too, as faster-whisper serves them.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -98,6 +111,10 @@ def tune(
     audio_context: AudioContext = None,
     language: Language = "en",
     skip_bad: SkipBad = False,
+    replay: Replay = None,
+    extend_vocabulary: ExtendVocabulary = False,
+    keep_best_model: KeepBestModel = False,
+    ctranslate2: CTranslate2 = False,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
@@ -122,6 +139,10 @@ def tune(
         audio_context_s=audio_context,
         language=language,
         skip_bad=skip_bad,
+        replay=str(replay.absolute()) if replay else None,
+        extend_vocabulary=extend_vocabulary,
+        keep_best_model=keep_best_model,
+        ctranslate2=ctranslate2,
         address=address,
     )
     _tune(sweep, settings, out or Path("runs") / sweep.stem, as_json=as_json)
@@ -182,6 +203,8 @@ def train(
     audio_context: AudioContext = None,
     language: Language = "en",
     skip_bad: SkipBad = False,
+    replay: Replay = None,
+    extend_vocabulary: ExtendVocabulary = False,
     as_json: AsJson = False,
 ) -> None:
     """Train one configuration and log it to W&B: the program of a sweep that W&B itself schedules.
@@ -208,6 +231,8 @@ def train(
             audio_context_s=audio_context,
             language=language,
             skip_bad=skip_bad,
+            replay=str(replay.absolute()) if replay else None,
+            extend_vocabulary=extend_vocabulary,
         )
         report = train_once(parse_hyperparameters(context.args), settings, out)
     typer.echo(json.dumps(report, indent=2, sort_keys=True) if as_json else f"dev WER {report['wer']:.4f}")

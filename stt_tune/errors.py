@@ -55,6 +55,12 @@ class SweepInterruptedError(SttTuneError):
     exit_code = 130
 
 
+class TrainingMemoryError(SttTuneError, MemoryError):
+    """Memory that ran out in training with the smallest batch; the trial fails, the sweep goes on."""
+
+    exit_code = 1
+
+
 class DivergedError(SttTuneError, ArithmeticError):
     """Training whose loss became NaN or infinite; the trial ends, the sweep goes on."""
 

@@ -27,7 +27,7 @@ class HeldOut:
         default_wer: The default configuration's, trained with the same seed.
         gain: The relative gain with its interval.
         utterances: How many were measured.
-        audio_context_s: What they were padded to, in seconds.
+        audio_context_s: What they were padded to, in seconds; None where the model takes clips as they are.
         seed: Both were trained anew with it.
     """
 
@@ -35,7 +35,7 @@ class HeldOut:
     default_wer: float
     gain: Gain
     utterances: int
-    audio_context_s: float
+    audio_context_s: float | None
     seed: int
 
     def to_dict(self) -> dict[str, Any]:

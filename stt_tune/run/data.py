@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stt_tune.errors import SettingsError
+from stt_tune.errors import ModelError, SettingsError
 from stt_tune.progress import say
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.speech_trial import SpeechTask
+from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.features import prepare
 from stt_tune.speech.finetune import TrainingSettings
-from stt_tune.speech.manifest import Utterance, hash_data, read_manifest, reject
-from stt_tune.speech.model import SpeechModel, load_model
+from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
+from stt_tune.speech.model import load_model
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.splits import assign_splits
 
@@ -42,16 +44,27 @@ class PreparedSpeech:
     split_by: str
     rejected: list[str]
 
+    def find_unsuited(self, configuration: Mapping[str, Any]) -> list[str]:
+        """Say what of a configuration this model or these data give no meaning, one line a problem."""
+        problems = self.task.model.find_unsuited(configuration)
+        if configuration.get("replay_ratio") and not self.task.data.replay:
+            problems.append("replay_ratio: needs utterances to replay. Name them with --replay MANIFEST.")
+        return problems
+
     def facts(self) -> dict[str, Any]:
         """What `run.json` records."""
-        data = self.task.data
+        data, model = self.task.data, self.task.model
+        contexts = {
+            "audio_context_s": self.task.settings.audio_context_s,
+            "held_out_audio_context_s": model.max_context_s,
+        }
         return {
             "data_hash": self.data_hash,
             "split_by": self.split_by,
             "utterances": {"train": len(data.train), "dev": len(data.dev), "test": len(data.test)},
             "rejected": len(self.rejected),
-            "audio_context_s": self.task.settings.audio_context_s,
-            "held_out_audio_context_s": self.task.model.max_context_s,
+            "replay": len(data.replay),
+            **(contexts if model.has_fixed_context else {}),
         }
 
 
@@ -61,22 +74,24 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
     Raises:
         SttTuneError: The model or the data cannot be used; all bad rows are told at once.
     """
-    path = Path(settings.data)
     model = load_model(settings.model, language=settings.language)
-    utterances, rejected = read_manifest(
-        path, max_duration_s=model.max_context_s, normalise=load_normaliser(settings.normaliser)
-    )
-    if rejected and not settings.skip_bad:
-        raise reject(path, rejected)
+    utterances, rejected = _read(Path(settings.data), settings, model)
     utterances, split_by = assign_splits(utterances, settings.seed)
-    context_s = _choose_context(settings, utterances, model)
+    replay = _read_replay(settings, model, utterances)
+    model = _fit_vocabulary(settings, model, [*utterances, *replay])
+    context_s = _choose_context(settings, [*utterances, *replay], model)
     counts = Counter(utterance.split for utterance in utterances)
+    at_context = (
+        f"; training at {context_s:g} s of audio context, held-out speech measured at {model.max_context_s:g} s"
+        if model.has_fixed_context
+        else ""
+    )
     say(
-        f"{counts['train']} train, {counts['dev']} dev and {counts['test']} test utterances, split by {split_by}; "
-        f"training at {context_s:g} s of audio context, held-out speech measured at {model.max_context_s:g} s"
+        f"{counts['train']} train, {counts['dev']} dev and {counts['test']} test utterances, split by {split_by}"
+        f"{f', {len(replay)} to replay' if replay else ''}{at_context}"
     )
     task = SpeechTask(
-        data=prepare(utterances, model),
+        data=prepare(utterances, model, replay),
         model=model,
         settings=TrainingSettings(seed=settings.seed, audio_context_s=context_s, normaliser=settings.normaliser),
     )
@@ -84,8 +99,58 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
     return PreparedSpeech(task, hash_data(utterances), split_by, lines)
 
 
+def _read(path: Path, settings: TuneSettings, model: SpeechModel) -> tuple[list[Utterance], list[Rejected]]:
+    utterances, rejected = read_manifest(
+        path,
+        max_duration_s=model.max_context_s,
+        normalise=load_normaliser(settings.normaliser),
+        find_misfit=model.find_misfit,
+    )
+    if rejected and not settings.skip_bad:
+        raise reject(path, rejected)
+    return utterances, rejected
+
+
+def _read_replay(settings: TuneSettings, model: SpeechModel, utterances: list[Utterance]) -> list[Utterance]:
+    """What is to be replayed, without what dev and test hold: it would be measured on what it was trained on."""
+    if settings.replay is None:
+        return []
+    found, rejected = _read(Path(settings.replay), settings, model)
+    measured = {each.audio_hash for each in utterances if each.split != "train"}
+    kept = [each for each in found if each.split in (None, "train") and each.audio_hash not in measured]
+    if not kept:
+        raise SettingsError(
+            f"--replay {settings.replay}: must hold utterances to train on, found none: {len(rejected)} rows are bad, "
+            f"{len(found)} are in dev or test."
+        )
+    return kept
+
+
+def _fit_vocabulary(settings: TuneSettings, model: SpeechModel, utterances: list[Utterance]) -> SpeechModel:
+    """Make sure that the model can write every transcript.
+
+    Raises:
+        ModelError: It lacks characters, and is not to be given them.
+    """
+    lacking = model.find_unwritable([each.text for each in utterances])
+    if not lacking:
+        return model
+    told = ", ".join(f"{character!r} ({count} times)" for character, count in lacking.most_common())
+    if not settings.extend_vocabulary:
+        raise ModelError(
+            f"{model.name}: its vocabulary must hold every character of the transcripts, and lacks {told}. "
+            "Add them with --extend-vocabulary, or spell the transcripts without."
+        )
+    say(f"the vocabulary of {model.name} is extended by {told}")
+    return model.extend_vocabulary(sorted(lacking))
+
+
 def _choose_context(settings: TuneSettings, utterances: list[Utterance], model: SpeechModel) -> float:
     longest_s = max(utterance.duration_s for utterance in utterances)
+    if not model.has_fixed_context:
+        if settings.audio_context_s is not None:
+            raise SettingsError(f"--audio-context: {model.name} takes clips as long as they are. Leave it out.")
+        return longest_s
     if settings.audio_context_s is None:
         return min(max(math.ceil(longest_s), _LEAST_CONTEXT_S), model.max_context_s)
     if not longest_s <= settings.audio_context_s <= model.max_context_s:

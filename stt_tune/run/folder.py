@@ -67,6 +67,21 @@ class RunFolder:
         return self.path / "rejected.jsonl"
 
     @property
+    def models(self) -> Path:
+        """Weights of trials, while the sweep runs."""
+        return self.path / "models"
+
+    @property
+    def best_model(self) -> Path:
+        """The best trial's weights, in transformers' format."""
+        return self.path / "best_model"
+
+    @property
+    def best_model_ctranslate2(self) -> Path:
+        """The same in CTranslate2's."""
+        return self.path / "best_model_ctranslate2"
+
+    @property
     def ray(self) -> Path:
         """Ray's own working files."""
         return self.path / "ray"

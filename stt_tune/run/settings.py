@@ -39,6 +39,10 @@ class TuneSettings:
         language: Whisper's code of the spoken language, for multilingual models.
         skip_bad: Whether bad rows are set aside instead of refused.
         address: A Ray cluster to join; None: a Ray of this run's own.
+        replay: A manifest of utterances that the system gets right today, for `replay_ratio`.
+        extend_vocabulary: Whether characters that a CTC model lacks are added to it.
+        keep_best_model: Whether the weights of the best trial are kept.
+        ctranslate2: Whether they are kept in CTranslate2's format, too.
     """
 
     data: str
@@ -56,6 +60,10 @@ class TuneSettings:
     language: str = "en"
     skip_bad: bool = False
     address: str | None = None
+    replay: str | None = None
+    extend_vocabulary: bool = False
+    keep_best_model: bool = False
+    ctranslate2: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot hold, all of it at once."""
@@ -67,6 +75,12 @@ class TuneSettings:
                 ("--seed", self.seed, "at least 0", self.seed >= 0),
                 ("--max-concurrent", self.max_concurrent, "at least 1", (self.max_concurrent or 1) >= 1),
                 ("--gpus-per-trial", self.gpus_per_trial, "at least 0", (self.gpus_per_trial or 0) >= 0),
+                (
+                    "--ctranslate2",
+                    self.ctranslate2,
+                    "given with --keep-best-model",
+                    self.keep_best_model or not self.ctranslate2,
+                ),
                 ("--audio-context", self.audio_context_s, "at least 1 second", (self.audio_context_s or 1) >= 1),
                 ("--wandb", self.wandb, f"one of {', '.join(WANDB_MODES)}", self.wandb in WANDB_MODES),
                 ("--normaliser", self.normaliser, f"one of {', '.join(NORMALISERS)}", self.normaliser in NORMALISERS),

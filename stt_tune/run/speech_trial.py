@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray import tune
 
 from stt_tune.errors import DivergedError, SweepFailedError
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.reporting import report
 from stt_tune.run.trainable import TrainFunction
 from stt_tune.speech.decode import measure
-from stt_tune.speech.features import SpeechData
+from stt_tune.speech.example import SpeechData
+from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import TrainingSettings, finetune
-from stt_tune.speech.model import SpeechModel
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.rates import UtteranceErrors
+from stt_tune.speech.report import EpochReport
+from stt_tune.speech.saved import save_if_best
 
 
 @dataclass(frozen=True)
@@ -28,17 +32,24 @@ class SpeechTask:
         data: The prepared splits.
         model: The weights to start from.
         settings: Seed, context, normaliser.
+        models: Where the best trial leaves its weights, in a folder named by its id; None: nowhere.
     """
 
     data: SpeechData
     model: SpeechModel
     settings: TrainingSettings
+    models: Path | None = None
 
 
-def build_train(task: SpeechTask, resources: TrialResources) -> TrainFunction:
+def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> TrainFunction:
     """Make the training function of a speech sweep; workers share one copy of the task.
 
     Must be called while connected to Ray.
+
+    Args:
+        task: What all trials share.
+        resources: What each of them gets.
+        objective: The metric that they are compared by.
     """
     shared, cpus = ray.put(task), int(resources.cpus)
 
@@ -47,7 +58,15 @@ def build_train(task: SpeechTask, resources: TrialResources) -> TrainFunction:
         task: SpeechTask = ray.get(shared)
         # a training that diverged has said so in its last report
         with contextlib.suppress(DivergedError):
-            finetune(config, task.data, task.model, lambda each: report(asdict(each)), task.settings)
+            last: dict[str, Any] = {}
+
+            def tell(each: EpochReport) -> None:
+                last.update(asdict(each))
+                report(last)
+
+            network = finetune(config, task.data, task.model, tell, task.settings)
+            if task.models:
+                save_if_best(network, task.model, task.models, tune.get_context().get_trial_id(), last[objective])
 
     return train
 

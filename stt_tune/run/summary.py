@@ -19,6 +19,7 @@ def describe_result(result: TuneResult) -> list[str]:
         f"Config:  {folder.optimal_config}",
         f"Run:     {folder.path} (trials.parquet, held_out.parquet, wandb/; sync with: wandb sync "
         f"{folder.path / 'wandb'}/offline-run-*)",
+        *([f"Model:   {folder.best_model} (trial {result.winner.number})"] if folder.best_model.is_dir() else []),
         "Next:    look at the trials in notebooks/analyse_sweep.ipynb; merge hyperparameters of the config into your "
         "fine-tuning",
     ]
@@ -36,7 +37,9 @@ def _describe_held_out(result: TuneResult) -> list[str]:
     number = result.winner.number
     if held_out is None:
         return [f"Trial {number} diverged when trained anew with another seed: the default configuration stays."]
-    where = f"On held-out speech ({held_out['utterances']} utterances at {held_out['audio_context_s']:g} s context)"
+    context_s = held_out["audio_context_s"]
+    at_context = "" if context_s is None else f" at {context_s:g} s context"
+    where = f"On held-out speech ({held_out['utterances']} utterances{at_context})"
     if result.winner.is_default:
         return [f"{where}: WER {held_out['wer']:.4f}. No trial was better than the default configuration: it stays."]
     low, high = held_out["interval"]

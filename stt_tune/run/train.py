@@ -67,6 +67,8 @@ def train(hyperparameters: Mapping[str, Any], settings: TuneSettings, folder: Pa
     """
     speech = load_speech(settings)
     configuration = complete(hyperparameters, settings.default_configuration())
+    if unsuited := speech.find_unsuited(configuration):
+        raise SettingsError("\n".join(f"--{problem}" for problem in unsuited))
     own: dict[str, Any] = {}
     if "WANDB_SWEEP_ID" not in os.environ:  # an agent says by its environment where the run belongs
         folder.mkdir(parents=True, exist_ok=True)

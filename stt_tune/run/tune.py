@@ -6,12 +6,12 @@ import contextlib
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stt_tune.errors import SettingsError, SweepFailedError, SweepHaltedError, SweepInterruptedError
+from stt_tune.errors import SettingsError, SweepConfigError, SweepFailedError, SweepHaltedError, SweepInterruptedError
 from stt_tune.files import write_lines
 from stt_tune.progress import say
 from stt_tune.results.held_out import save_held_out
@@ -69,7 +69,9 @@ def tune(sweep_file: Path, settings: TuneSettings, out: Path) -> TuneResult:
     folder = RunFolder(out.absolute())
     folder.check_new()
     sweep = SweepConfig.from_yaml(sweep_file, also=find_speech_problems)
-    return _run(folder, sweep, settings, _load_speech(settings), resumed=False)
+    speech = _load_speech(settings)
+    _check_family(sweep, settings, speech)
+    return _run(folder, sweep, settings, speech, resumed=False)
 
 
 def resume(path: Path) -> TuneResult:
@@ -118,6 +120,30 @@ def find_speech_problems(parameters: Mapping[str, Parameter], metric: Metric | N
     return problems
 
 
+def _check_family(sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech) -> None:
+    """Refuse hyperparameters that this model or these data give no meaning.
+
+    Raises:
+        SweepConfigError: The sweep or the default configuration has some.
+    """
+    configurations = {"--default": [settings.default_configuration()], "parameters": find_extremes(sweep.parameters)}
+    problems = [
+        f"{place}.{problem}"
+        for place, these in configurations.items()
+        for each in these
+        for problem in speech.find_unsuited(each)
+    ]
+    if problems:
+        raise SweepConfigError(sweep.name, dict.fromkeys(problems))
+    if settings.ctranslate2:
+        from stt_tune.speech.saved import import_converters
+
+        import_converters()
+        kind = speech.task.model.config.model_type
+        if kind != "whisper":
+            raise SettingsError(f"--ctranslate2: is for Whisper, found a {kind} model. Leave it out.")
+
+
 def _load_speech(settings: TuneSettings) -> PreparedSpeech:
     say(f"loading the model {settings.model} and checking {settings.data}")
     # transformers prints to stdout on import where W&B is offline; stdout is for results
@@ -158,9 +184,10 @@ def _search_and_confirm(
     from stt_tune.run.speech_trial import build_train
 
     default = settings.default_configuration()
+    task = replace(speech.task, models=folder.models if settings.keep_best_model else None)
     result = run_sweep(
         sweep,
-        build_train(speech.task, resources),
+        build_train(task, resources, sweep.metric.name),
         num_trials=settings.trials,
         seed=settings.seed,
         storage_path=folder.path,
@@ -175,7 +202,19 @@ def _search_and_confirm(
         resume=True,
     )
     winner = result.best_trial
+    if settings.keep_best_model:
+        _keep_best(folder, winner, settings)
     return result, winner, _confirm(folder, speech, settings, winner, default, resources)
+
+
+def _keep_best(folder: RunFolder, winner: Trial, settings: TuneSettings) -> None:
+    from stt_tune.speech.saved import save_as_ctranslate2, take_best
+
+    if folder.models.exists():  # a resumed run may have done so before
+        take_best(folder.models, winner.trial_id, folder.best_model)
+    if settings.ctranslate2:
+        say("converting the best model for CTranslate2")
+        save_as_ctranslate2(folder.best_model, folder.best_model_ctranslate2)
 
 
 @contextlib.contextmanager
@@ -229,7 +268,7 @@ def _confirm(
         default_wer=summarise(before).wer,
         gain=paired_gain([each.errors for each in before], [each.errors for each in after], settings.seed),
         utterances=len(before),
-        audio_context_s=speech.task.model.max_context_s,
+        audio_context_s=speech.task.model.max_context_s if speech.task.model.has_fixed_context else None,
         seed=fresh_seed,
     )
 

@@ -7,28 +7,30 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import (
-    PrinterCallback,
-    Trainer,
+    PreTrainedModel,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
-    WhisperForConditionalGeneration,
 )
 
 from stt_tune.errors import DivergedError
-from stt_tune.speech.decode import collate, measure, sum_loss
-from stt_tune.speech.features import SpeechData
+from stt_tune.speech.adaptation import Adaptation
+from stt_tune.speech.decode import measure
+from stt_tune.speech.example import Example, SpeechData
+from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.hyperparameters import Hyperparameters
-from stt_tune.speech.model import SpeechModel
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.precision import find_precision
 from stt_tune.speech.rates import ErrorRates, summarise
 from stt_tune.speech.report import EpochReport
+from stt_tune.speech.trainer import SpeechTrainer
 
 _UNMEASURED = ErrorRates(wer=math.nan, cer=math.nan, substitutions=math.nan, deletions=math.nan, insertions=math.nan)
 
@@ -57,7 +59,9 @@ def finetune(
     model: SpeechModel,
     report: Report,
     settings: TrainingSettings,
-) -> WhisperForConditionalGeneration:
+    *,
+    checkpoints: Path | None = None,
+) -> PreTrainedModel:
     """Train `model` on the train split and call `report` after each epoch.
 
     Args:
@@ -66,6 +70,7 @@ def finetune(
         model: The weights to start from, left as they are.
         report: Called in this thread; what it raises ends the training.
         settings: What all trials share.
+        checkpoints: Where the last epoch's state is kept; training goes on from what lies there.
 
     Returns:
         The trained network, at the training's audio context.
@@ -73,25 +78,39 @@ def finetune(
     Raises:
         ValueError: The configuration holds what cannot be trained.
         DivergedError: A loss became NaN or infinite; that epoch has been reported.
+        TrainingMemoryError: Not even one utterance fits into memory.
     """
     chosen = Hyperparameters.from_mapping(configuration)
+    if unsuited := model.find_unsuited(configuration):
+        raise ValueError("\n".join(unsuited))
     # before the network is built: dropout and batches draw from these generators
     torch.manual_seed(settings.seed)
-    network = model.build(dropout=chosen.dropout)
+    network = model.build({name: getattr(chosen, name) for name in ("dropout", "mask_time_prob", "mask_feature_prob")})
     model.set_audio_context(network, settings.audio_context_s)
-    losses = _TrainingLoss()
-    trainer = Trainer(
+    adaptation = Adaptation(network, model, chosen)
+    trainer = SpeechTrainer(
+        speech_model=model,
+        audio_context_s=settings.audio_context_s,
+        micro_batch=chosen.batch_size,
+        label_smoothing=chosen.label_smoothing_factor,
         model=network,
-        args=_arguments(chosen, settings.seed),
-        train_dataset=data.train,
-        data_collator=lambda examples: collate(examples, model.prompt, settings.audio_context_s),
-        compute_loss_func=losses,
-        callbacks=[_ReportEpoch(data, model, report, settings, losses)],
+        args=_arguments(chosen, settings.seed, checkpoints),
+        train_dataset=_mix(data, chosen.replay_ratio, settings.seed),
     )
-    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_ReportEpoch(data, model, report, settings, trainer, adaptation))
     with _deterministic():
-        trainer.train()
+        trainer.train(resume_from_checkpoint=bool(checkpoints and any(checkpoints.glob("checkpoint-*"))))
+    adaptation.finish()
     return network
+
+
+def _mix(data: SpeechData, ratio: float, seed: int) -> list[Example]:
+    """The train split with utterances from the replay set, which are to be `ratio` of all."""
+    wanted = round(ratio / (1 - ratio) * len(data.train))
+    if not wanted:
+        return data.train
+    drawn = np.random.default_rng(seed).choice(len(data.replay), wanted, replace=wanted > len(data.replay))
+    return [*data.train, *(data.replay[i] for i in drawn)]
 
 
 @contextlib.contextmanager
@@ -111,23 +130,27 @@ def _deterministic() -> Iterator[None]:
         deterministic.fill_uninitialized_memory = fill
 
 
-def _arguments(chosen: Hyperparameters, seed: int) -> TrainingArguments:
+def _arguments(chosen: Hyperparameters, seed: int, checkpoints: Path | None) -> TrainingArguments:
     cpu = not torch.cuda.is_available()
+    precision = find_precision("cpu" if cpu else "cuda")
     return TrainingArguments(
+        output_dir=str(checkpoints) if checkpoints else None,
         learning_rate=chosen.learning_rate,
-        per_device_train_batch_size=chosen.batch_size,
+        lr_scheduler_type=chosen.lr_scheduler_type,
+        per_device_train_batch_size=chosen.batch_size * chosen.gradient_accumulation_steps,
         num_train_epochs=chosen.epochs,
         # transformers reads a value below 1 as a ratio
         warmup_steps=chosen.warmup_steps or chosen.warmup_ratio,
         weight_decay=chosen.weight_decay,
-        gradient_accumulation_steps=chosen.gradient_accumulation_steps,
         seed=seed,
         data_seed=seed,
         use_cpu=cpu,
-        bf16=find_precision("cpu" if cpu else "cuda") == "bf16",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
         remove_unused_columns=False,
         dataloader_pin_memory=not cpu,
-        save_strategy="no",
+        save_strategy="epoch" if checkpoints else "no",
+        save_total_limit=1,
         eval_strategy="no",
         logging_strategy="no",
         report_to=[],
@@ -135,43 +158,24 @@ def _arguments(chosen: Hyperparameters, seed: int) -> TrainingArguments:
     )
 
 
-class _TrainingLoss:
-    """Computes the loss a token over an effective batch and keeps the epoch's sum.
-
-    The sum stays on the device, so that no step waits for it; a NaN in any step shows in it.
-    """
-
-    def __init__(self) -> None:
-        self._total: torch.Tensor | None = None
-        self._tokens: torch.Tensor | None = None
-
-    def __call__(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int) -> torch.Tensor:
-        total = sum_loss(outputs["logits"], labels)
-        tokens = (labels >= 0).sum()
-        self._total = total.detach() if self._total is None else self._total + total.detach()
-        self._tokens = tokens if self._tokens is None else self._tokens + tokens
-        return total / num_items_in_batch
-
-    def pop_mean(self) -> float:
-        """The mean loss a token since the last call."""
-        if self._total is None or self._tokens is None:
-            return math.nan
-        mean = float(self._total / self._tokens)
-        self._total = self._tokens = None
-        return mean
-
-
 class _ReportEpoch(TrainerCallback):
     """Measures the dev split at the end of each epoch."""
 
     def __init__(
-        self, data: SpeechData, model: SpeechModel, report: Report, settings: TrainingSettings, losses: _TrainingLoss
+        self,
+        data: SpeechData,
+        model: SpeechModel,
+        report: Report,
+        settings: TrainingSettings,
+        trainer: SpeechTrainer,
+        adaptation: Adaptation,
     ) -> None:
         self._data = data
         self._model = model
         self._report = report
         self._settings = settings
-        self._losses = losses
+        self._trainer = trainer
+        self._adaptation = adaptation
         self._normalise = load_normaliser(settings.normaliser)
         self._start = time.monotonic()
 
@@ -183,18 +187,19 @@ class _ReportEpoch(TrainerCallback):
         **given: Any,
     ) -> None:
         """Measure and report; raise where training diverged."""
-        network: WhisperForConditionalGeneration = given["model"]
+        network = self._adaptation.network
         epoch = round(state.epoch)
-        train_loss = self._losses.pop_mean()
+        train_loss = self._trainer.pop_mean_loss()
         if not math.isfinite(train_loss):
             self._give_up(epoch, train_loss, math.nan)
-        dev = measure(
-            network,
-            self._data.dev,
-            self._model,
-            audio_context_s=self._settings.audio_context_s,
-            normalise=self._normalise,
-        )
+        with self._adaptation.applied():
+            dev = measure(
+                network,
+                self._data.dev,
+                self._model,
+                audio_context_s=self._settings.audio_context_s,
+                normalise=self._normalise,
+            )
         if not math.isfinite(dev.loss):
             self._give_up(epoch, train_loss, dev.loss)
         self._send(epoch, summarise(dev.utterances), train_loss, dev.loss)
@@ -206,7 +211,13 @@ class _ReportEpoch(TrainerCallback):
         seconds = time.monotonic() - self._start
         self._report(
             EpochReport(
-                epoch, **asdict(rates), dev_loss=dev_loss, train_loss=train_loss, seconds=seconds, diverged=diverged
+                epoch,
+                **asdict(rates),
+                dev_loss=dev_loss,
+                train_loss=train_loss,
+                seconds=seconds,
+                micro_batch=self._trainer.micro_batch,
+                diverged=diverged,
             )
         )
 

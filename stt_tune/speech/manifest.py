@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +65,16 @@ class _Row:
         return self.get("id") or str(self.fields.get("audio"))
 
 
-def read_manifest(path: Path, *, max_duration_s: float, normalise: Normalise) -> tuple[list[Utterance], list[Rejected]]:
+FindMisfit = Callable[[float, str], str | None]
+
+
+def read_manifest(
+    path: Path,
+    *,
+    max_duration_s: float,
+    normalise: Normalise,
+    find_misfit: FindMisfit = lambda _duration_s, _text: None,
+) -> tuple[list[Utterance], list[Rejected]]:
     """Read a JSONL manifest and decode every audio file that it names.
 
     Args:
@@ -74,6 +83,7 @@ def read_manifest(path: Path, *, max_duration_s: float, normalise: Normalise) ->
             are ignored.
         max_duration_s: The longest clip that the model takes whole.
         normalise: A transcript must not be empty after it.
+        find_misfit: Says why the model cannot learn a transcript from a clip of a length, in seconds.
 
     Returns:
         The good rows and the bad ones, each in the manifest's order.
@@ -87,9 +97,11 @@ def read_manifest(path: Path, *, max_duration_s: float, normalise: Normalise) ->
 
     def check(row: _Row) -> Utterance | Rejected:
         try:
-            return _check(row, path.parent, max_duration_s, normalise)
+            utterance = _check(row, path.parent, max_duration_s, normalise)
         except ValueError as error:
             return Rejected(row.line, str(error))
+        misfit = find_misfit(utterance.duration_s, utterance.text)
+        return Rejected(row.line, f"audio {row.fields['audio']} {misfit}") if misfit else utterance
 
     with ThreadPoolExecutor() as pool:
         checked = list(track(pool.map(check, rows), "checking audio", len(rows)))

@@ -19,6 +19,7 @@ class EpochReport:
         dev_loss: Mean cross-entropy a token.
         train_loss: The same over this epoch's batches.
         seconds: Since the trial's training began.
+        micro_batch: Utterances in one pass through the network; fewer than `batch_size` where memory ran out.
         diverged: Whether a loss was NaN or infinite; such a report is the trial's last.
     """
 
@@ -31,8 +32,9 @@ class EpochReport:
     dev_loss: float
     train_loss: float
     seconds: float
+    micro_batch: int
     diverged: bool = False
 
 
-METRICS = tuple(field.name for field in fields(EpochReport) if field.name not in ("epoch", "diverged"))
+METRICS = tuple(field.name for field in fields(EpochReport) if field.name not in ("epoch", "micro_batch", "diverged"))
 """Names of the metrics in a report; each of them can be a sweep's objective."""

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from stt_tune.speech.features import SpeechData, prepare
+from stt_tune.speech.example import SpeechData
+from stt_tune.speech.families.base import SpeechModel
+from stt_tune.speech.features import prepare
 from stt_tune.speech.manifest import read_manifest
-from stt_tune.speech.model import SpeechModel, load_model
+from stt_tune.speech.model import load_model
 from stt_tune.speech.normalisers import load_normaliser
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from stt_tune.demo.corpus import CorpusSize, make_corpus
 from stt_tune.errors import DivergedError
-from stt_tune.speech.decode import collate
-from stt_tune.speech.features import SpeechData, prepare
+from stt_tune.speech.example import SpeechData
+from stt_tune.speech.families.base import SpeechModel
+from stt_tune.speech.features import prepare
 from stt_tune.speech.finetune import TrainingSettings, finetune
 from stt_tune.speech.manifest import read_manifest
-from stt_tune.speech.model import SpeechModel
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.report import METRICS, EpochReport
 
@@ -82,7 +82,7 @@ def test_a_wrong_configuration_is_refused_before_anything_is_built(speech: Speec
 
 def test_a_batch_teaches_the_transcript_and_nothing_of_the_prompt(speech: SpeechData, tiny: SpeechModel) -> None:
     short, long = sorted(speech.train, key=lambda example: len(example.labels))[:: len(speech.train) - 1]
-    batch = collate([short, long], tiny.prompt, 4)
+    batch = tiny.collate([short, long], 4)
     prompt = len(tiny.prompt)
     assert batch["input_features"].shape == (2, 80, 400)
     assert batch["decoder_input_ids"][0, :prompt].tolist() == list(tiny.prompt)

@@ -14,9 +14,11 @@ from stt_tune.errors import HubUnreachableError, ModelError, SettingsError
 from stt_tune.speech.audio import read_audio
 from stt_tune.speech.ctranslate2 import _dequantise, read_whisper
 from stt_tune.speech.decode import measure
-from stt_tune.speech.features import log_mel, prepare, stack_features
+from stt_tune.speech.families.base import SpeechModel
+from stt_tune.speech.families.whisper import WhisperModel
+from stt_tune.speech.features import prepare
 from stt_tune.speech.manifest import read_manifest
-from stt_tune.speech.model import SpeechModel, _packaged_folder, load_model
+from stt_tune.speech.model import _packaged_folder, load_model
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.rates import summarise
 
@@ -54,6 +56,8 @@ def test_a_saved_transformers_folder_gives_the_same_transcripts(tmp_path: Path, 
     tiny.tokenizer.save_pretrained(tmp_path)
     tiny.feature_extractor.save_pretrained(tmp_path)
     model = load_model(str(tmp_path))
+    assert isinstance(model, WhisperModel)
+    assert isinstance(tiny, WhisperModel)
     assert model.prompt == tiny.prompt
     assert model.generation_config.suppress_tokens == tiny.generation_config.suppress_tokens
     assert all(np.array_equal(model.weights[name], array) for name, array in tiny.weights.items())
@@ -111,11 +115,11 @@ def test_multilingual_models_are_told_language_and_task(tmp_path: Path, tiny: Sp
 
 
 def test_other_families_and_unknown_models_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "wav2vec2"}))
-    with pytest.raises(ModelError, match="the model family must be one of whisper, found wav2vec2"):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "speech_to_text"}))
+    with pytest.raises(ModelError, match=r"must be one of whisper, moonshine, .* parakeet_ctc; found speech_to_text"):
         load_model(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-family"}))
-    with pytest.raises(ModelError, match="must hold a complete transformers or CTranslate2 Whisper"):
+    with pytest.raises(ModelError, match="must hold a complete transformers or CTranslate2 model"):
         load_model(str(tmp_path))
     with pytest.raises(ModelError, match="'no-such-model' is none of these"):
         load_model("no-such-model")
@@ -133,12 +137,12 @@ def test_padded_features_equal_those_of_a_padded_clip(tiny: SpeechModel, corpus:
         expected = tiny.feature_extractor(
             samples, sampling_rate=16_000, padding="max_length", max_length=context_s * 16_000, return_tensors="np"
         )["input_features"]
-        assert np.array_equal(stack_features([example], context_s), expected)
+        assert np.array_equal(tiny.collate([example], context_s)["input_features"], expected)
 
 
 @pytest.mark.parametrize("seconds", [0.02, 0.2, 30.0])
 def test_the_shortest_and_the_longest_clip_have_features(tiny: SpeechModel, seconds: float) -> None:
-    features = log_mel(np.ones(int(seconds * 16_000), np.float32), tiny)
+    features = tiny.compute_features(np.ones(int(seconds * 16_000), np.float32))
     assert features.shape[0] == 80
     assert np.isfinite(features).all()
 

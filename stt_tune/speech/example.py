@@ -1,0 +1,42 @@
+"""One utterance as a model takes it, and the three splits of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Example:
+    """One utterance, ready for training.
+
+    Attributes:
+        id: The utterance's id.
+        reference: The correct transcript.
+        features: What the model's family makes of the audio, float32; its first axis is time, unless
+            the family says otherwise.
+        labels: Token ids of the transcript, as the family learns them.
+    """
+
+    id: str
+    reference: str
+    features: np.ndarray
+    labels: list[int]
+
+
+@dataclass(frozen=True)
+class SpeechData:
+    """A data set, prepared for one model.
+
+    Attributes:
+        train: Trained on.
+        dev: Measured after every epoch; what a sweep chooses by.
+        test: Held out.
+        replay: What the system gets right today, to be mixed in.
+    """
+
+    train: list[Example]
+    dev: list[Example]
+    test: list[Example]
+    replay: list[Example] = field(default_factory=list)

@@ -1,0 +1,186 @@
+"""What every model family can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
+
+from stt_tune.speech.example import Example
+
+IGNORED = -100  # the label of positions that nothing is to be learned at
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a batch, so that batches of any size can be joined.
+
+    Attributes:
+        total: Sum over the tokens of the batch, in nats.
+        tokens: How many they are.
+    """
+
+    total: torch.Tensor
+    tokens: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a network makes of a batch.
+
+    Attributes:
+        loss: Of the correct transcripts.
+        texts: What it hears, decoded greedily, in order.
+    """
+
+    loss: Loss
+    texts: list[str]
+
+
+@dataclass(frozen=True)
+class SpeechModel(ABC):
+    """A checkpoint as plain data, to be put once into shared memory, with what its family can do.
+
+    Attributes:
+        name: What the user called it.
+        config: Its architecture.
+        weights: Arrays by parameter name, floats in float32; read only where they come from shared
+            memory.
+        tokenizer: Text to token ids and back.
+        feature_extractor: Audio to features.
+    """
+
+    name: str
+    config: PreTrainedConfig
+    weights: Mapping[str, np.ndarray]
+    tokenizer: Any
+    feature_extractor: Any
+
+    published_generation: GenerationConfig | None = field(default=None, kw_only=True)
+    """How the checkpoint is to be decoded by other tools; saved with what is trained from it."""
+
+    auto_class: ClassVar[Any]
+    """Which of transformers' classes finds the network of a config."""
+    feature_encoder: ClassVar[tuple[str, ...]]
+    """Names, in the encoder, of the convolutions at its bottom."""
+    default_freeze: ClassVar[str] = "none"
+    """What of it people leave untrained: `none`, `encoder` or `feature_encoder`."""
+    has_fixed_context: ClassVar[bool] = False
+    """Whether every clip is padded to the same length."""
+
+    @classmethod
+    def read_decoding(cls, network: PreTrainedModel, tokenizer: Any, language: str) -> dict[str, Any]:
+        """What the family's class holds beside the parts that all have."""
+        return {}
+
+    @property
+    @abstractmethod
+    def max_context_s(self) -> float:
+        """The longest clip that it takes, in seconds."""
+
+    @abstractmethod
+    def compute_features(self, samples: np.ndarray) -> np.ndarray:
+        """Make of 16 kHz samples what the network takes, without padding."""
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """Make of a transcript the tokens that the network learns to write."""
+
+    @abstractmethod
+    def collate(self, examples: Sequence[Example], audio_context_s: float) -> Batch:
+        """Make one batch of at least one example.
+
+        Args:
+            examples: Its rows.
+            audio_context_s: What clips are padded to, in seconds, where the family pads to a fixed length.
+
+        Returns:
+            The network's inputs, and `labels` [b, t], which are -100 where nothing is learned.
+        """
+
+    @abstractmethod
+    def compute_loss(self, network: PreTrainedModel, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """The loss of a batch on the network's device."""
+
+    @abstractmethod
+    def hear(self, network: PreTrainedModel, batch: Batch, longest: int) -> Heard:
+        """Transcribe a batch and measure its loss.
+
+        Args:
+            network: In evaluation mode.
+            batch: On the network's device.
+            longest: Tokens of the longest transcript of all that are measured together.
+        """
+
+    @abstractmethod
+    def configure(self, regularisation: Mapping[str, float]) -> PreTrainedConfig:
+        """The architecture with `dropout`, `mask_time_prob` and `mask_feature_prob` set, 0 where left out."""
+
+    @property
+    def knows_spec_augment(self) -> bool:
+        """Whether `mask_time_prob` and `mask_feature_prob` have an effect."""
+        return hasattr(self.config, "mask_time_prob")
+
+    def find_unsuited(self, configuration: Mapping[str, Any]) -> list[str]:
+        """Say what of a configuration has no meaning for this family, one line a problem."""
+        kind = self.config.model_type
+        return [
+            f"{name}: {kind} has no SpecAugment, found {configuration[name]!r}. Leave it out."
+            for name in ("mask_time_prob", "mask_feature_prob")
+            if configuration.get(name) and not self.knows_spec_augment
+        ]
+
+    def build(self, regularisation: Mapping[str, float] | None = None) -> PreTrainedModel:
+        """Make a network of its own, with a copy of the weights, on the CPU.
+
+        Args:
+            regularisation: As `configure` takes it.
+        """
+        with no_init_weights():
+            network: PreTrainedModel = self.auto_class.from_config(self.configure(regularisation or {}))
+        state = {name: torch.tensor(array) for name, array in self.weights.items()}
+        network.load_state_dict(state, strict=False, assign=True)
+        network.tie_weights()
+        return network
+
+    def find_encoder(self, network: PreTrainedModel) -> torch.nn.Module:
+        """The encoder of a network."""
+        encoder: torch.nn.Module = network.get_encoder()
+        return encoder
+
+    def set_audio_context(self, network: PreTrainedModel, seconds: float) -> None:  # noqa: B027
+        """Let the network take clips padded to `seconds`; most families take clips as long as they are."""
+
+    def find_unwritable(self, texts: Sequence[str]) -> Counter[str]:
+        """Characters of the transcripts that the vocabulary lacks, with how often each occurs."""
+        return Counter()
+
+    def extend_vocabulary(self, characters: Sequence[str]) -> SpeechModel:
+        """The model with further characters, which it has to learn yet; for those that `find_unwritable` names."""
+        return self
+
+    def find_misfit(self, seconds: float, text: str) -> str | None:
+        """Say why the network cannot learn this transcript from a clip of this length; None if it can."""
+        return None
+
+
+def numpy_weights(network: PreTrainedModel) -> dict[str, np.ndarray]:
+    """The state of a network, each tied weight once."""
+    tied = set(getattr(network, "all_tied_weights_keys", None) or ())
+    return {name: tensor.numpy() for name, tensor in network.state_dict().items() if name not in tied}
+
+
+def pad_labels(examples: Sequence[Example]) -> torch.Tensor:
+    """The labels of a batch, [b, t], with -100 behind each end."""
+    labels = torch.full((len(examples), max(len(each.labels) for each in examples)), IGNORED)
+    for row, each in zip(labels, examples, strict=True):
+        row[: len(each.labels)] = torch.tensor(each.labels)
+    return labels

@@ -1,0 +1,120 @@
+"""What encoder-decoder families share: teacher forcing, cross-entropy, greedy generation."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+from transformers import AutoModelForSpeechSeq2Seq, GenerationConfig, GenerationMixin, PreTrainedModel
+
+from stt_tune.speech.example import Example
+from stt_tune.speech.families.base import IGNORED, Batch, Heard, Loss, SpeechModel
+
+
+@dataclass(frozen=True)
+class Seq2SeqModel(SpeechModel):
+    """An encoder-decoder.
+
+    Attributes:
+        generation_config: Which tokens its decoding suppresses.
+        prompt: Token ids that every decoding starts with.
+    """
+
+    generation_config: GenerationConfig
+    prompt: tuple[int, ...]
+
+    auto_class: ClassVar[Any] = AutoModelForSpeechSeq2Seq
+
+    def build(self, regularisation: Mapping[str, float] | None = None) -> PreTrainedModel:
+        """Make a network of its own that decodes as the checkpoint does."""
+        network = super().build(regularisation)
+        network.generation_config = self.generation_config
+        return network
+
+    @property
+    @abstractmethod
+    def max_tokens(self) -> int:
+        """The longest transcript that the decoder writes, in tokens."""
+
+    @abstractmethod
+    def collate_audio(self, examples: Sequence[Example], audio_context_s: float) -> Batch:
+        """The audio's part of a batch."""
+
+    @abstractmethod
+    def run_encoder(self, network: PreTrainedModel, batch: Batch) -> Any:
+        """The encoder's output, as the network takes it back as `encoder_outputs`."""
+
+    @property
+    def end_token(self) -> int:
+        """The token id that ends every transcript."""
+        return int(cast("int", self.generation_config.eos_token_id))
+
+    def collate(self, examples: Sequence[Example], audio_context_s: float) -> Batch:
+        """Make one batch.
+
+        Returns:
+            The audio's part, `decoder_input_ids` [b, t] (the prompt, then the transcript) and `labels`
+            [b, t] (what follows each; -100 inside the prompt and behind the end token).
+        """
+        longest = max(len(example.labels) for example in examples)
+        shape = (len(examples), len(self.prompt) - 1 + longest)
+        inputs = torch.full(shape, self.end_token)
+        labels = torch.full(shape, IGNORED)
+        for i, example in enumerate(examples):
+            tokens = torch.tensor(example.labels)
+            labels[i, len(self.prompt) - 1 : len(self.prompt) - 1 + len(tokens)] = tokens
+            given = torch.tensor([*self.prompt, *example.labels[:-1]])
+            inputs[i, : len(given)] = given
+        return {**self.collate_audio(examples, audio_context_s), "decoder_input_ids": inputs, "labels": labels}
+
+    def compute_loss(self, network: PreTrainedModel, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Cross-entropy of the next token."""
+        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+        return _cross_entropy(network(**inputs).logits, batch["labels"], label_smoothing)
+
+    def hear(self, network: PreTrainedModel, batch: Batch, longest: int) -> Heard:
+        """Transcribe a batch and measure its loss, with one pass through the encoder.
+
+        A transcript is cut off at one and a half times the longest reference and 8 tokens more, so
+        that a network that repeats itself costs a bounded time.
+        """
+        encoded = self.run_encoder(network, batch)
+        logits = network(encoder_outputs=encoded, decoder_input_ids=batch["decoder_input_ids"]).logits
+        tokens = self._generate(network, encoded, min(3 * longest // 2 + 8, self.max_tokens))
+        texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        return Heard(_cross_entropy(logits, batch["labels"]), texts)
+
+    def _generate(self, network: PreTrainedModel, encoded: Any, limit: int) -> torch.Tensor:
+        """Decode greedily to token ids [b, t].
+
+        The general `generate` is called: Whisper's own adds long-form transcription, fallback
+        temperatures and a second pass through the encoder, which one short clip does not need.
+        """
+        states = encoded.last_hidden_state
+        start = torch.tensor([list(self.prompt)] * len(states), device=states.device)
+        generate = cast("Callable[..., torch.Tensor]", GenerationMixin.generate)
+        return generate(
+            network,
+            encoder_outputs=encoded,
+            decoder_input_ids=start,
+            decoder_attention_mask=torch.ones_like(start),
+            attention_mask=torch.ones(states.shape[:2], dtype=torch.long, device=states.device),
+            max_new_tokens=limit,
+            do_sample=False,
+            num_beams=1,
+        )
+
+
+def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0) -> Loss:
+    """Logits [b, t, vocabulary], labels [b, t]."""
+    total = torch.nn.functional.cross_entropy(
+        logits.float().flatten(0, 1),
+        labels.flatten(),
+        ignore_index=IGNORED,
+        reduction="sum",
+        label_smoothing=label_smoothing,
+    )
+    return Loss(total, (labels != IGNORED).sum())

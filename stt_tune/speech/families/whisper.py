@@ -1,0 +1,136 @@
+"""Whisper in all sizes, English-only and multilingual, and its distilled forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from transformers import (
+    GenerationConfig,
+    PreTrainedModel,
+    WhisperConfig,
+    WhisperTokenizer,
+)
+from transformers.modeling_outputs import BaseModelOutput
+
+from stt_tune.errors import SettingsError
+from stt_tune.speech.audio import SAMPLE_RATE
+from stt_tune.speech.example import Example
+from stt_tune.speech.families.base import Batch
+from stt_tune.speech.families.seq2seq import Seq2SeqModel
+
+_POSITIONS_PER_S = 50  # the encoder's: 100 mel frames a second, halved by its second convolution
+_HOP = 160  # samples between two mel frames
+_FRAMES_PER_S = SAMPLE_RATE // _HOP
+# Silence after the clip that makes its last frames the same as inside a longer padded one: more
+# than the analysis window of 400 samples, which reaches over the end.
+_TAIL = 3 * _HOP
+_FIRST_MULTILINGUAL_VOCABULARY = 51865  # English-only checkpoints have one token fewer
+
+
+@dataclass(frozen=True)
+class WhisperModel(Seq2SeqModel):
+    """A Whisper checkpoint; features are log-mel, [mel bins, frames], up to the clip's end."""
+
+    feature_encoder: ClassVar[tuple[str, ...]] = ("conv1", "conv2")
+    has_fixed_context: ClassVar[bool] = True
+
+    @classmethod
+    def read_decoding(cls, network: PreTrainedModel, tokenizer: WhisperTokenizer, language: str) -> dict[str, Any]:
+        """Suppressed tokens, and the prompt with language and task."""
+        return {
+            "generation_config": _keep_suppression(network.generation_config),
+            "published_generation": network.generation_config,
+            "prompt": build_prompt(tokenizer, network.config.vocab_size, language),
+        }
+
+    @property
+    def max_context_s(self) -> float:
+        """The encoder's positions, 30 s."""
+        return float(self.config.max_source_positions / _POSITIONS_PER_S)
+
+    @property
+    def max_tokens(self) -> int:
+        """Half of the decoder's positions; the other half is for a text before."""
+        return int(self.config.max_target_positions // 2)
+
+    def configure(self, regularisation: Mapping[str, float]) -> WhisperConfig:
+        """Set dropout and SpecAugment."""
+        masked = {name: regularisation.get(name, 0.0) for name in ("mask_time_prob", "mask_feature_prob")}
+        changes = {
+            "dropout": regularisation.get("dropout", 0.0),
+            "apply_spec_augment": any(masked.values()),
+            **masked,
+        }
+        return WhisperConfig.from_dict({**self.config.to_dict(), **changes})
+
+    def set_audio_context(self, network: PreTrainedModel, seconds: float) -> None:
+        """Let the encoder of `network` take clips padded to `seconds` instead of all of 30 s.
+
+        The position table is fixed (sinusoids), so that a shorter or the full one can be set at
+        any time, before or after training.
+        """
+        positions = round(seconds * _POSITIONS_PER_S)
+        table = torch.tensor(self.weights["model.encoder.embed_positions.weight"][:positions])
+        encoder: Any = self.find_encoder(network)
+        encoder.config.max_source_positions = positions
+        encoder.embed_positions = torch.nn.Embedding.from_pretrained(table.to(network.device), freeze=True)
+
+    def compute_features(self, samples: np.ndarray) -> np.ndarray:
+        """Log-mel features of one clip, [mel bins, frames], with one frame of silence at its end."""
+        length = (len(samples) // _HOP + 1) * _HOP + _TAIL
+        padded = self.feature_extractor(
+            samples, sampling_rate=SAMPLE_RATE, padding="max_length", max_length=length, return_tensors="np"
+        )
+        return np.ascontiguousarray(padded["input_features"][0], dtype=np.float32)
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens with the end token, without the prompt; words carry their leading space, as in pre-training."""
+        return [*self.tokenizer.encode(f" {text}", add_special_tokens=False), self.end_token]
+
+    def collate_audio(self, examples: Sequence[Example], audio_context_s: float) -> Batch:
+        """Pad to the context with silence: `input_features` [b, mel bins, frames]."""
+        frames = round(audio_context_s * _FRAMES_PER_S)
+        first = examples[0].features
+        stacked = np.empty((len(examples), len(first), frames), dtype=np.float32)
+        for row, example in zip(stacked, examples, strict=True):
+            kept = example.features[:, :frames]
+            row[:, : kept.shape[1]] = kept
+            row[:, kept.shape[1] :] = example.features[0, -1]
+        return {"input_features": torch.tensor(stacked)}
+
+    def run_encoder(self, network: PreTrainedModel, batch: Batch) -> BaseModelOutput:
+        """States [b, positions, width]."""
+        return BaseModelOutput(self.find_encoder(network)(batch["input_features"]).last_hidden_state)
+
+
+def _keep_suppression(generation: GenerationConfig) -> GenerationConfig:
+    """Keep what greedy decoding of one short clip needs; forced tokens go, as the prompt is ours to give."""
+    kept = (
+        "suppress_tokens",
+        "begin_suppress_tokens",
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+        "decoder_start_token_id",
+    )
+    return GenerationConfig(**{name: getattr(generation, name, None) for name in kept})
+
+
+def build_prompt(tokenizer: WhisperTokenizer, vocabulary: int, language: str) -> tuple[int, ...]:
+    """The tokens that begin every transcript: multilingual checkpoints are told language and task.
+
+    Raises:
+        SettingsError: The model does not know the language.
+    """
+    task = [f"<|{language}|>", "<|transcribe|>"] if vocabulary >= _FIRST_MULTILINGUAL_VOCABULARY else []
+    tokens = ["<|startoftranscript|>", *task, "<|notimestamps|>"]
+    ids: list[int] = [cast("int", tokenizer.convert_tokens_to_ids(token)) for token in tokens]
+    unknown = tokenizer.unk_token_id
+    for token, token_id in zip(tokens, ids, strict=True):
+        if token_id == unknown and token != tokenizer.unk_token:
+            raise SettingsError(f"--language must be a code that the model knows, found {language!r} ({token}).")
+    return tuple(ids)

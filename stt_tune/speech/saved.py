@@ -1,0 +1,108 @@
+"""Save trained networks as checkpoints that other tools of the field read."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from transformers import PreTrainedModel
+
+from stt_tune.errors import ModelError, SettingsError
+from stt_tune.speech.families.base import SpeechModel
+
+_SCORE = "dev.json"
+
+
+def save_model(network: PreTrainedModel, model: SpeechModel, folder: Path) -> None:
+    """Write weights (safetensors), config, tokenizer and feature extractor in transformers' format.
+
+    Args:
+        network: One that `model` has built, trained.
+        model: What it was built from.
+        folder: Made if it is missing.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    model.set_audio_context(network, model.max_context_s)
+    # the config without this training's dropout, and the decoding that the checkpoint came with
+    used = network.config, network.generation_config
+    network.config, network.generation_config = model.config, model.published_generation or network.generation_config
+    network.save_pretrained(folder)
+    network.config, network.generation_config = used
+    model.tokenizer.save_pretrained(folder)
+    model.feature_extractor.save_pretrained(folder)
+
+
+def save_if_best(network: PreTrainedModel, model: SpeechModel, folder: Path, trial: str, loss: float) -> None:
+    """Save a trial's network as `FOLDER/TRIAL` unless a better one lies there; worse ones are deleted.
+
+    Safe with several workers at once.
+
+    Args:
+        network: Trained.
+        model: What it was built from.
+        folder: Of all trials' networks.
+        trial: The trial's id.
+        loss: What the trials are compared by; lower is better, and equal ones are all kept.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        others = {path.parent: float(json.loads(path.read_text())) for path in folder.glob(f"*/{_SCORE}")}
+        if not math.isfinite(loss) or any(other < loss for other in others.values()):
+            return
+        save_model(network, model, folder / trial)
+        # last: a folder without it was left by a worker that died
+        (folder / trial / _SCORE).write_text(json.dumps(loss))
+        for path, other in others.items():
+            if other > loss:
+                shutil.rmtree(path)
+
+
+def take_best(folder: Path, trial: str, to: Path) -> None:
+    """Move the network that `save_if_best` kept for `trial`, and delete all others.
+
+    Raises:
+        ModelError: There is none.
+        OSError: A folder cannot be written.
+    """
+    if not (folder / trial / _SCORE).is_file():
+        raise ModelError(f"{folder / trial}: must hold the best trial's weights, and does not.")
+    shutil.rmtree(to, ignore_errors=True)
+    (folder / trial / _SCORE).unlink()
+    shutil.move(folder / trial, to)
+    shutil.rmtree(folder)
+
+
+def save_as_ctranslate2(folder: Path, to: Path) -> None:
+    """Convert a saved Whisper to CTranslate2's format, float16, as faster-whisper serves it.
+
+    Raises:
+        SettingsError: ctranslate2 is not installed.
+    """
+    converters = import_converters()
+    files = [name for name in ("tokenizer.json", "preprocessor_config.json") if (folder / name).is_file()]
+    converter = converters.TransformersConverter(str(folder), copy_files=files)
+    converter.convert(str(to), quantization="float16", force=True)
+
+
+def import_converters() -> Any:
+    """CTranslate2's converters.
+
+    Raises:
+        SettingsError: They are not installed.
+    """
+    try:
+        from ctranslate2 import converters
+    except ImportError as error:
+        raise SettingsError(
+            "--ctranslate2: needs ctranslate2. Install it: pip install 'stt-tune[ctranslate2]'."
+        ) from error
+    return converters

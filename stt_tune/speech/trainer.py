@@ -1,0 +1,128 @@
+"""A Trainer whose step is one effective batch, in micro-batches that memory holds."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size
+from transformers import PreTrainedModel, PrinterCallback, Trainer
+
+from stt_tune.errors import TrainingMemoryError
+from stt_tune.progress import say
+from stt_tune.speech.example import Example
+from stt_tune.speech.families.base import IGNORED, Batch, Loss, SpeechModel
+
+_BATCHES = "micro_batches"
+
+
+class SpeechTrainer(Trainer):
+    """Trains on effective batches; the loss is the mean over an effective batch's tokens.
+
+    So how an effective batch is divided changes nothing but rounding. When memory runs out, the
+    micro-batch is halved and the step repeated.
+
+    Attributes:
+        micro_batch: Utterances in one pass through the network.
+    """
+
+    def __init__(
+        self,
+        *,
+        speech_model: SpeechModel,
+        audio_context_s: float,
+        micro_batch: int,
+        label_smoothing: float,
+        **given: Any,
+    ) -> None:
+        """Set up the trainer.
+
+        Args:
+            speech_model: Knows how to make batches and losses.
+            audio_context_s: What clips are padded to, in seconds.
+            micro_batch: Utterances in one pass, to begin with.
+            label_smoothing: Share of a label's probability that is spread over all tokens.
+            given: As `Trainer` takes it; its batch size is the effective one.
+        """
+        super().__init__(data_collator=self._collate, **given)
+        self.remove_callback(PrinterCallback)
+        self.micro_batch = micro_batch
+        self._speech_model = speech_model
+        self._audio_context_s = audio_context_s
+        self._label_smoothing = label_smoothing
+        # the sums stay on the device, so that no step waits for them; a NaN in any step shows in them
+        self._total: torch.Tensor | float = 0.0
+        self._tokens: torch.Tensor | int = 0
+
+    def pop_mean_loss(self) -> float:
+        """The mean loss a token since the last call."""
+        mean = float(self._total / self._tokens) if isinstance(self._tokens, torch.Tensor) else math.nan
+        self._total, self._tokens = 0.0, 0
+        return mean
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Nothing reads it."""
+        return 0
+
+    def _collate(self, examples: Sequence[Example]) -> dict[str, list[Batch]]:
+        parts = [examples[i : i + self.micro_batch] for i in range(0, len(examples), self.micro_batch)]
+        return {_BATCHES: [self._speech_model.collate(part, self._audio_context_s) for part in parts]}
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Compute the gradient of one effective batch.
+
+        Raises:
+            TrainingMemoryError: Not even one utterance fits.
+        """
+        model.train()
+        batches: list[Batch] = inputs[_BATCHES]
+        while True:
+            loss = self._try_step(model, batches)
+            if loss is not None:
+                break
+            batches = self._halve(model, batches)
+        self._total = self._total + loss.total
+        self._tokens = self._tokens + loss.tokens
+        return loss.total / loss.tokens
+
+    def _try_step(self, model: PreTrainedModel, batches: Sequence[Batch]) -> Loss | None:
+        """Do the step; None where memory has run out."""
+        tokens = torch.stack([(batch["labels"] != IGNORED).sum() for batch in batches]).sum().to(self.args.device)
+        total = torch.zeros((), device=self.args.device)
+        try:
+            for batch in batches:
+                with self.compute_loss_context_manager():
+                    part = self._speech_model.compute_loss(
+                        model, self._prepare_inputs(batch), label_smoothing=self._label_smoothing
+                    )
+                self.accelerator.backward(part.total / tokens)
+                total += part.total.detach()
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+            return None
+        return Loss(total, tokens)
+
+    def _halve(self, model: PreTrainedModel, batches: Sequence[Batch]) -> list[Batch]:
+        largest = max(len(batch["labels"]) for batch in batches)
+        if largest == 1:
+            raise TrainingMemoryError(
+                "memory ran out with one utterance at a time: a smaller model, a shorter --audio-context or shorter "
+                "clips are needed."
+            )
+        model.zero_grad()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.micro_batch = math.ceil(largest / 2)
+        say(f"memory ran out: going on with {self.micro_batch} utterances in one pass, the effective batch unchanged")
+        return [
+            {name: tensor[start : start + self.micro_batch] for name, tensor in batch.items()}
+            for batch in batches
+            for start in range(0, len(batch["labels"]), self.micro_batch)
+        ]
