@@ -63,7 +63,11 @@ WandbProject = Annotated[
     str | None, typer.Option(help="W&B project.  [default: the sweep file's, or stt-tune]", show_default=False)
 ]
 Normaliser = Annotated[
-    str, typer.Option(help="What counts as the same word: none, basic, english or digits (basic, digits spelled).")
+    str,
+    typer.Option(
+        help="What counts as the same word: none, basic, english, digits (basic, digits spelled), multilingual, or "
+        "auto: basic for English, multilingual for other languages."
+    ),
 ]
 AudioContext = Annotated[
     float | None,
@@ -76,6 +80,13 @@ Language = Annotated[str, typer.Option(help="Spoken language; English-only model
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Set bad rows aside into rejected.jsonl.")]
 Address = Annotated[
     str | None, typer.Option(help="Ray cluster to join, such as auto.  [default: a local Ray]", show_default=False)
+]
+OnlyErrorType = Annotated[
+    str | None,
+    typer.Option(
+        help="Train and measure on one kind of error alone: substitution, deletion, insertion or pronunciation.",
+        show_default=False,
+    ),
 ]
 Replay = Annotated[
     Path | None,
@@ -107,10 +118,11 @@ def tune(
     scheduler: Scheduler = "asha",
     wandb: Wandb = "offline",
     wandb_project: WandbProject = None,
-    normaliser: Normaliser = "basic",
+    normaliser: Normaliser = "auto",
     audio_context: AudioContext = None,
     language: Language = "en",
     skip_bad: SkipBad = False,
+    only_error_type: OnlyErrorType = None,
     replay: Replay = None,
     extend_vocabulary: ExtendVocabulary = False,
     keep_best_model: KeepBestModel = False,
@@ -139,6 +151,7 @@ def tune(
         audio_context_s=audio_context,
         language=language,
         skip_bad=skip_bad,
+        only_error_type=only_error_type,
         replay=str(replay.absolute()) if replay else None,
         extend_vocabulary=extend_vocabulary,
         keep_best_model=keep_best_model,
@@ -164,6 +177,36 @@ def resume(
 
         result = resume_run(run_dir)
     _show(result, as_json=as_json)
+
+
+@app.command()
+def export(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A finished run's folder.", show_default=False)],
+    per_error_type: Annotated[
+        bool,
+        typer.Option("--per-error-type", help="Look for configurations that do better on single kinds of error."),
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The file.  [default: RUN_DIR/optimal_config.json]", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a finished run's optimal_config.json, on request with a configuration for each kind of error that it helps.
+
+    Example: stt-tune export runs/digits --per-error-type --out /shared/optimal_config.json
+    """
+    out = out or run_dir / "optimal_config.json"
+    with _interruptible("Interrupted: nothing was written."):
+        from stt_tune.run.export import describe_kinds
+        from stt_tune.run.export import export as run_export
+
+        document, results = run_export(run_dir, out, per_error_type=per_error_type)
+    if as_json:
+        typer.echo(json.dumps(document, indent=2, sort_keys=True))
+        return
+    for line in describe_kinds(results):
+        typer.echo(line)
+    typer.echo(f"Config:  {out}")
 
 
 @app.command()
@@ -199,7 +242,7 @@ def train(
     seed: Seed = 0,
     wandb: Wandb = "offline",
     wandb_project: WandbProject = None,
-    normaliser: Normaliser = "basic",
+    normaliser: Normaliser = "auto",
     audio_context: AudioContext = None,
     language: Language = "en",
     skip_bad: SkipBad = False,

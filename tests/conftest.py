@@ -12,6 +12,12 @@ from stt_tune.demo.corpus import CorpusSize, make_corpus
 from stt_tune.run.cluster import connect
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import TuneResult, tune
+from stt_tune.speech.example import SpeechData
+from stt_tune.speech.families.base import SpeechModel
+from stt_tune.speech.features import prepare
+from stt_tune.speech.manifest import read_manifest
+from stt_tune.speech.model import load_model
+from stt_tune.speech.normalisers import load_normaliser
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -57,6 +63,20 @@ def ray_session() -> Iterator[None]:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The manifest of a few synthesised utterances."""
     return make_corpus(CorpusSize(train=16, dev=8, test=8), seed=0, cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny() -> SpeechModel:
+    """Whisper tiny.en with OpenAI's weights."""
+    return load_model("tiny.en")
+
+
+@pytest.fixture(scope="session")
+def speech(corpus: Path, tiny: SpeechModel) -> SpeechData:
+    """The small synthesised corpus, prepared for tiny.en."""
+    utterances, rejected = read_manifest(corpus, max_duration_s=30, normalise=load_normaliser("basic"))
+    assert not rejected
+    return prepare(utterances, tiny, load_normaliser("basic"))
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ def load_config(path: str | Path) -> dict[str, Any]:
     Raises:
         SettingsError: The file cannot be read, or holds no hyperparameters.
     """
-    return dict(_load(Path(path))["hyperparameters"])
+    return dict(read_document(Path(path))["hyperparameters"])
 
 
 def update_optimal_config(hyperparameters: Mapping[str, Any], path: str | Path = "optimal_config.json") -> None:
@@ -83,13 +83,18 @@ def update_optimal_config(hyperparameters: Mapping[str, Any], path: str | Path =
     if not path.exists():
         save_config(path, hyperparameters)
         return
-    before = _load(path)
+    before = read_document(path)
     replaced = {key: value for key, value in before.items() if key != "history"}
     history = [*before.get("history", []), {**_event("replaced"), "before": replaced}]
     _save(path, {"hyperparameters": dict(hyperparameters), "history": history})
 
 
-def _load(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a whole `optimal_config.json`.
+
+    Raises:
+        SettingsError: The file cannot be read, or holds no hyperparameters.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -32,7 +32,9 @@ class Gain:
         return self.low > 0
 
 
-def paired_gain(default_errors: Sequence[int], candidate_errors: Sequence[int], seed: int) -> Gain:
+def paired_gain(
+    default_errors: Sequence[int], candidate_errors: Sequence[int], seed: int, *, comparisons: int = 1
+) -> Gain:
     """Compare two systems on the same utterances by the paired bootstrap.
 
     Args:
@@ -40,6 +42,8 @@ def paired_gain(default_errors: Sequence[int], candidate_errors: Sequence[int], 
             least two utterances.
         candidate_errors: The candidate's, in the same order.
         seed: Of the resampling.
+        comparisons: How many are made at once; the interval is widened so that all of them hold
+            together (Bonferroni).
 
     Source: Bisani and Ney 2004, "Bootstrap Estimates for Confidence Intervals in ASR Performance
         Evaluation"; percentile bounds by scipy.
@@ -52,7 +56,7 @@ def paired_gain(default_errors: Sequence[int], candidate_errors: Sequence[int], 
         (default, candidate),
         _relative_gain,
         paired=True,
-        confidence_level=_CONFIDENCE,
+        confidence_level=1 - (1 - _CONFIDENCE) / comparisons,
         n_resamples=_RESAMPLES,
         method="percentile",
         batch=1000,

@@ -19,7 +19,7 @@ from stt_tune.speech.features import prepare
 from stt_tune.speech.finetune import TrainingSettings
 from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
 from stt_tune.speech.model import load_model
-from stt_tune.speech.normalisers import load_normaliser
+from stt_tune.speech.normalisers import describe_normaliser, find_normaliser, load_normaliser
 from stt_tune.speech.splits import assign_splits
 
 # Trained at 4 s, a low learning rate has not mended by the last epoch what the short context
@@ -64,6 +64,7 @@ class PreparedSpeech:
             "utterances": {"train": len(data.train), "dev": len(data.dev), "test": len(data.test)},
             "rejected": len(self.rejected),
             "replay": len(data.replay),
+            "normaliser": describe_normaliser(self.task.settings.normaliser),
             **(contexts if model.has_fixed_context else {}),
         }
 
@@ -79,6 +80,7 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
     utterances, split_by = assign_splits(utterances, settings.seed)
     replay = _read_replay(settings, model, utterances)
     model = _fit_vocabulary(settings, model, [*utterances, *replay])
+    normaliser = find_normaliser(settings.normaliser, settings.language)
     context_s = _choose_context(settings, [*utterances, *replay], model)
     counts = Counter(utterance.split for utterance in utterances)
     at_context = (
@@ -91,9 +93,9 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
         f"{f', {len(replay)} to replay' if replay else ''}{at_context}"
     )
     task = SpeechTask(
-        data=prepare(utterances, model, replay),
+        data=prepare(utterances, model, load_normaliser(normaliser), replay),
         model=model,
-        settings=TrainingSettings(seed=settings.seed, audio_context_s=context_s, normaliser=settings.normaliser),
+        settings=TrainingSettings(seed=settings.seed, audio_context_s=context_s, normaliser=normaliser),
     )
     lines = [json.dumps({"line": bad.line, "reason": bad.reason}, ensure_ascii=False) for bad in rejected]
     return PreparedSpeech(task, hash_data(utterances), split_by, lines)
@@ -103,7 +105,7 @@ def _read(path: Path, settings: TuneSettings, model: SpeechModel) -> tuple[list[
     utterances, rejected = read_manifest(
         path,
         max_duration_s=model.max_context_s,
-        normalise=load_normaliser(settings.normaliser),
+        normalise=load_normaliser(find_normaliser(settings.normaliser, settings.language)),
         find_misfit=model.find_misfit,
     )
     if rejected and not settings.skip_bad:

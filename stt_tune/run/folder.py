@@ -57,6 +57,11 @@ class RunFolder:
         return self.path / "held_out.parquet"
 
     @property
+    def utterances(self) -> Path:
+        """For each trial, every dev utterance as it heard it after its last epoch."""
+        return self.path / "utterances"
+
+    @property
     def optimal_config(self) -> Path:
         """The result."""
         return self.path / "optimal_config.json"

@@ -12,6 +12,7 @@ import yaml
 from stt_tune.errors import SettingsError
 from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.normalisers import NORMALISERS
+from stt_tune.speech.rates import KINDS
 from stt_tune.sweep.early_terminate import SCHEDULERS
 from stt_tune.sweep.numerals import read_numerals
 
@@ -39,6 +40,7 @@ class TuneSettings:
         language: Whisper's code of the spoken language, for multilingual models.
         skip_bad: Whether bad rows are set aside instead of refused.
         address: A Ray cluster to join; None: a Ray of this run's own.
+        only_error_type: Leave only the cases of this kind, one of `KINDS`, in every split; None: all cases.
         replay: A manifest of utterances that the system gets right today, for `replay_ratio`.
         extend_vocabulary: Whether characters that a CTC model lacks are added to it.
         keep_best_model: Whether the weights of the best trial are kept.
@@ -55,11 +57,12 @@ class TuneSettings:
     gpus_per_trial: float | None = None
     wandb: str = "offline"
     wandb_project: str | None = None
-    normaliser: str = "basic"
+    normaliser: str = "auto"
     audio_context_s: float | None = None
     language: str = "en"
     skip_bad: bool = False
     address: str | None = None
+    only_error_type: str | None = None
     replay: str | None = None
     extend_vocabulary: bool = False
     keep_best_model: bool = False
@@ -75,6 +78,12 @@ class TuneSettings:
                 ("--seed", self.seed, "at least 0", self.seed >= 0),
                 ("--max-concurrent", self.max_concurrent, "at least 1", (self.max_concurrent or 1) >= 1),
                 ("--gpus-per-trial", self.gpus_per_trial, "at least 0", (self.gpus_per_trial or 0) >= 0),
+                (
+                    "--only-error-type",
+                    self.only_error_type,
+                    f"one of {', '.join(KINDS)}",
+                    self.only_error_type in (None, *KINDS),
+                ),
                 (
                     "--ctranslate2",
                     self.ctranslate2,

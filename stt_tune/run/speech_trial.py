@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import ray
 from ray import tune
 
 from stt_tune.errors import DivergedError, SweepFailedError
+from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.reporting import report
 from stt_tune.run.trainable import TrainFunction
@@ -18,7 +19,7 @@ from stt_tune.speech.decode import measure
 from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import TrainingSettings, finetune
-from stt_tune.speech.normalisers import load_normaliser
+from stt_tune.speech.normalisers import describe_normaliser, load_normaliser
 from stt_tune.speech.rates import UtteranceErrors
 from stt_tune.speech.report import EpochReport
 from stt_tune.speech.saved import save_if_best
@@ -32,12 +33,14 @@ class SpeechTask:
         data: The prepared splits.
         model: The weights to start from.
         settings: Seed, context, normaliser.
+        utterances: Where trials leave what they heard, each in a file named by its id; None: nowhere.
         models: Where the best trial leaves its weights, in a folder named by its id; None: nowhere.
     """
 
     data: SpeechData
     model: SpeechModel
     settings: TrainingSettings
+    utterances: Path | None = None
     models: Path | None = None
 
 
@@ -54,24 +57,29 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
     shared, cpus = ray.put(task), int(resources.cpus)
 
     def train(config: dict[str, Any]) -> None:
-        _use_cores(cpus)
+        use_cores(cpus)
         task: SpeechTask = ray.get(shared)
+        normaliser = describe_normaliser(task.settings.normaliser)
         # a training that diverged has said so in its last report
         with contextlib.suppress(DivergedError):
             last: dict[str, Any] = {}
+            trial = tune.get_context().get_trial_id()
 
             def tell(each: EpochReport) -> None:
-                last.update(asdict(each))
+                last.update(each.to_dict())
+                if task.utterances:
+                    save_utterances(task.utterances / f"{trial}.parquet", {trial: each.utterances}, normaliser)
                 report(last)
 
             network = finetune(config, task.data, task.model, tell, task.settings)
             if task.models:
-                save_if_best(network, task.model, task.models, tune.get_context().get_trial_id(), last[objective])
+                save_if_best(network, task.model, task.models, trial, last[objective])
 
     return train
 
 
-def _use_cores(cpus: int) -> None:
+def use_cores(cpus: int) -> None:
+    """Let torch use as many cores as the trial has."""
     import torch
 
     torch.set_num_threads(cpus)
@@ -102,7 +110,7 @@ def train_and_test(
 
 
 def _train_and_test(configuration: dict[str, Any], task: SpeechTask, cpus: int) -> list[UtteranceErrors] | None:
-    _use_cores(cpus)
+    use_cores(cpus)
     try:
         network = finetune(configuration, task.data, task.model, lambda _report: None, task.settings)
     except DivergedError:

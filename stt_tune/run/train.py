@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,7 @@ def train(hyperparameters: Mapping[str, Any], settings: TuneSettings, folder: Pa
     with wandb.init(tags=fit_tags(("stt-tune", settings.model)), config=configuration, **own) as run:
 
         def report(each: EpochReport) -> None:
-            last.update(asdict(each))
+            last.update(each.to_dict())
             run.log(last)
             run.summary[STATUS] = "diverged" if each.diverged else "completed"
             say(f"epoch {each.epoch} of {configuration['epochs']}: wer {each.wer:.4f}, dev loss {each.dev_loss:.4f}")

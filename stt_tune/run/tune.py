@@ -6,7 +6,7 @@ import contextlib
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 from stt_tune.errors import SettingsError, SweepConfigError, SweepFailedError, SweepHaltedError, SweepInterruptedError
 from stt_tune.files import write_lines
 from stt_tune.progress import say
-from stt_tune.results.held_out import save_held_out
 from stt_tune.results.optimal_config import HeldOut, save_optimal_config
 from stt_tune.results.statistics import paired_gain
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
+from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources, connect, find_resources
 from stt_tune.run.folder import SETTINGS, RunFolder, find_versions
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.speech.hyperparameters import NAMES, complete, find_problems
+from stt_tune.speech.manifest import SPLITS
+from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.report import METRICS
 from stt_tune.sweep.config import SweepConfig, find_extremes
 from stt_tune.sweep.distributions import Parameter
@@ -30,6 +32,7 @@ from stt_tune.sweep.metric import Metric
 
 if TYPE_CHECKING:
     from stt_tune.run.data import PreparedSpeech
+    from stt_tune.run.speech_trial import SpeechTask
 
 # ray, torch and transformers are imported inside the functions below: they take seconds, and a
 # mistake in the sweep file is to be told at once.
@@ -69,7 +72,7 @@ def tune(sweep_file: Path, settings: TuneSettings, out: Path) -> TuneResult:
     folder = RunFolder(out.absolute())
     folder.check_new()
     sweep = SweepConfig.from_yaml(sweep_file, also=find_speech_problems)
-    speech = _load_speech(settings)
+    speech = load_prepared(settings)
     _check_family(sweep, settings, speech)
     return _run(folder, sweep, settings, speech, resumed=False)
 
@@ -88,11 +91,17 @@ def resume(path: Path) -> TuneResult:
         raise SettingsError(f"{path}: must be a run of stt-tune tune, and is another.\n{folder.how_to_go_on()}")
     settings = TuneSettings.from_dict(run[SETTINGS])
     sweep = folder.read_sweep()
-    speech = _load_speech(settings)
+    speech = load_prepared(settings)
     if speech.data_hash != run["data_hash"]:
         raise SettingsError(
             f"{settings.data}: must be the data that the run began with, and has changed. "
             "Start a new run, or restore the data."
+        )
+    normaliser = describe_normaliser(speech.task.settings.normaliser)
+    if run["normaliser"] != normaliser:
+        raise SettingsError(
+            f"{path}: must be measured as it began, with {run['normaliser']}, found {normaliser}. Start a new run, or "
+            "install the version of then."
         )
     ended, planned = len(folder.read_table(METRICS).ended()), sweep.count_trials(settings.trials)
     say(f"resuming {path}: {ended} of {planned} trials are finished")
@@ -144,7 +153,12 @@ def _check_family(sweep: SweepConfig, settings: TuneSettings, speech: PreparedSp
             raise SettingsError(f"--ctranslate2: is for Whisper, found a {kind} model. Leave it out.")
 
 
-def _load_speech(settings: TuneSettings) -> PreparedSpeech:
+def load_prepared(settings: TuneSettings) -> PreparedSpeech:
+    """Load model and data, and say so.
+
+    Raises:
+        SttTuneError: They cannot be used.
+    """
     say(f"loading the model {settings.model} and checking {settings.data}")
     # transformers prints to stdout on import where W&B is offline; stdout is for results
     with contextlib.redirect_stdout(sys.stderr):
@@ -181,10 +195,16 @@ def _start(folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech
 def _search_and_confirm(
     folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech, resources: TrialResources
 ) -> tuple[SweepResult, Trial, HeldOut | None]:
+    from stt_tune.run.labels import check_objective, keep_kind, label_cases
     from stt_tune.run.speech_trial import build_train
 
     default = settings.default_configuration()
-    task = replace(speech.task, models=folder.models if settings.keep_best_model else None)
+    models = folder.models if settings.keep_best_model else None
+    task = replace(speech.task, models=models, utterances=folder.utterances)
+    task = label_cases(task, resources, SPLITS if settings.only_error_type else ("dev",))
+    if settings.only_error_type:
+        task = keep_kind(task, settings.only_error_type)
+    check_objective(sweep, task)
     result = run_sweep(
         sweep,
         build_train(task, resources, sweep.metric.name),
@@ -204,7 +224,7 @@ def _search_and_confirm(
     winner = result.best_trial
     if settings.keep_best_model:
         _keep_best(folder, winner, settings)
-    return result, winner, _confirm(folder, speech, settings, winner, default, resources)
+    return result, winner, _confirm(folder, task, settings, winner, default, resources)
 
 
 def _keep_best(folder: RunFolder, winner: Trial, settings: TuneSettings) -> None:
@@ -235,7 +255,7 @@ def _resumable(folder: RunFolder) -> Iterator[None]:
 
 def _confirm(
     folder: RunFolder,
-    speech: PreparedSpeech,
+    task: SpeechTask,
     settings: TuneSettings,
     winner: Trial,
     default: dict[str, Any],
@@ -247,14 +267,16 @@ def _confirm(
         The comparison; None where the winner diverged with the fresh seed.
     """
     from stt_tune.run.speech_trial import train_and_test
+    from stt_tune.speech.decode import list_cases
     from stt_tune.speech.rates import summarise
 
     fresh_seed = settings.seed + 1
     systems = {"default": default} | ({} if winner.is_default else {"winner": dict(winner.configuration)})
     say(f"confirming: training {' and '.join(systems)} anew with another seed, measuring on the test split")
-    results = train_and_test(speech.task, list(systems.values()), resources, fresh_seed)
+    results = train_and_test(task, list(systems.values()), resources, fresh_seed)
     measured = {name: errors for name, errors in zip(systems, results, strict=True) if errors is not None}
-    save_held_out(folder.held_out, {name: [asdict(each) for each in errors] for name, errors in measured.items()})
+    cases = {name: list_cases(task.data.test, errors) for name, errors in measured.items()}
+    save_utterances(folder.held_out, cases, describe_normaliser(task.settings.normaliser))
     if "default" not in measured:
         raise SweepFailedError(
             "the default configuration diverged when trained anew: there is nothing to compare with."
@@ -268,7 +290,7 @@ def _confirm(
         default_wer=summarise(before).wer,
         gain=paired_gain([each.errors for each in before], [each.errors for each in after], settings.seed),
         utterances=len(before),
-        audio_context_s=speech.task.model.max_context_s if speech.task.model.has_fixed_context else None,
+        audio_context_s=task.model.max_context_s if task.model.has_fixed_context else None,
         seed=fresh_seed,
     )
 
@@ -290,7 +312,7 @@ def _document(
         "hyperparameters": dict(winner.configuration) if is_better else settings.default_configuration(),
         "decision": "winner" if is_better else "default_kept",
         "metric": metric,
-        "normaliser": settings.normaliser,
+        "normaliser": run["normaliser"],
         "metric_value": winner.last(metric),
         "default_metric_value": default_value if math.isfinite(default_value) else None,
         "winner": {"trial_id": winner.trial_id, "number": winner.number, "hyperparameters": dict(winner.configuration)},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -12,7 +13,7 @@ from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.normalisers import Normalise
 from stt_tune.speech.precision import autocast
-from stt_tune.speech.rates import UtteranceErrors, count_errors
+from stt_tune.speech.rates import KINDS, UtteranceErrors, count_errors, summarise
 
 _BATCH = 32
 
@@ -62,3 +63,17 @@ def measure(
         hypotheses += heard.texts
     ids, references = [example.id for example in examples], [example.reference for example in examples]
     return Measurement(total / tokens, count_errors(ids, references, hypotheses, normalise))
+
+
+def summarise_kinds(examples: Sequence[Example], utterances: Sequence[UtteranceErrors]) -> dict[str, float]:
+    """The word error rate over the cases of each kind that there are: `wer_deletion` and so on."""
+    cases = {
+        kind: [errors for example, errors in zip(examples, utterances, strict=True) if example.kind == kind]
+        for kind in KINDS
+    }
+    return {f"wer_{kind}": summarise(these).wer for kind, these in cases.items() if these}
+
+
+def list_cases(examples: Sequence[Example], utterances: Sequence[UtteranceErrors]) -> list[dict[str, Any]]:
+    """The errors of each utterance by name, with `kind`, which is the case's."""
+    return [{**asdict(errors), "kind": example.kind} for example, errors in zip(examples, utterances, strict=True)]

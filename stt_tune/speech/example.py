@@ -17,12 +17,16 @@ class Example:
         features: What the model's family makes of the audio, float32; its first axis is time, unless
             the family says otherwise.
         labels: Token ids of the transcript, as the family learns them.
+        kind: The kind of error that the production system makes on it; None: none, or not known yet.
+        is_labelled: Whether `kind` is known.
     """
 
     id: str
     reference: str
     features: np.ndarray
     labels: list[int]
+    kind: str | None = None
+    is_labelled: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from transformers import (
 
 from stt_tune.errors import DivergedError
 from stt_tune.speech.adaptation import Adaptation
-from stt_tune.speech.decode import measure
+from stt_tune.speech.decode import Measurement, list_cases, measure, summarise_kinds
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.hyperparameters import Hyperparameters
@@ -32,7 +32,7 @@ from stt_tune.speech.rates import ErrorRates, summarise
 from stt_tune.speech.report import EpochReport
 from stt_tune.speech.trainer import SpeechTrainer
 
-_UNMEASURED = ErrorRates(wer=math.nan, cer=math.nan, substitutions=math.nan, deletions=math.nan, insertions=math.nan)
+_UNMEASURED = ErrorRates(**dict.fromkeys((each.name for each in fields(ErrorRates)), math.nan))
 
 
 @dataclass(frozen=True)
@@ -202,11 +202,18 @@ class _ReportEpoch(TrainerCallback):
             )
         if not math.isfinite(dev.loss):
             self._give_up(epoch, train_loss, dev.loss)
-        self._send(epoch, summarise(dev.utterances), train_loss, dev.loss)
+        self._send(epoch, summarise(dev.utterances), train_loss, dev.loss, dev=dev)
         network.train()
 
     def _send(
-        self, epoch: int, rates: ErrorRates, train_loss: float, dev_loss: float, *, diverged: bool = False
+        self,
+        epoch: int,
+        rates: ErrorRates,
+        train_loss: float,
+        dev_loss: float,
+        *,
+        dev: Measurement | None = None,
+        diverged: bool = False,
     ) -> None:
         seconds = time.monotonic() - self._start
         self._report(
@@ -217,6 +224,8 @@ class _ReportEpoch(TrainerCallback):
                 train_loss=train_loss,
                 seconds=seconds,
                 micro_batch=self._trainer.micro_batch,
+                **(summarise_kinds(self._data.dev, dev.utterances) if dev else {}),
+                utterances=list_cases(self._data.dev, dev.utterances) if dev else (),
                 diverged=diverged,
             )
         )

@@ -14,9 +14,10 @@ from stt_tune.errors import ManifestError
 from stt_tune.progress import track
 from stt_tune.speech.audio import SAMPLE_RATE, read_audio
 from stt_tune.speech.normalisers import Normalise
+from stt_tune.speech.rates import KINDS
 
 SPLITS = ("train", "dev", "test")
-_TEXT_FIELDS = ("audio", "text", "id", "hypothesis", "speaker", "split")
+_TEXT_FIELDS = ("audio", "text", "id", "hypothesis", "speaker", "error_type", "split")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Utterance:
         text: The correct transcript.
         hypothesis: What the production system heard, if known.
         speaker: Who speaks, if known.
+        error_type: The kind of error that the system makes, one of `KINDS`, where the manifest says so.
         split: One of `SPLITS`, or None while it is not yet assigned.
         duration_s: Length, as decoded.
         audio_hash: SHA-256 of the audio file's bytes.
@@ -39,6 +41,7 @@ class Utterance:
     text: str
     hypothesis: str | None
     speaker: str | None
+    error_type: str | None
     split: str | None
     duration_s: float
     audio_hash: str
@@ -79,8 +82,8 @@ def read_manifest(
 
     Args:
         path: One JSON object a line: `audio` (relative to the manifest) and `text`, optionally
-            `id`, `hypothesis`, `speaker`, `split`, `duration_s` (measured anew); other fields
-            are ignored.
+            `id`, `hypothesis`, `speaker`, `error_type`, `split`, `duration_s` (measured anew); other
+            fields are ignored.
         max_duration_s: The longest clip that the model takes whole.
         normalise: A transcript must not be empty after it.
         find_misfit: Says why the model cannot learn a transcript from a clip of a length, in seconds.
@@ -164,6 +167,8 @@ def _refuse_fields(fields: Any) -> str | None:
         return "text is empty: a transcript must hold at least one word"
     if fields.get("split") and fields["split"] not in SPLITS:
         return f"split must be one of {', '.join(SPLITS)}, found {fields['split']!r}"
+    if fields.get("error_type") and fields["error_type"] not in KINDS:
+        return f"error_type must be one of {', '.join(KINDS)}, found {fields['error_type']!r}"
     return None
 
 
@@ -201,6 +206,7 @@ def _check(row: _Row, folder: Path, max_duration_s: float, normalise: Normalise)
         text=text,
         hypothesis=row.get("hypothesis"),
         speaker=row.get("speaker"),
+        error_type=row.get("error_type"),
         split=row.get("split"),
         duration_s=duration_s,
         audio_hash=hashlib.sha256(audio.read_bytes()).hexdigest(),

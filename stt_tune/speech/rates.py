@@ -1,13 +1,18 @@
-"""Word and character error rates, counted per utterance by jiwer."""
+"""Word, character and sentence error rates, from one alignment of each utterance by jiwer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import jiwer
 
 from stt_tune.speech.normalisers import Normalise
+from stt_tune.speech.sounds import sounds_alike
+
+KINDS = ("substitution", "deletion", "insertion", "pronunciation")
+"""Kinds of error: a wrong word, a missing one, an extra one, and a wrong one that sounds like the right one."""
 
 
 @dataclass(frozen=True)
@@ -16,9 +21,10 @@ class UtteranceErrors:
 
     Attributes:
         id: The utterance's id in the manifest.
-        reference: The correct transcript.
-        hypothesis: What the model heard.
-        substitutions: Wrong words.
+        reference: The correct transcript; may be empty, and then everything heard is an insertion.
+        hypothesis: What the model heard; if it is empty, every word of the reference is a deletion.
+        substitutions: Wrong words, those that sound alike among them.
+        pronunciations: Wrong words that sound like the right ones.
         deletions: Missing words.
         insertions: Extra words.
         words: Words of the reference.
@@ -30,6 +36,7 @@ class UtteranceErrors:
     reference: str
     hypothesis: str
     substitutions: int
+    pronunciations: int
     deletions: int
     insertions: int
     words: int
@@ -41,17 +48,36 @@ class UtteranceErrors:
         """Substitutions, deletions and insertions together."""
         return self.substitutions + self.deletions + self.insertions
 
+    @property
+    def kind(self) -> str | None:
+        """The kind of most of its errors, one of `KINDS`, the first of them where two are equal; None without any."""
+        wrong = self.substitutions - self.pronunciations
+        counts = dict(zip(KINDS, (wrong, self.deletions, self.insertions, self.pronunciations), strict=True))
+        return max(counts, key=lambda kind: counts[kind]) if self.errors else None
+
 
 @dataclass(frozen=True)
 class ErrorRates:
-    """Rates over a whole split: fractions of its reference words (`cer`: characters).
+    """Rates over a list of utterances: fractions of its reference words (`cer`: characters; `ser`: utterances).
 
-    A WER above 1 is possible: insertions are not bounded by the reference.
+    A WER above 1 is possible: insertions are not bounded by the reference. Where there are no
+    words in the references, the rates of words are 0 without errors and infinite with.
+
+    Attributes:
+        wer: Wrong, missing and extra words.
+        cer: The same of characters, spaces included.
+        ser: Utterances with any error.
+        substitutions: Wrong words.
+        pronunciations: Wrong words that sound like the right ones.
+        deletions: Missing words.
+        insertions: Extra words.
     """
 
     wer: float
     cer: float
+    ser: float
     substitutions: float
+    pronunciations: float
     deletions: float
     insertions: float
 
@@ -63,36 +89,44 @@ def count_errors(
 
     Args:
         ids: One for each utterance.
-        references: The correct transcripts; after `normalise` none may be empty.
+        references: The correct transcripts.
         hypotheses: What the model heard.
         normalise: Applied to both sides.
     """
-    correct = [normalise(text) for text in references]
-    heard = [normalise(text) for text in hypotheses]
-    words = jiwer.process_words(correct, heard)
-    characters = jiwer.process_characters(correct, heard)
     return [
-        UtteranceErrors(
-            id=ids[i],
-            reference=correct[i],
-            hypothesis=heard[i],
-            substitutions=_count(words.alignments[i], "substitute"),
-            deletions=_count(words.alignments[i], "delete"),
-            insertions=_count(words.alignments[i], "insert"),
-            words=len(words.references[i]),
-            character_errors=sum(_count(characters.alignments[i], kind) for kind in ("substitute", "delete", "insert")),
-            characters=len(characters.references[i]),
-        )
-        for i in range(len(ids))
+        _count_errors(name, normalise(reference), normalise(hypothesis))
+        for name, reference, hypothesis in zip(ids, references, hypotheses, strict=True)
     ]
 
 
-def _count(alignment: Sequence[jiwer.AlignmentChunk], kind: str) -> int:
-    return sum(
-        max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
-        for chunk in alignment
-        if chunk.type == kind
+def _count_errors(name: str, reference: str, hypothesis: str) -> UtteranceErrors:
+    if not reference:  # jiwer aligns with something only
+        return UtteranceErrors(name, "", hypothesis, 0, 0, 0, len(hypothesis.split()), 0, len(hypothesis), 0)
+    words = jiwer.process_words(reference, hypothesis)
+    characters = jiwer.process_characters(reference, hypothesis)
+    return UtteranceErrors(
+        id=name,
+        reference=reference,
+        hypothesis=hypothesis,
+        substitutions=words.substitutions,
+        pronunciations=sum(sounds_alike(right, wrong) for right, wrong in _substituted(words)),
+        deletions=words.deletions,
+        insertions=words.insertions,
+        words=len(words.references[0]),
+        character_errors=characters.substitutions + characters.deletions + characters.insertions,
+        characters=len(characters.references[0]),
     )
+
+
+def _substituted(words: jiwer.WordOutput) -> Iterator[tuple[str, str]]:
+    """Pairs of a right word and the wrong one in its place."""
+    for chunk in words.alignments[0]:
+        if chunk.type == "substitute":
+            yield from zip(
+                words.references[0][chunk.ref_start_idx : chunk.ref_end_idx],
+                words.hypotheses[0][chunk.hyp_start_idx : chunk.hyp_end_idx],
+                strict=True,
+            )
 
 
 def summarise(utterances: Sequence[UtteranceErrors]) -> ErrorRates:
@@ -100,9 +134,17 @@ def summarise(utterances: Sequence[UtteranceErrors]) -> ErrorRates:
     words = sum(utterance.words for utterance in utterances)
     characters = sum(utterance.characters for utterance in utterances)
     return ErrorRates(
-        wer=sum(utterance.errors for utterance in utterances) / words,
-        cer=sum(utterance.character_errors for utterance in utterances) / characters,
-        substitutions=sum(utterance.substitutions for utterance in utterances) / words,
-        deletions=sum(utterance.deletions for utterance in utterances) / words,
-        insertions=sum(utterance.insertions for utterance in utterances) / words,
+        wer=_rate(sum(utterance.errors for utterance in utterances), words),
+        cer=_rate(sum(utterance.character_errors for utterance in utterances), characters),
+        ser=sum(utterance.errors > 0 for utterance in utterances) / len(utterances),
+        substitutions=_rate(sum(utterance.substitutions for utterance in utterances), words),
+        pronunciations=_rate(sum(utterance.pronunciations for utterance in utterances), words),
+        deletions=_rate(sum(utterance.deletions for utterance in utterances), words),
+        insertions=_rate(sum(utterance.insertions for utterance in utterances), words),
     )
+
+
+def _rate(errors: int, of: int) -> float:
+    if of:
+        return errors / of
+    return math.inf if errors else 0.0

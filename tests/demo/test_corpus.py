@@ -60,6 +60,6 @@ def test_tiny_en_errs_on_it_but_not_everywhere() -> None:
     manifest = Path(build_demo_settings(trials=8, seed=0).data)
     model, normalise = load_model("tiny.en"), load_normaliser("basic")
     utterances, _ = read_manifest(manifest, max_duration_s=30, normalise=normalise)
-    dev = prepare([each for each in utterances if each.split == "dev"][:16], model).dev
+    dev = prepare([each for each in utterances if each.split == "dev"][:16], model, normalise).dev
     heard = measure(model.build(), dev, model, audio_context_s=30, normalise=normalise)
     assert 0.2 <= summarise(heard.utterances).wer <= 0.7

@@ -13,6 +13,7 @@ from stt_tune.speech.features import prepare
 from stt_tune.speech.finetune import TrainingSettings, finetune
 from stt_tune.speech.manifest import read_manifest
 from stt_tune.speech.normalisers import load_normaliser
+from stt_tune.speech.rates import KINDS
 from stt_tune.speech.report import METRICS, EpochReport
 
 _SETTINGS = TrainingSettings(seed=0, audio_context_s=4, normaliser="basic")
@@ -35,7 +36,22 @@ def test_training_learns_and_reports_every_epoch(speech: SpeechData, tiny: Speec
     assert last.wer <= first.wer
     assert last.seconds > first.seconds > 0
     assert last.wer == pytest.approx(last.substitutions + last.deletions + last.insertions)
-    assert all(math.isfinite(getattr(last, metric)) for metric in METRICS)
+    assert all(math.isfinite(value) for name, value in last.to_dict().items() if name in METRICS)
+    assert set(METRICS) - set(last.to_dict()) == {f"wer_{kind}" for kind in KINDS}  # no case has a kind here
+
+
+def test_the_wer_of_each_kind_of_case_is_reported(speech: SpeechData, tiny: SpeechModel) -> None:
+    kinds = ("deletion", "deletion", "pronunciation", None)
+    dev = [replace(each, kind=kind, is_labelled=True) for each, kind in zip(speech.dev, kinds, strict=False)]
+    few = replace(speech, train=speech.train[:4], dev=dev)
+    (report,) = _train({"epochs": 1, "batch_size": 4}, few, tiny)
+    errors = {kind: [each for each in report.utterances if each["kind"] == kind] for kind in kinds}
+    for kind in ("deletion", "pronunciation"):
+        wrong = sum(each["substitutions"] + each["deletions"] + each["insertions"] for each in errors[kind])
+        expected = wrong / sum(each["words"] for each in errors[kind])
+        assert report.to_dict()[f"wer_{kind}"] == pytest.approx(expected)
+    assert "wer_insertion" not in report.to_dict()
+    assert [each["id"] for each in report.utterances] == [each.id for each in dev]
 
 
 def test_the_same_seed_gives_the_same_weights(speech: SpeechData, tiny: SpeechModel) -> None:
@@ -103,7 +119,7 @@ def test_the_learning_rate_decides_what_the_embedded_speech_teaches(tiny: Speech
     for seed in range(3):
         manifest = make_corpus(CorpusSize(), seed)
         utterances, _ = read_manifest(manifest, max_duration_s=30, normalise=load_normaliser("basic"))
-        corpora.append(prepare(utterances, tiny))
+        corpora.append(prepare(utterances, tiny, load_normaliser("basic")))
     for rate in (1e-6, 1e-5, 1e-4, 1e-3):
         finals = []
         for seed, data in enumerate(corpora):

@@ -28,7 +28,7 @@ def test_the_converted_checkpoint_transcribes_real_speech(tiny: SpeechModel, dig
     normalise = load_normaliser("digits")
     utterances, _ = read_manifest(digits / "correct.jsonl", max_duration_s=30, normalise=normalise)
     some = [each for each in utterances if each.split == "test"][:24]
-    data = prepare(some, tiny)
+    data = prepare(some, tiny, normalise)
     heard = measure(tiny.build(), data.test, tiny, audio_context_s=30, normalise=normalise)
     assert summarise(heard.utterances).wer <= 0.01
 
@@ -130,7 +130,7 @@ def test_other_families_and_unknown_models_are_refused_by_name(tmp_path: Path, m
 
 def test_padded_features_equal_those_of_a_padded_clip(tiny: SpeechModel, corpus: Path) -> None:
     utterances, _ = read_manifest(corpus, max_duration_s=30, normalise=str.lower)
-    examples = prepare(utterances[:2], tiny)
+    examples = prepare(utterances[:2], tiny, str.lower)
     example = (examples.train + examples.dev + examples.test)[0]
     samples = read_audio(utterances[0].audio)
     for context_s in (4, 30):
