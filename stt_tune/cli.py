@@ -11,6 +11,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stt_tune.cli_options import (
+    Address,
+    AsJson,
+    AudioContext,
+    Columns,
+    CTranslate2,
+    Data,
+    Default,
+    ExtendVocabulary,
+    GpusPerTrial,
+    KeepBestModel,
+    Language,
+    MaxConcurrent,
+    Model,
+    Normaliser,
+    OnlyErrorType,
+    Out,
+    Replay,
+    Scheduler,
+    Seed,
+    SkipBad,
+    Split,
+    SweepFile,
+    SweepTrials,
+    Trials,
+    Wandb,
+    WandbProject,
+)
 from stt_tune.errors import SttTuneError, SweepInterruptedError
 
 if TYPE_CHECKING:
@@ -27,88 +55,14 @@ app = typer.Typer(
     rich_markup_mode=None,  # it would swallow what stands in brackets
 )
 
-SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="A W&B sweep file (YAML).", show_default=False)]
-Data = Annotated[Path, typer.Option(help="Manifest: JSONL with audio and text, optionally hypothesis, speaker, split.")]
-Model = Annotated[str, typer.Option(help="tiny.en (packaged), a transformers or CTranslate2 folder, or a hub name.")]
-Trials = Annotated[int, typer.Option(help="How many, the default configuration among them.")]
-SweepTrials = Annotated[
-    int | None,
-    typer.Option(
-        help="How many, the default configuration among them.  [default: the sweep's run_cap, its whole grid, or 20]",
-        show_default=False,
-    ),
-]
-Scheduler = Annotated[
-    str,
-    typer.Option(
-        help="Early stopping: asha on the bands of early_terminate, wandb-hyperband (W&B's own rule) or none."
-    ),
-]
-Out = Annotated[Path | None, typer.Option(help="Run folder.  [default: runs/NAME-OF-SWEEP-FILE]", show_default=False)]
-Default = Annotated[
-    Path | None,
-    typer.Option(help="YAML or JSON: the untuned configuration to compare with.", show_default=False),
-]
-Seed = Annotated[int, typer.Option(help="Of configurations, splits, training and resampling.")]
-MaxConcurrent = Annotated[
-    int | None,
-    typer.Option(help="Trials at a time.  [default: one a GPU; without GPUs one on all cores]", show_default=False),
-]
-GpusPerTrial = Annotated[
-    float | None,
-    typer.Option(help="GPUs for one trial; may be a fraction.  [default: 1 where there are any]", show_default=False),
-]
-Wandb = Annotated[str, typer.Option(help="offline, online (needs a key) or disabled.")]
-WandbProject = Annotated[
-    str | None, typer.Option(help="W&B project.  [default: the sweep file's, or stt-tune]", show_default=False)
-]
-Normaliser = Annotated[
-    str,
-    typer.Option(
-        help="What counts as the same word: none, basic, english, digits (basic, digits spelled), multilingual, or "
-        "auto: basic for English, multilingual for other languages."
-    ),
-]
-AudioContext = Annotated[
-    float | None,
-    typer.Option(
-        help="Seconds that clips are padded to in training.  [default: the longest clip, at least 10]",
-        show_default=False,
-    ),
-]
-Language = Annotated[str, typer.Option(help="Spoken language; English-only models ignore it.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Set bad rows aside into rejected.jsonl.")]
-Address = Annotated[
-    str | None, typer.Option(help="Ray cluster to join, such as auto.  [default: a local Ray]", show_default=False)
-]
-OnlyErrorType = Annotated[
-    str | None,
-    typer.Option(
-        help="Train and measure on one kind of error alone: substitution, deletion, insertion or pronunciation.",
-        show_default=False,
-    ),
-]
-Replay = Annotated[
-    Path | None,
-    typer.Option(help="Manifest of utterances that the system gets right today, for replay_ratio.", show_default=False),
-]
-ExtendVocabulary = Annotated[
-    bool, typer.Option("--extend-vocabulary", help="Add characters of the transcripts that a CTC model lacks to it.")
-]
-KeepBestModel = Annotated[
-    bool, typer.Option("--keep-best-model", help="Keep the best trial's weights, in RUN_DIR/best_model.")
-]
-CTranslate2 = Annotated[
-    bool, typer.Option("--ctranslate2", help="Keep them in CTranslate2's format, too, as faster-whisper serves them.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
 
 @app.command()
 def tune(
     sweep: SweepFile,
     data: Data,
     model: Model = "tiny.en",
+    split: Split = None,
+    columns: Columns = None,
     trials: SweepTrials = None,
     out: Out = None,
     default: Default = None,
@@ -134,10 +88,12 @@ def tune(
 
     Example: stt-tune tune configs/digits.yaml --data errors.jsonl --model openai/whisper-small
     """
-    from stt_tune.run.settings import TuneSettings, read_default
+    from stt_tune.run.settings import TuneSettings, locate, read_columns, read_default
 
     settings = TuneSettings(
-        data=str(data.absolute()),
+        data=locate(data),
+        split=split,
+        columns=read_columns(columns),
         model=model,
         trials=trials,
         scheduler=scheduler,
@@ -177,6 +133,50 @@ def resume(
 
         result = resume_run(run_dir)
     _show(result, as_json=as_json)
+
+
+@app.command()
+def prepare(
+    data: Annotated[str, typer.Argument(metavar="MANIFEST", help="What --data of tune takes, a manifest for example.")],
+    out: Annotated[Path, typer.Option(help="Folder for manifest.jsonl and rejected.jsonl.")],
+    model: Annotated[
+        str | None, typer.Option(help="What is to be trained: features are computed for it.", show_default=False)
+    ] = None,
+    skip_bad: SkipBad = False,
+    split: Split = None,
+    columns: Columns = None,
+    normaliser: Normaliser = "auto",
+    language: Language = "en",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Check data alone: hours, speakers, kinds of error, duplicates, bad rows; divide it, and compute features.
+
+    Example: stt-tune prepare errors.csv --out prepared --model openai/whisper-small --skip-bad
+    """
+    from stt_tune.run.settings import check_normaliser, locate, read_columns
+
+    check_normaliser(normaliser)
+    with _interruptible("Interrupted: what was computed is kept, and the same command goes on."):
+        from stt_tune.run.prepare import prepare_data
+
+        report = prepare_data(
+            locate(data),
+            out,
+            model=model,
+            skip_bad=skip_bad,
+            split=split,
+            columns=read_columns(columns),
+            normaliser=normaliser,
+            language=language,
+            seed=seed,
+        )
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=2, sort_keys=True, ensure_ascii=False))
+        return
+    for line in report.describe():
+        typer.echo(line)
+    typer.echo(f"Manifest: {out / 'manifest.jsonl'}")
 
 
 @app.command()
@@ -237,6 +237,8 @@ def train(
     context: typer.Context,
     data: Data,
     model: Model = "tiny.en",
+    split: Split = None,
+    columns: Columns = None,
     out: Annotated[Path, typer.Option(help="Folder for W&B's files.")] = Path("runs/train"),
     default: Default = None,
     seed: Seed = 0,
@@ -259,12 +261,14 @@ def train(
     """
     with _interruptible("Interrupted: the epochs that were finished are in W&B's files."):
         with contextlib.redirect_stdout(sys.stderr):  # transformers prints on import where W&B is offline
-            from stt_tune.run.settings import TuneSettings, read_default
+            from stt_tune.run.settings import TuneSettings, locate, read_columns, read_default
             from stt_tune.run.train import parse_hyperparameters
             from stt_tune.run.train import train as train_once
 
         settings = TuneSettings(
-            data=str(data.absolute()),
+            data=locate(data),
+            split=split,
+            columns=read_columns(columns),
             model=model,
             seed=seed,
             default=read_default(default) if default else None,

@@ -34,6 +34,14 @@ early_terminate: {type: hyperband, min_iter: 1, eta: 3}
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests prepare their speech anew, and leave nothing in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("user-cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def digits() -> Path:
     """The folder of real digit strings, where this checkout has it beside it."""

@@ -18,7 +18,8 @@ _MAY_IMPORT = {
     "results": {"results"},
     "run": {"run", "sweep", "speech", "results"},
     "demo": {"demo", "run", "sweep", "speech", "results"},
-    "cli": {"demo", "run", "sweep", "speech", "results"},
+    "cli": {"cli_options", "demo", "run", "sweep", "speech", "results"},
+    "cli_options": set(),
     "__init__": {"run", "sweep", "speech", "results"},
     "__main__": {"cli"},
 }

@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stt_tune.errors import ModelError, SettingsError
@@ -19,8 +18,9 @@ from stt_tune.speech.features import prepare
 from stt_tune.speech.finetune import TrainingSettings
 from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
 from stt_tune.speech.model import load_model
-from stt_tune.speech.normalisers import describe_normaliser, find_normaliser, load_normaliser
-from stt_tune.speech.splits import assign_splits
+from stt_tune.speech.normalisers import Normalise, describe_normaliser, find_normaliser, load_normaliser
+from stt_tune.speech.rates import count_errors, summarise
+from stt_tune.speech.splits import assign_splits, warn_of_small_dev
 
 # Trained at 4 s, a low learning rate has not mended by the last epoch what the short context
 # breaks; from 10 s on, the WER at the full 30 s is that of longer contexts (real digit strings,
@@ -76,11 +76,11 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
         SttTuneError: The model or the data cannot be used; all bad rows are told at once.
     """
     model = load_model(settings.model, language=settings.language)
-    utterances, rejected = _read(Path(settings.data), settings, model)
-    utterances, split_by = assign_splits(utterances, settings.seed)
+    utterances, rejected = _read(settings.data, settings, model)
+    normaliser = find_normaliser(settings.normaliser, settings.language)
+    utterances, split_by = assign_splits(utterances, settings.seed, load_normaliser(normaliser))
     replay = _read_replay(settings, model, utterances)
     model = _fit_vocabulary(settings, model, [*utterances, *replay])
-    normaliser = find_normaliser(settings.normaliser, settings.language)
     context_s = _choose_context(settings, [*utterances, *replay], model)
     counts = Counter(utterance.split for utterance in utterances)
     at_context = (
@@ -92,6 +92,8 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
         f"{counts['train']} train, {counts['dev']} dev and {counts['test']} test utterances, split by {split_by}"
         f"{f', {len(replay)} to replay' if replay else ''}{at_context}"
     )
+    if warning := warn_of_small_dev(*_expect(utterances, load_normaliser(normaliser))):
+        say(warning)
     task = SpeechTask(
         data=prepare(utterances, model, load_normaliser(normaliser), replay),
         model=model,
@@ -101,15 +103,31 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
     return PreparedSpeech(task, hash_data(utterances), split_by, lines)
 
 
-def _read(path: Path, settings: TuneSettings, model: SpeechModel) -> tuple[list[Utterance], list[Rejected]]:
+def _expect(utterances: list[Utterance], normalise: Normalise) -> tuple[int, float | None]:
+    """Words of dev's references, and the WER of what the production system heard, where that is known."""
+    dev = [each for each in utterances if each.split == "dev"]
+    heard = [each for each in dev if each.hypothesis is not None]
+    errors = count_errors(
+        [each.id for each in heard],
+        [each.text for each in heard],
+        [each.hypothesis or "" for each in heard],
+        normalise,
+    )
+    words = sum(len(normalise(each.text).split()) for each in dev)
+    return words, summarise(errors).wer if errors else None
+
+
+def _read(source: str, settings: TuneSettings, model: SpeechModel) -> tuple[list[Utterance], list[Rejected]]:
     utterances, rejected = read_manifest(
-        path,
+        source,
         max_duration_s=model.max_context_s,
         normalise=load_normaliser(find_normaliser(settings.normaliser, settings.language)),
         find_misfit=model.find_misfit,
+        split=settings.split if source == settings.data else None,
+        columns=settings.columns if source == settings.data else None,
     )
     if rejected and not settings.skip_bad:
-        raise reject(path, rejected)
+        raise reject(source, rejected)
     return utterances, rejected
 
 
@@ -117,7 +135,7 @@ def _read_replay(settings: TuneSettings, model: SpeechModel, utterances: list[Ut
     """What is to be replayed, without what dev and test hold: it would be measured on what it was trained on."""
     if settings.replay is None:
         return []
-    found, rejected = _read(Path(settings.replay), settings, model)
+    found, rejected = _read(settings.replay, settings, model)
     measured = {each.audio_hash for each in utterances if each.split != "train"}
     kept = [each for each in found if each.split in (None, "train") and each.audio_hash not in measured]
     if not kept:

@@ -13,6 +13,7 @@ from stt_tune.errors import SettingsError
 from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.normalisers import NORMALISERS
 from stt_tune.speech.rates import KINDS
+from stt_tune.speech.rows import HUB
 from stt_tune.sweep.early_terminate import SCHEDULERS
 from stt_tune.sweep.numerals import read_numerals
 
@@ -24,7 +25,9 @@ class TuneSettings:
     """What to run on what, beside the sweep file.
 
     Attributes:
-        data: The manifest.
+        data: The manifest, or another source of rows; see `read_rows`.
+        split: Of a data set: only this one.
+        columns: Our names of columns to those of `data`, where they are not to be guessed.
         model: What `load_model` takes.
         trials: How many, the default configuration among them; None: the sweep's `run_cap`, its whole
             grid, or 20.
@@ -49,6 +52,8 @@ class TuneSettings:
 
     data: str
     model: str
+    split: str | None = None
+    columns: Mapping[str, str] | None = None
     trials: int | None = None
     scheduler: str = "asha"
     seed: int = 0
@@ -121,6 +126,38 @@ class TuneSettings:
             return cls(**document)
         except TypeError as error:
             raise SettingsError(f"settings: {error}.") from error
+
+
+def check_normaliser(name: str) -> None:
+    """Refuse a normaliser that there is not.
+
+    Raises:
+        SettingsError: `name` is none of `NORMALISERS`.
+    """
+    if name not in NORMALISERS:
+        raise SettingsError(f"--normaliser must be one of {', '.join(NORMALISERS)}, found {name!r}.")
+
+
+def locate(source: str) -> str:
+    """A source of rows, so that it is found from any folder."""
+    return source if source.startswith(HUB) else str(Path(source).absolute())
+
+
+def read_columns(text: str | None) -> dict[str, str] | None:
+    """Read `--columns`.
+
+    Raises:
+        SettingsError: It is no list of pairs.
+
+    >>> read_columns("audio=path,text=sentence")
+    {'audio': 'path', 'text': 'sentence'}
+    """
+    if text is None:
+        return None
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(name and column for name, _equals, column in pairs):
+        raise SettingsError(f"--columns must be pairs such as audio=path,text=sentence, found {text!r}.")
+    return {name.strip(): column.strip() for name, _equals, column in pairs}
 
 
 def read_default(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +12,49 @@ import soxr
 SAMPLE_RATE = 16_000  # Hz; what every model family here was trained on
 
 
-def read_audio(path: Path) -> np.ndarray:
-    """Decode a file that libsndfile reads, mix it down and resample it to 16 kHz.
+def read_audio(
+    source: Path | io.BufferedIOBase,
+    *,
+    offset_s: float = 0.0,
+    duration_s: float | None = None,
+    longest_s: float | None = None,
+) -> np.ndarray:
+    """Decode what libsndfile reads, mix it down and resample it to 16 kHz.
+
+    Args:
+        source: A file, or its bytes.
+        offset_s: Where the clip begins in it, in seconds.
+        duration_s: How long it is; None: to the end.
+        longest_s: A longer one is refused before it is decoded.
 
     Returns:
         Shape [samples], float32, in -1..1.
 
     Raises:
-        ValueError: The file cannot be decoded, or holds no samples or a NaN; the message says which.
+        ValueError: It cannot be decoded, is longer than allowed, or holds no samples or a NaN; the
+            message says which.
     """
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(source) as file:
+            rate = file.samplerate
+            start = round(offset_s * rate)
+            if start > file.frames:
+                raise ValueError(f"ends after {file.frames / rate:.1f} s, before the offset of {offset_s:g} s")
+            count = file.frames - start if duration_s is None else min(round(duration_s * rate), file.frames - start)
+            if longest_s is not None and count > longest_s * rate:
+                raise ValueError(
+                    f"lasts {count / rate:.1f} s, the model takes at most {longest_s:g} s. Cut it, or name the "
+                    "part that was spoken by offset_s and duration_s"
+                )
+            file.seek(start)
+            samples = file.read(count, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
-        reason = str(error).removeprefix(f"Error opening {str(path)!r}: ")
+        reason = str(error).removeprefix(f"Error opening {str(source)!r}: ")
         raise ValueError(f"cannot be decoded ({reason})") from error
     if len(samples) == 0:
         raise ValueError("holds no samples")
+    if len(samples) < count:
+        raise ValueError(f"is cut off: {len(samples)} of its {count} samples are there")
     mono: np.ndarray = samples.mean(axis=1)
     if not np.isfinite(mono).all():
         raise ValueError("holds samples that are not numbers")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-from stt_tune.progress import track
-from stt_tune.speech.audio import read_audio
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import SpeechModel
-from stt_tune.speech.manifest import SPLITS, Utterance
+from stt_tune.speech.inspection import cache_folder
+from stt_tune.speech.kinds import find_kind
+from stt_tune.speech.manifest import SPLITS, Utterance, read_clip
 from stt_tune.speech.normalisers import Normalise
-from stt_tune.speech.rates import count_errors
+from stt_tune.speech.store import load_features
 
 
 def prepare(
@@ -34,20 +33,22 @@ def prepare(
 
 
 def _make_examples(utterances: Sequence[Utterance], model: SpeechModel, normalise: Normalise) -> list[Example]:
-    with ThreadPoolExecutor() as pool:
-        made = pool.map(lambda utterance: _make_example(utterance, model, normalise), utterances)
-        return list(track(made, "computing features", len(utterances)))
-
-
-def _make_example(utterance: Utterance, model: SpeechModel, normalise: Normalise) -> Example:
-    kind = utterance.error_type
-    if kind is None and utterance.hypothesis is not None:
-        kind = count_errors([utterance.id], [utterance.text], [utterance.hypothesis], normalise)[0].kind
-    return Example(
-        id=utterance.id,
-        reference=utterance.text,
-        features=model.compute_features(read_audio(utterance.audio)),
-        labels=model.encode(utterance.text),
-        kind=kind,
-        is_labelled=kind is not None or utterance.hypothesis is not None,
+    features = load_features(
+        cache_folder(),
+        model.feature_setting,
+        [utterance.audio_hash for utterance in utterances],
+        [utterance.duration_s for utterance in utterances],
+        lambda i: model.compute_features(read_clip(utterances[i])),
     )
+    kinds = [find_kind(utterance, normalise) for utterance in utterances]
+    return [
+        Example(
+            id=utterance.id,
+            reference=utterance.text,
+            features=array,
+            labels=model.encode(utterance.text),
+            kind=kind,
+            is_labelled=kind is not None or utterance.hypothesis is not None,
+        )
+        for utterance, array, kind in zip(utterances, features, kinds, strict=True)
+    ]

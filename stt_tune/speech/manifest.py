@@ -1,23 +1,28 @@
-"""Read a manifest of error cases and check all of it before anything is trained."""
+"""Check every row of a manifest before anything is trained."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stt_tune.errors import ManifestError
-from stt_tune.progress import track
-from stt_tune.speech.audio import SAMPLE_RATE, read_audio
+from stt_tune.speech.audio import read_audio
+from stt_tune.speech.clip import Clip
+from stt_tune.speech.inspection import Inspection, Part, inspect_clips
 from stt_tune.speech.normalisers import Normalise
 from stt_tune.speech.rates import KINDS
+from stt_tune.speech.rows import Row, read_rows
 
 SPLITS = ("train", "dev", "test")
-_TEXT_FIELDS = ("audio", "text", "id", "hypothesis", "speaker", "error_type", "split")
+_TEXT_FIELDS = ("text", "id", "hypothesis", "speaker", "session", "error_type", "split")
+_TIME_FIELDS = ("offset_s", "duration_s")
+FindMisfit = Callable[[float, str], str | None]
 
 
 @dataclass(frozen=True)
@@ -25,24 +30,28 @@ class Utterance:
     """One row of a manifest whose audio was decoded and found sound.
 
     Attributes:
-        id: Unique in the manifest; the audio's path where the row names none.
-        audio: Absolute path.
+        id: Unique in the manifest; the audio's path, with its offset, where the row names none.
+        clip: Its audio.
         text: The correct transcript.
         hypothesis: What the production system heard, if known.
         speaker: Who speaks, if known.
+        session: The conversation that it is from, if known.
         error_type: The kind of error that the system makes, one of `KINDS`, where the manifest says so.
         split: One of `SPLITS`, or None while it is not yet assigned.
+        part: Where it is in the clip's file: offset and duration in seconds; None: to the end.
         duration_s: Length, as decoded.
-        audio_hash: SHA-256 of the audio file's bytes.
+        audio_hash: SHA-256 of its file; of its samples, where it is a part of one.
     """
 
     id: str
-    audio: Path
+    clip: Clip
     text: str
     hypothesis: str | None
     speaker: str | None
+    session: str | None
     error_type: str | None
     split: str | None
+    part: Part
     duration_s: float
     audio_hash: str
 
@@ -55,38 +64,27 @@ class Rejected:
     reason: str
 
 
-@dataclass(frozen=True)
-class _Row:
-    line: int
-    fields: dict[str, Any]
-
-    def get(self, name: str) -> str | None:
-        value = self.fields.get(name)
-        return value if isinstance(value, str) and value.strip() else None
-
-    def id(self) -> str:
-        return self.get("id") or str(self.fields.get("audio"))
-
-
-FindMisfit = Callable[[float, str], str | None]
-
-
 def read_manifest(
-    path: Path,
+    source: str | Path,
     *,
     max_duration_s: float,
     normalise: Normalise,
     find_misfit: FindMisfit = lambda _duration_s, _text: None,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> tuple[list[Utterance], list[Rejected]]:
-    """Read a JSONL manifest and decode every audio file that it names.
+    """Read a manifest and decode every clip that it names.
 
     Args:
-        path: One JSON object a line: `audio` (relative to the manifest) and `text`, optionally
-            `id`, `hypothesis`, `speaker`, `error_type`, `split`, `duration_s` (measured anew); other
-            fields are ignored.
+        source: As `read_rows` takes it. Rows have `audio` (relative to the manifest) and `text`,
+            optionally `id`, `hypothesis`, `speaker`, `session`, `error_type`, `split`, and
+            `offset_s` with `duration_s` where the audio is part of a longer file; other fields are
+            ignored.
         max_duration_s: The longest clip that the model takes whole.
         normalise: A transcript must not be empty after it.
         find_misfit: Says why the model cannot learn a transcript from a clip of a length, in seconds.
+        split: Of a data set: only this one.
+        columns: Our names to the source's.
 
     Returns:
         The good rows and the bad ones, each in the manifest's order.
@@ -94,28 +92,26 @@ def read_manifest(
     Raises:
         ManifestError: The manifest itself cannot be read.
     """
-    rows, rejected = _parse(path)
-    rows, twice = _set_apart_duplicates(rows)
+    rows = read_rows(str(source), split=split, columns=columns)
+    rejected = [Rejected(row.line, reason) for row in rows if (reason := row.problem or _refuse(row, normalise))]
+    bad = {each.line for each in rejected}
+    rows, twice = _set_apart_duplicates([row for row in rows if row.line not in bad])
     rejected += twice
-
-    def check(row: _Row) -> Utterance | Rejected:
-        try:
-            utterance = _check(row, path.parent, max_duration_s, normalise)
-        except ValueError as error:
-            return Rejected(row.line, str(error))
-        misfit = find_misfit(utterance.duration_s, utterance.text)
-        return Rejected(row.line, f"audio {row.fields['audio']} {misfit}") if misfit else utterance
-
-    with ThreadPoolExecutor() as pool:
-        checked = list(track(pool.map(check, rows), "checking audio", len(rows)))
-    rejected += [result for result in checked if isinstance(result, Rejected)]
-    utterances = [result for result in checked if isinstance(result, Utterance)]
-    return utterances, sorted(rejected, key=lambda bad: bad.line)
+    parts = [(row.clip, _part(row)) for row in rows if row.clip]
+    inspections = inspect_clips(str(source), parts, longest_s=max_duration_s)
+    utterances = []
+    for row, inspection in zip(rows, inspections, strict=True):
+        made = _make(row, inspection, find_misfit)
+        if isinstance(made, Utterance):
+            utterances.append(made)
+        else:
+            rejected.append(made)
+    return utterances, sorted(rejected, key=lambda each: each.line)
 
 
-def reject(path: Path, rejected: Iterable[Rejected]) -> ManifestError:
-    """Make the error that reports all bad rows of the manifest at `path`."""
-    lines = [f"{path}:{bad.line}: {bad.reason}" for bad in rejected]
+def reject(source: str | Path, rejected: Iterable[Rejected]) -> ManifestError:
+    """Make the error that reports all bad rows of a manifest."""
+    lines = [f"{source}:{bad.line}: {bad.reason}" for bad in rejected]
     return ManifestError("\n".join([*lines, "Mend these rows, or set them aside with --skip-bad."]))
 
 
@@ -128,43 +124,29 @@ def hash_data(utterances: Iterable[Utterance]) -> str:
     return digest.hexdigest()
 
 
-def _parse(path: Path) -> tuple[list[_Row], list[Rejected]]:
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise ManifestError(
-            f"{path}: the manifest must be a readable JSONL file, found: {error.strerror}. Check --data."
-        ) from error
-    rows: list[_Row] = []
-    rejected: list[Rejected] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            fields = json.loads(line.decode("utf-8-sig"))
-        except ValueError as error:
-            rejected.append(Rejected(number, f"the line must be JSON in UTF-8 ({error})"))
-            continue
-        reason = _refuse_fields(fields)
-        if reason:
-            rejected.append(Rejected(number, reason))
-        else:
-            rows.append(_Row(number, fields))
-    if not rows and not rejected:
-        raise ManifestError(f"{path}: the manifest must hold at least one row, found none.")
-    return rows, rejected
+def _part(row: Row) -> Part:
+    """Where in its file a row's audio is: offset and duration, in seconds; without an offset it is all of it."""
+    if "offset_s" not in row.fields:
+        return 0.0, None
+    duration = row.fields.get("duration_s")
+    return float(row.fields["offset_s"]), None if duration is None else float(duration)
 
 
-def _refuse_fields(fields: Any) -> str | None:
-    if not isinstance(fields, dict):
-        return f"the line must be a JSON object, found {type(fields).__name__}"
+def _refuse(row: Row, normalise: Normalise) -> str | None:
+    fields: Mapping[str, Any] = row.fields
     for name in _TEXT_FIELDS:
         if fields.get(name) is not None and not isinstance(fields[name], str):
             return f"{name} must be a string, found {fields[name]!r}"
-    if not fields.get("audio"):
+    for name in _TIME_FIELDS:
+        if not _is_time(fields.get(name, 0)):
+            return f"{name} must be a number of seconds, found {fields[name]!r}"
+    if row.clip is None:
         return "audio is missing"
-    if not (fields.get("text") or "").strip():
+    text = fields.get("text") or ""
+    if not text.strip():
         return "text is empty: a transcript must hold at least one word"
+    if not normalise(text):
+        return f"text has no word left after the normaliser, found {text.strip()!r}"
     if fields.get("split") and fields["split"] not in SPLITS:
         return f"split must be one of {', '.join(SPLITS)}, found {fields['split']!r}"
     if fields.get("error_type") and fields["error_type"] not in KINDS:
@@ -172,42 +154,60 @@ def _refuse_fields(fields: Any) -> str | None:
     return None
 
 
-def _set_apart_duplicates(rows: list[_Row]) -> tuple[list[_Row], list[Rejected]]:
+def _is_time(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and 0 <= float(value) < float("inf")
+    except (TypeError, ValueError):
+        return False
+
+
+def _find_id(row: Row) -> str:
+    offset_s, _duration_s = _part(row)
+    name = row.clip.name if row.clip else ""
+    return row.fields.get("id") or (f"{name}@{offset_s:g}" if offset_s else name)
+
+
+def _set_apart_duplicates(rows: Sequence[Row]) -> tuple[list[Row], list[Rejected]]:
     first_lines: dict[str, int] = {}
-    unique: list[_Row] = []
+    unique: list[Row] = []
     rejected: list[Rejected] = []
     for row in rows:
-        first_line = first_lines.setdefault(row.id(), row.line)
+        name = _find_id(row)
+        first_line = first_lines.setdefault(name, row.line)
         if first_line == row.line:
             unique.append(row)
         else:
-            rejected.append(Rejected(row.line, f"the id {row.id()} was used before, in line {first_line}"))
+            rejected.append(Rejected(row.line, f"the id {name} was used before, in line {first_line}"))
     return unique, rejected
 
 
-def _check(row: _Row, folder: Path, max_duration_s: float, normalise: Normalise) -> Utterance:
-    text = str(row.fields["text"]).strip()
-    if not normalise(text):
-        raise ValueError(f"text has no word left after the normaliser, found {text!r}")
-    audio = (folder / str(row.fields["audio"])).absolute()
-    if not audio.is_file():
-        raise ValueError(f"audio {row.fields['audio']} is no file")
-    try:
-        duration_s = len(read_audio(audio)) / SAMPLE_RATE
-    except ValueError as error:
-        raise ValueError(f"audio {row.fields['audio']} {error}") from error
-    if duration_s > max_duration_s:
-        raise ValueError(
-            f"audio {row.fields['audio']} lasts {duration_s:.1f} s, the model takes at most {max_duration_s:g} s"
-        )
+def _make(row: Row, inspection: Inspection, find_misfit: FindMisfit) -> Utterance | Rejected:
+    clip = row.clip
+    text = row.fields["text"].strip()
+    problem = inspection.problem or find_misfit(inspection.duration_s, text)
+    if problem or clip is None:
+        return Rejected(row.line, f"audio {clip.name if clip else ''} {problem}")
+    optional = {
+        name: (row.fields.get(name) or "").strip() or None
+        for name in ("hypothesis", "speaker", "session", "error_type", "split")
+    }
     return Utterance(
-        id=row.id(),
-        audio=audio,
+        id=_find_id(row),
+        clip=clip,
         text=text,
-        hypothesis=row.get("hypothesis"),
-        speaker=row.get("speaker"),
-        error_type=row.get("error_type"),
-        split=row.get("split"),
-        duration_s=duration_s,
-        audio_hash=hashlib.sha256(audio.read_bytes()).hexdigest(),
+        part=_part(row),
+        duration_s=inspection.duration_s,
+        audio_hash=inspection.audio_hash,
+        **optional,
     )
+
+
+def read_clip(utterance: Utterance) -> np.ndarray:
+    """Decode an utterance's audio: shape [samples], float32, 16 kHz.
+
+    Raises:
+        ValueError: It has changed since it was checked, and cannot be decoded any more.
+    """
+    offset_s, duration_s = utterance.part
+    with utterance.clip.open() as file:
+        return read_audio(file, offset_s=offset_s, duration_s=duration_s)

@@ -1,29 +1,45 @@
-"""Divide utterances into train, dev and test where the manifest does not say."""
+"""Divide utterances into train, dev and test so that nothing leaks, where the manifest does not say."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.cluster.hierarchy import DisjointSet
 
 from stt_tune.errors import ManifestError
 from stt_tune.speech.manifest import SPLITS, Utterance
+from stt_tune.speech.normalisers import Normalise
 
 _SHARES = {"test": 0.2, "dev": 0.2, "train": 0.6}
-_ENOUGH_SPEAKERS = 6
+_ENOUGH_GROUPS = 6
 _LEAST = {"train": 1, "dev": 1, "test": 2}  # one utterance has no interval
+_LONG = 5  # words; shorter transcripts that differ by one are not the same
+_LARGEST = 0.1  # of the data: a group beyond it is a pattern of speech, not one sentence said again
+_TYPICAL_WER = 0.2
+# Errors come in clusters, so the words of a split tell less than so many coin tosses would.
+_CLUSTERING = 2.0
+_TELLS_APART = 0.05  # relative difference of two WERs
 
 
-def assign_splits(utterances: list[Utterance], seed: int) -> tuple[list[Utterance], str]:
+def assign_splits(utterances: list[Utterance], seed: int, normalise: Normalise) -> tuple[list[Utterance], str]:
     """Give every utterance a split.
 
-    The manifest's own splits are kept. Without any, whole speakers go to one split each (at
-    least 6 speakers, known for every row), else single utterances do: 60 % train, 20 % dev,
-    20 % test.
+    The manifest's own splits are kept. Without any, whole speakers go to one split each (at least 6
+    of them, known for every row), or whole sessions (likewise); else utterances do, those with the
+    same audio or nearly the same transcript together. 60 % train, 20 % dev, 20 % test.
+
+    Args:
+        utterances: All of them.
+        seed: Of the division.
+        normalise: Tells which transcripts are the same.
 
     Returns:
-        The utterances in their order, and how they were split: `manifest`, `speaker` or `utterance`.
+        The utterances in their order, and how they were split: `manifest`, `speaker`, `session` or
+        `utterance`.
 
     Raises:
         ManifestError: Only some rows name a split, or a split would hold too few.
@@ -38,7 +54,8 @@ def assign_splits(utterances: list[Utterance], seed: int) -> tuple[list[Utteranc
     if named:
         split_by = "manifest"
     else:
-        utterances, split_by = _split_from_seed(utterances, np.random.default_rng(seed))
+        groups, split_by = _group(utterances, normalise)
+        utterances = _divide(utterances, groups, np.random.default_rng(seed))
     counts = Counter(utterance.split for utterance in utterances)
     if any(counts[split] < least for split, least in _LEAST.items()):
         found = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
@@ -49,20 +66,81 @@ def assign_splits(utterances: list[Utterance], seed: int) -> tuple[list[Utteranc
     return utterances, split_by
 
 
-def _split_from_seed(utterances: list[Utterance], rng: np.random.Generator) -> tuple[list[Utterance], str]:
-    speakers = {utterance.speaker for utterance in utterances}
-    by_speaker = None not in speakers and len(speakers) >= _ENOUGH_SPEAKERS
+def _group(utterances: Sequence[Utterance], normalise: Normalise) -> tuple[list[str], str]:
+    """What must stay together has the same name."""
+    for by in ("speaker", "session"):
+        names = [getattr(utterance, by) for utterance in utterances]
+        if None not in names and len(set(names)) >= _ENOUGH_GROUPS:
+            return names, by
+    return group_alike(utterances, normalise), "utterance"
+
+
+def group_alike(utterances: Sequence[Utterance], normalise: Normalise) -> list[str]:
+    """For every utterance, the id of the first one that has the same audio or nearly the same transcript.
+
+    Nearly the same: equal after `normalise`, or, from 5 words on, but for one word. Where that would
+    join a tenth of the data, only equal ones are joined, as with commands of one pattern; where even
+    that would, as with few different commands, only the same audio is.
+    """
+    texts = [normalise(utterance.text) for utterance in utterances]
+    audio = [{f"audio {utterance.audio_hash}"} for utterance in utterances]
+    exact = [{*marks, f"text {text}"} for marks, text in zip(audio, texts, strict=True)]
+    near = [{*marks, *_leave_out_one(text)} for marks, text in zip(exact, texts, strict=True)]
+    groups: list[int] = []
+    for marks in (near, exact, audio):
+        groups = _join(marks)
+        if max(Counter(groups).values(), default=0) <= max(_LARGEST * len(utterances), 1):
+            break
+    return [utterances[i].id for i in groups]
+
+
+def _leave_out_one(text: str) -> Iterator[str]:
+    words = text.split()
+    if len(words) >= _LONG:
+        for i in range(len(words)):
+            yield f"text {' '.join((*words[:i], *words[i + 1 :]))}"
+
+
+def _join(marks: Sequence[set[str]]) -> list[int]:
+    """For every place, the first one that it shares a mark with, directly or through others."""
+    sets = DisjointSet(range(len(marks)))
+    first: dict[str, int] = {}
+    for i, these in enumerate(marks):
+        for mark in these:
+            sets.merge(first.setdefault(mark, i), i)
+    roots: dict[int, int] = {}
+    return [roots.setdefault(sets[i], i) for i in range(len(marks))]
+
+
+def _divide(utterances: list[Utterance], names: Sequence[str], rng: np.random.Generator) -> list[Utterance]:
     groups: dict[str, list[int]] = defaultdict(list)
-    for index, utterance in enumerate(utterances):
-        groups[str(utterance.speaker) if by_speaker else utterance.id].append(index)
+    for index, name in enumerate(names):
+        groups[name].append(index)
     assigned: dict[int, str] = {}
-    shuffled = [sorted(groups)[i] for i in rng.permutation(len(groups))]
     counts: Counter[str] = Counter()
+    shuffled = [sorted(groups)[i] for i in rng.permutation(len(groups))]
     for group in shuffled:
         # the split that lacks most of its share, so that each gets a speaker early
         split = min(_SHARES, key=lambda each: counts[each] / _SHARES[each])
         counts[split] += len(groups[group])
         assigned |= dict.fromkeys(groups[group], split)
-    return [replace(utterance, split=assigned[i]) for i, utterance in enumerate(utterances)], (
-        "speaker" if by_speaker else "utterance"
+    return [replace(utterance, split=assigned[i]) for i, utterance in enumerate(utterances)]
+
+
+def warn_of_small_dev(words: int, wer: float | None) -> str | None:
+    """Say what a dev split of so many words cannot tell apart; None where it tells 5 % apart.
+
+    Args:
+        words: Of its references.
+        wer: What is expected; None: 0.2.
+    """
+    wer = min(wer or _TYPICAL_WER, 0.5)  # the variance is greatest there
+    half_width = 1.96 * math.sqrt(_CLUSTERING * wer * (1 - wer) / words)
+    if half_width <= _TELLS_APART * wer:
+        return None
+    needed = math.ceil(_CLUSTERING * (1.96 / _TELLS_APART) ** 2 * (1 - wer) / wer)
+    return (
+        f"dev is small: with its {words} words, a WER of {wer:.2f} is known to about {half_width:.3f} (95 %), which is "
+        f"{half_width / wer:.0%} of it. To tell 5 % apart takes about {needed} words; until then trust the held-out "
+        "interval, not the order of trials."
     )

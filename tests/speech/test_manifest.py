@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 import soundfile
 
 from stt_tune.errors import ManifestError
+from stt_tune.speech.clip import FileClip
 from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
 from stt_tune.speech.normalisers import load_normaliser
-from stt_tune.speech.splits import assign_splits
+from stt_tune.speech.splits import assign_splits, group_alike, warn_of_small_dev
 
 _NORMALISE = load_normaliser("basic")
 
@@ -80,7 +82,10 @@ def test_all_bad_rows_are_told_with_their_line(tmp_path: Path) -> None:
         (8, "text is empty"),
         (9, "text has no word left after the normaliser"),
         (10, "audio is missing"),
-        (11, "audio long.wav lasts 3.0 s, the model takes at most 2 s"),
+        (
+            11,
+            "audio long.wav lasts 3.0 s, the model takes at most 2 s. Cut it, or name the part",
+        ),
         (12, "text must be a string, found 7"),
         (13, "split must be one of train, dev, test, found 'validate'"),
         (14, "the line must be JSON in UTF-8"),
@@ -97,7 +102,7 @@ def test_all_bad_rows_are_told_with_their_line(tmp_path: Path) -> None:
 
 
 def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="must be a readable JSONL file, found: No such file"):
+    with pytest.raises(ManifestError, match="must be a readable file, found: No such file"):
         _read(tmp_path / "none.jsonl")
     with pytest.raises(ManifestError, match="must hold at least one row, found none"):
         _read(_manifest(tmp_path, [""]))
@@ -111,15 +116,25 @@ def test_the_data_hash_changes_with_text_split_and_audio_but_not_with_order(tmp_
         assert hash_data(changed) != hash_data(first)
 
 
-def _utterances(count: int, *, speakers: int | None = None, split: str | None = None) -> list[Utterance]:
+def _utterances(
+    count: int,
+    *,
+    speakers: int | None = None,
+    sessions: int | None = None,
+    split: str | None = None,
+    texts: list[str] | None = None,
+) -> list[Utterance]:
     return [
         Utterance(
             id=f"u{i}",
-            audio=Path(f"/u{i}.wav"),
-            text="hello",
+            clip=FileClip(f"u{i}.wav", Path(f"/u{i}.wav")),
+            text=texts[i] if texts else f"utterance {i}",
             hypothesis=None,
             speaker=f"s{i % speakers}" if speakers else None,
+            session=f"c{i % sessions}" if sessions else None,
+            error_type=None,
             split=split,
+            part=(0.0, None),
             duration_s=1.0,
             audio_hash=str(i),
         )
@@ -128,7 +143,7 @@ def _utterances(count: int, *, speakers: int | None = None, split: str | None = 
 
 
 def test_speakers_stay_whole_where_there_are_enough() -> None:
-    split, how = assign_splits(_utterances(120, speakers=12), seed=0)
+    split, how = assign_splits(_utterances(120, speakers=12), seed=0, normalise=_NORMALISE)
     assert how == "speaker"
     homes = {each.speaker: {other.split for other in split if other.speaker == each.speaker} for each in split}
     assert all(len(splits) == 1 for splits in homes.values())
@@ -137,21 +152,59 @@ def test_speakers_stay_whole_where_there_are_enough() -> None:
 
 @pytest.mark.parametrize("speakers", [None, 3])
 def test_utterances_are_divided_where_speakers_are_few_or_unknown(speakers: int | None) -> None:
-    split, how = assign_splits(_utterances(100, speakers=speakers), seed=0)
+    split, how = assign_splits(_utterances(100, speakers=speakers), seed=0, normalise=_NORMALISE)
     assert how == "utterance"
     assert Counter(each.split for each in split) == {"train": 60, "dev": 20, "test": 20}
 
 
+def test_sessions_stay_whole_where_speakers_are_unknown() -> None:
+    split, how = assign_splits(_utterances(120, sessions=12), seed=0, normalise=_NORMALISE)
+    assert how == "session"
+    homes = {each.session: {other.split for other in split if other.session == each.session} for each in split}
+    assert all(len(splits) == 1 for splits in homes.values())
+
+
+def test_the_same_sentence_never_lies_in_two_splits() -> None:
+    numbers = "zero one two three four five six seven eight nine".split()  # noqa: SIM905
+    texts = [f"order {numbers[i % 10]} {numbers[i // 10]} from row {i} of hall {i % 7}" for i in range(60)]
+    again = [text.upper() + "!" for text in texts[:20]] + [text.replace("from", "off") for text in texts[20:40]]
+    less = [text.replace(" of hall", " hall") for text in texts[40:]]
+    utterances = _utterances(120, texts=[*texts, *again, *less])
+    split, how = assign_splits(utterances, seed=0, normalise=_NORMALISE)
+    assert how == "utterance"
+    assert all(split[i].split == split[60 + i].split for i in range(60))
+    assert Counter(each.split for each in split) == {"train": 72, "dev": 24, "test": 24}
+
+
+def test_a_pattern_of_commands_is_not_one_sentence() -> None:
+    texts = [f"please bring {i} boxes to row {i % 9} of hall two" for i in range(100)]
+    assert len(set(group_alike(_utterances(100, texts=texts), _NORMALISE))) == 100
+    few = _utterances(90, texts=[("stop", "go", "left")[i % 3] for i in range(90)])
+    assert len(set(group_alike(few, _NORMALISE))) == 90
+    with_twins = [Utterance(**{**vars(each), "audio_hash": str(i // 2)}) for i, each in enumerate(few)]
+    assert len(set(group_alike(with_twins, _NORMALISE))) == 45
+
+
+def test_a_small_dev_split_is_told_with_what_would_do() -> None:
+    told = warn_of_small_dev(300, 0.25)
+    assert told is not None
+    assert "with its 300 words, a WER of 0.25 is known to about 0.069 (95 %), which is 28% of it" in told
+    (needed,) = re.findall(r"takes about (\d+) words", told)
+    assert warn_of_small_dev(int(needed), 0.25) is None
+    assert warn_of_small_dev(int(needed) - 50, 0.25) is not None
+    assert warn_of_small_dev(300, None) == warn_of_small_dev(300, 0.2)
+
+
 def test_splits_come_from_the_seed() -> None:
     utterances = _utterances(50)
-    first, second, other = (assign_splits(utterances, seed)[0] for seed in (1, 1, 2))
+    first, second, other = (assign_splits(utterances, seed, _NORMALISE)[0] for seed in (1, 1, 2))
     assert first == second != other
 
 
 def test_a_missing_or_partial_split_is_refused() -> None:
     with pytest.raises(ManifestError, match="found 5 train, 0 dev, 0 test"):
-        assign_splits(_utterances(5, split="train"), seed=0)
+        assign_splits(_utterances(5, split="train"), seed=0, normalise=_NORMALISE)
     with pytest.raises(
         ManifestError, match=r"split must be given for all rows or for none, found 2 of 3 \(u0 has none"
     ):
-        assign_splits([*_utterances(1), *_utterances(3, split="train")[1:]], seed=0)
+        assign_splits([*_utterances(1), *_utterances(3, split="train")[1:]], seed=0, normalise=_NORMALISE)

@@ -11,13 +11,12 @@ import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from stt_tune.errors import HubUnreachableError, ModelError, SettingsError
-from stt_tune.speech.audio import read_audio
 from stt_tune.speech.ctranslate2 import _dequantise, read_whisper
 from stt_tune.speech.decode import measure
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.families.whisper import WhisperModel
 from stt_tune.speech.features import prepare
-from stt_tune.speech.manifest import read_manifest
+from stt_tune.speech.manifest import read_clip, read_manifest
 from stt_tune.speech.model import _packaged_folder, load_model
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.rates import summarise
@@ -132,7 +131,7 @@ def test_padded_features_equal_those_of_a_padded_clip(tiny: SpeechModel, corpus:
     utterances, _ = read_manifest(corpus, max_duration_s=30, normalise=str.lower)
     examples = prepare(utterances[:2], tiny, str.lower)
     example = (examples.train + examples.dev + examples.test)[0]
-    samples = read_audio(utterances[0].audio)
+    samples = read_clip(utterances[0])
     for context_s in (4, 30):
         expected = tiny.feature_extractor(
             samples, sampling_rate=16_000, padding="max_length", max_length=context_s * 16_000, return_tensors="np"

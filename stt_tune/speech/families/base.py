@@ -125,6 +125,11 @@ class SpeechModel(ABC):
         """The architecture with `dropout`, `mask_time_prob` and `mask_feature_prob` set, 0 where left out."""
 
     @property
+    def feature_setting(self) -> str:
+        """Everything that features depend on, beside the audio."""
+        return f"{type(self).__name__} {self.feature_extractor.to_json_string()}"
+
+    @property
     def knows_spec_augment(self) -> bool:
         """Whether `mask_time_prob` and `mask_feature_prob` have an effect."""
         return hasattr(self.config, "mask_time_prob")

@@ -1,0 +1,96 @@
+"""The options of the command line: each is the same wherever it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="A W&B sweep file (YAML).", show_default=False)]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="Manifest (JSONL, CSV, Parquet; NeMo's, too) with audio and text, a folder with metadata.csv, or hf:NAME."
+    ),
+]
+Split = Annotated[str | None, typer.Option(help="Of a data set: only this split, to be divided.", show_default=False)]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        help="What columns are called, such as audio=path,text=sentence.  [default: guessed]", show_default=False
+    ),
+]
+Model = Annotated[str, typer.Option(help="tiny.en (packaged), a transformers or CTranslate2 folder, or a hub name.")]
+Trials = Annotated[int, typer.Option(help="How many, the default configuration among them.")]
+SweepTrials = Annotated[
+    int | None,
+    typer.Option(
+        help="How many, the default configuration among them.  [default: the sweep's run_cap, its whole grid, or 20]",
+        show_default=False,
+    ),
+]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        help="Early stopping: asha on the bands of early_terminate, wandb-hyperband (W&B's own rule) or none."
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help="Run folder.  [default: runs/NAME-OF-SWEEP-FILE]", show_default=False)]
+Default = Annotated[
+    Path | None,
+    typer.Option(help="YAML or JSON: the untuned configuration to compare with.", show_default=False),
+]
+Seed = Annotated[int, typer.Option(help="Of configurations, splits, training and resampling.")]
+MaxConcurrent = Annotated[
+    int | None,
+    typer.Option(help="Trials at a time.  [default: one a GPU; without GPUs one on all cores]", show_default=False),
+]
+GpusPerTrial = Annotated[
+    float | None,
+    typer.Option(help="GPUs for one trial; may be a fraction.  [default: 1 where there are any]", show_default=False),
+]
+Wandb = Annotated[str, typer.Option(help="offline, online (needs a key) or disabled.")]
+WandbProject = Annotated[
+    str | None, typer.Option(help="W&B project.  [default: the sweep file's, or stt-tune]", show_default=False)
+]
+Normaliser = Annotated[
+    str,
+    typer.Option(
+        help="What counts as the same word: none, basic, english, digits (basic, digits spelled), multilingual, or "
+        "auto: basic for English, multilingual for other languages."
+    ),
+]
+AudioContext = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds that clips are padded to in training.  [default: the longest clip, at least 10]",
+        show_default=False,
+    ),
+]
+Language = Annotated[str, typer.Option(help="Spoken language; English-only models ignore it.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Set bad rows aside into rejected.jsonl.")]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster to join, such as auto.  [default: a local Ray]", show_default=False)
+]
+OnlyErrorType = Annotated[
+    str | None,
+    typer.Option(
+        help="Train and measure on one kind of error alone: substitution, deletion, insertion or pronunciation.",
+        show_default=False,
+    ),
+]
+Replay = Annotated[
+    Path | None,
+    typer.Option(help="Manifest of utterances that the system gets right today, for replay_ratio.", show_default=False),
+]
+ExtendVocabulary = Annotated[
+    bool, typer.Option("--extend-vocabulary", help="Add characters of the transcripts that a CTC model lacks to it.")
+]
+KeepBestModel = Annotated[
+    bool, typer.Option("--keep-best-model", help="Keep the best trial's weights, in RUN_DIR/best_model.")
+]
+CTranslate2 = Annotated[
+    bool, typer.Option("--ctranslate2", help="Keep them in CTranslate2's format, too, as faster-whisper serves them.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

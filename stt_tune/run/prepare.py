@@ -1,0 +1,201 @@
+"""Check a data set alone: what is in it, what is wrong with it, and how it divides; and prepare its features."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stt_tune.files import write_lines
+from stt_tune.progress import say
+from stt_tune.speech.clip import BytesClip
+from stt_tune.speech.kinds import find_kind
+from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
+from stt_tune.speech.normalisers import Normalise, find_normaliser, load_normaliser
+from stt_tune.speech.rates import KINDS
+from stt_tune.speech.splits import assign_splits, group_alike
+
+if TYPE_CHECKING:
+    from stt_tune.speech.families.base import SpeechModel
+
+_LONGEST_S = 64.0  # what the most patient family takes
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What was found in a data set.
+
+    Attributes:
+        utterances: Good rows.
+        hours: Of audio in them.
+        shortest_s: Shortest clip.
+        median_s: Of the clips' lengths.
+        longest_s: Longest clip.
+        speakers: Known ones.
+        splits: Utterances in each split.
+        split_by: `manifest`, `speaker`, `session` or `utterance`.
+        kinds: Utterances of each kind of error; `none` without error, `unknown` without a hypothesis.
+        same_audio: Utterances whose audio was there before.
+        near_duplicates: Utterances whose audio or transcript was there before, nearly.
+        rejected: Bad rows.
+        lacking: Characters that the model cannot write, with how often each occurs.
+        data_hash: Of ids, splits, transcripts and audio.
+    """
+
+    utterances: int
+    hours: float
+    shortest_s: float
+    median_s: float
+    longest_s: float
+    speakers: int
+    splits: Mapping[str, int]
+    split_by: str
+    kinds: Mapping[str, int]
+    same_audio: int
+    near_duplicates: int
+    rejected: int
+    lacking: Mapping[str, int]
+    data_hash: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return asdict(self)
+
+    def describe(self) -> list[str]:
+        """For people, a line for each thing."""
+        lines = [
+            f"{self.utterances} utterances, {self.hours:.2f} hours; clips of {self.shortest_s:.1f} to "
+            f"{self.longest_s:.1f} s, median {self.median_s:.1f}",
+            f"speakers: {self.speakers or 'not named'}",
+            f"splits: {_list(self.splits)}, by {self.split_by}",
+            f"errors: {_list(self.kinds)}",
+            f"duplicates: {self.same_audio} with the same audio, {self.near_duplicates} nearly the same",
+            f"rejected: {self.rejected}",
+        ]
+        if self.lacking:
+            lines.append(f"not in the model's vocabulary: {', '.join(f'{c!r} {n}' for c, n in self.lacking.items())}")
+        return lines
+
+
+def prepare_data(
+    source: str,
+    out: Path,
+    *,
+    model: str | None = None,
+    skip_bad: bool = False,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    normaliser: str = "auto",
+    language: str = "en",
+    seed: int = 0,
+) -> DataReport:
+    """Check a data set, divide it, and write it down as a manifest that is sound.
+
+    Args:
+        source: As `read_rows` takes it.
+        out: Gets `manifest.jsonl` (good rows, with their splits and kinds of error) and, where there
+            are bad rows, `rejected.jsonl`.
+        model: What is to be trained: features are computed for it, and what it cannot take is refused.
+        skip_bad: Whether bad rows are set aside instead of refused.
+        split: Of a data set: only this one.
+        columns: Our names of columns to the source's.
+        normaliser: One of `NORMALISERS`.
+        language: Whisper's code.
+        seed: Of the division.
+
+    Raises:
+        SttTuneError: The data or the model cannot be used; all bad rows are told at once.
+    """
+    normalise = load_normaliser(find_normaliser(normaliser, language))
+    loaded = _load(model, language) if model else None
+    limits: dict[str, Any] = {"max_duration_s": _LONGEST_S}
+    if loaded:
+        limits = {"max_duration_s": loaded.max_context_s, "find_misfit": loaded.find_misfit}
+    utterances, rejected = read_manifest(source, normalise=normalise, split=split, columns=columns, **limits)
+    if rejected and not skip_bad:
+        raise reject(source, rejected)
+    utterances, split_by = assign_splits(utterances, seed, normalise)
+    _write(out, utterances, rejected, normalise)
+    if loaded:
+        from stt_tune.speech.features import prepare
+
+        prepare(utterances, loaded, normalise)
+    return _report(utterances, rejected, split_by, normalise, loaded)
+
+
+def _load(model: str, language: str) -> SpeechModel:
+    say(f"loading the model {model}")
+    from stt_tune.speech.model import load_model
+
+    return load_model(model, language=language)
+
+
+def _write(out: Path, utterances: Sequence[Utterance], rejected: Sequence[Rejected], normalise: Normalise) -> None:
+    lines = [json.dumps(_row(each, out, normalise), ensure_ascii=False) for each in utterances]
+    write_lines(out / "manifest.jsonl", lines)
+    if rejected:
+        write_lines(out / "rejected.jsonl", [json.dumps(asdict(bad), ensure_ascii=False) for bad in rejected])
+
+
+def _row(utterance: Utterance, out: Path, normalise: Normalise) -> dict[str, Any]:
+    """The utterance as a row of a manifest; audio that stood in the source's own row becomes a file."""
+    clip = utterance.clip
+    if isinstance(clip, BytesClip):
+        path = out / "audio" / f"{utterance.audio_hash[:16]}{Path(clip.name).suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(clip.data)
+    else:
+        path = clip.path
+    offset_s, duration_s = utterance.part
+    row = {
+        "id": utterance.id,
+        "audio": str(path.absolute()),
+        "text": utterance.text,
+        "hypothesis": utterance.hypothesis,
+        "speaker": utterance.speaker,
+        "session": utterance.session,
+        "error_type": find_kind(utterance, normalise),
+        "split": utterance.split,
+        **({"offset_s": offset_s} if offset_s or duration_s is not None else {}),
+        "duration_s": utterance.duration_s if duration_s is None else duration_s,
+    }
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _report(
+    utterances: Sequence[Utterance],
+    rejected: Sequence[Rejected],
+    split_by: str,
+    normalise: Normalise,
+    model: SpeechModel | None,
+) -> DataReport:
+    durations = [each.duration_s for each in utterances]
+    splits = Counter(str(each.split) for each in utterances)
+    kinds = Counter(
+        find_kind(each, normalise) or ("none" if each.hypothesis is not None else "unknown") for each in utterances
+    )
+    lacking = model.find_unwritable([each.text for each in utterances]) if model else Counter[str]()
+    return DataReport(
+        utterances=len(utterances),
+        hours=sum(durations) / 3600,
+        shortest_s=min(durations),
+        median_s=statistics.median(durations),
+        longest_s=max(durations),
+        speakers=len({each.speaker for each in utterances} - {None}),
+        splits={name: splits[name] for name in ("train", "dev", "test")},
+        split_by=split_by,
+        kinds={name: kinds[name] for name in (*KINDS, "none", "unknown")},
+        same_audio=len(utterances) - len({each.audio_hash for each in utterances}),
+        near_duplicates=len(utterances) - len(set(group_alike(utterances, normalise))),
+        rejected=len(rejected),
+        lacking=dict(lacking.most_common()),
+        data_hash=hash_data(utterances),
+    )
+
+
+def _list(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())

@@ -1,0 +1,240 @@
+"""Read rows that describe utterances, from whatever people keep them in."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stt_tune.errors import ManifestError
+from stt_tune.progress import say
+from stt_tune.speech.clip import BytesClip, Clip, FileClip
+
+HUB = "hf:"
+_SAVED = ("dataset_info.json", "dataset_dict.json")  # a data set's own folder has one of them
+_LONGEST_LINE = 2**20  # bytes; a row is a few hundred
+# What other tools call our fields, the likeliest first.
+_SYNONYMS = {
+    "audio": ("audio", "audio_filepath", "audio_path", "path", "file", "file_name", "filename", "wav"),
+    "text": ("text", "transcript", "transcription", "sentence", "reference", "correct", "correct_text", "label"),
+    "hypothesis": ("hypothesis", "heard", "pred_text", "prediction", "predicted", "asr_output", "stt_output"),
+    "id": ("id", "utterance_id", "utt_id", "uid"),
+    "speaker": ("speaker", "speaker_id", "client_id", "spk"),
+    "session": ("session", "session_id", "conversation_id", "call_id"),
+    "error_type": ("error_type", "error_kind"),
+    "split": ("split", "subset", "partition"),
+    "offset_s": ("offset_s", "offset", "start"),
+    "duration_s": ("duration_s", "duration"),
+}
+FIELDS = tuple(_SYNONYMS)
+# Splits of published data sets, as they are called there.
+_SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "dev"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row, before it is checked.
+
+    Attributes:
+        line: Its line or number in the source, from 1.
+        fields: By our names; what the source does not have is missing.
+        clip: Its audio; None where the row names none.
+        problem: Why it could not be read; the rest is then empty.
+    """
+
+    line: int
+    fields: Mapping[str, Any]
+    clip: Clip | None = None
+    problem: str | None = None
+
+
+def read_rows(source: str, *, split: str | None = None, columns: Mapping[str, str] | None = None) -> list[Row]:
+    """Read every row of a source, good or bad.
+
+    Args:
+        source: A manifest (JSONL, as NeMo writes it too, CSV, TSV or Parquet), a folder with audio and
+            `metadata.csv` or `metadata.jsonl`, a data set that `datasets` has saved, or `hf:NAME`
+            of one on the Hugging Face hub.
+        split: Of a data set: only this one; None: all, by their names.
+        columns: Our name to the source's; what is not named is guessed, and said.
+
+    Raises:
+        ManifestError: The source cannot be read, or holds no row, or no column for audio or text.
+    """
+    path = Path(source.removeprefix(HUB))
+    if source.startswith(HUB) or any((path / name).exists() for name in _SAVED):
+        rows = _read_dataset(source, split)
+    elif path.is_dir():
+        rows = _read_folder(path, split)
+    else:
+        rows = _read_file(path)
+    found = list(rows)
+    if not found:
+        raise ManifestError(f"{source}: the manifest must hold at least one row, found none.")
+    names = _map_columns(source, found, columns or {})
+    folder = path if path.is_dir() else path.parent
+    return [_rename(row, names, folder) for row in found]
+
+
+def _read_file(path: Path) -> Iterator[Row]:
+    match path.suffix.lower():
+        case ".csv" | ".tsv":
+            return _read_csv(path)
+        case ".parquet":
+            return _read_parquet(path)
+    return _read_jsonl(path)
+
+
+def _read_folder(folder: Path, split: str | None) -> Iterator[Row]:
+    """Read an audiofolder: metadata files, each naming files beside it; folders are called as splits."""
+    found = sorted(path for path in folder.glob("**/metadata.*") if path.suffix in (".csv", ".jsonl", ".parquet"))
+    parts = {path: path.parent.relative_to(folder).parts[:1] for path in found}
+    names = dict.fromkeys(part for (part,) in filter(None, parts.values()))
+    if not found:
+        raise ManifestError(f"{folder}: must hold a metadata.csv or metadata.jsonl, and does not. Check --data.")
+    if split is not None and split not in names:
+        raise ManifestError(f"--split {split}: must be one of {', '.join(names) or 'none'}.")
+    number = 0
+    for path, part in parts.items():
+        if split is not None and part != (split,):
+            continue
+        for row in _read_file(path):
+            number += 1
+            fields = dict(row.fields)
+            if "file_name" in fields:
+                fields["file_name"] = str(path.parent.relative_to(folder) / str(fields["file_name"]))
+            own = {"split": _SPLITS.get(part[0], part[0])} if part and split is None and len(names) > 1 else {}
+            yield Row(number, {**own, **fields} if fields else {}, problem=row.problem)
+
+
+def _read_jsonl(path: Path) -> Iterator[Row]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ManifestError(
+            f"{path}: the manifest must be a readable file, found: {error.strerror}. Check --data."
+        ) from error
+    with file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            if len(line) > _LONGEST_LINE:
+                yield Row(number, {}, problem=f"the line must be shorter than 1 MB, found {len(line) / 1e6:.1f} MB")
+                continue
+            try:
+                fields = json.loads(line.decode("utf-8-sig"))
+            except (ValueError, RecursionError) as error:
+                yield Row(number, {}, problem=f"the line must be JSON in UTF-8 ({error})")
+                continue
+            if isinstance(fields, dict):
+                yield Row(number, fields)
+            else:
+                yield Row(number, {}, problem=f"the line must be a JSON object, found {type(fields).__name__}")
+
+
+def _read_csv(path: Path) -> Iterator[Row]:
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    try:
+        # what is no UTF-8 is kept as lone surrogates, to be told row by row
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            for fields in reader:
+                text = "".join(str(value) for value in fields.values())
+                problem = None
+                if None in fields or None in fields.values():
+                    problem = f"the line must have {len(reader.fieldnames or ())} fields, as the first has"
+                elif any(0xDC80 <= ord(character) <= 0xDCFF for character in text):
+                    problem = "the line must be UTF-8"
+                yield Row(reader.line_num, {} if problem else fields, problem=problem)
+    except (OSError, csv.Error) as error:
+        raise ManifestError(f"{path}: the manifest must be a readable CSV file ({error}). Check --data.") from error
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches(batch_size=256):
+                for fields in batch.to_pylist():
+                    number += 1
+                    yield Row(number, fields)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ManifestError(f"{path}: the manifest must be a readable Parquet file ({error}). Check --data.") from error
+
+
+def _read_dataset(source: str, split: str | None) -> Iterator[Row]:
+    import datasets
+
+    name = source.removeprefix(HUB)
+    try:
+        is_saved = any((Path(name) / file).exists() for file in _SAVED)
+        loaded = datasets.load_from_disk(name) if is_saved else datasets.load_dataset(name)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ManifestError(f"{source}: must be a data set that can be loaded, and is not ({reason}).") from error
+    parts = loaded if isinstance(loaded, datasets.DatasetDict) else {split or "": loaded}
+    if split is not None and split not in parts:
+        raise ManifestError(f"--split {split}: must be one of {', '.join(parts)}.")
+    number = 0
+    for part, dataset in parts.items():
+        if split is not None and part != split:
+            continue
+        for name, feature in dataset.features.items():
+            if isinstance(feature, datasets.Audio):  # decoding it here would need FFmpeg
+                dataset = dataset.cast_column(name, datasets.Audio(decode=False))
+        # a single split is to be divided; several are what they are called
+        own = {} if split is not None or len(parts) == 1 else {"split": _SPLITS.get(part, part)}
+        for fields in dataset:
+            number += 1
+            yield Row(number, {**own, **fields})
+
+
+def _map_columns(source: str, rows: Sequence[Row], columns: Mapping[str, str]) -> dict[str, str]:
+    """Find the source's name of each of our fields, and say where it was guessed."""
+    there = dict.fromkeys(name for row in rows[:1000] for name in row.fields)
+    unknown = [f"{name}={column}" for name, column in columns.items() if name not in FIELDS or column not in there]
+    if unknown:
+        raise ManifestError(
+            f"--columns {','.join(unknown)}: must be pairs of {', '.join(FIELDS)} and a column; {source} has "
+            f"{', '.join(there) or 'none'}."
+        )
+    names = dict(columns)
+    for field, synonyms in _SYNONYMS.items():
+        if field not in names:
+            guess = next((name for name in synonyms if name in there and name not in names.values()), None)
+            if guess is not None:
+                names[field] = guess
+    missing = [field for field in ("audio", "text") if field not in names] if there else []
+    if missing:
+        raise ManifestError(
+            f"{source}: must have columns for audio and text; {' and '.join(missing)} cannot be found among "
+            f"{', '.join(there)}. Name them: --columns {','.join(f'{field}=COLUMN' for field in missing)}."
+        )
+    guessed = [f"{field} is {name}" for field, name in names.items() if field != name and field not in columns]
+    if guessed:
+        say(f"columns of {source}: {', '.join(guessed)}")
+    return names
+
+
+def _rename(row: Row, names: Mapping[str, str], folder: Path) -> Row:
+    if row.problem:
+        return row
+    fields = {field: row.fields[name] for field, name in names.items() if row.fields.get(name) not in (None, "")}
+    audio = fields.pop("audio", None)
+    if isinstance(audio, Mapping):  # as data sets keep it: bytes, with a path that may lead nowhere
+        path, data = audio.get("path"), audio.get("bytes")
+        name = str(path or fields.get("id") or f"row {row.line}")
+        clip: Clip | None = BytesClip(name, data) if data is not None else FileClip(name, folder / name)
+    elif isinstance(audio, str):
+        clip = FileClip(audio, (folder / audio).absolute())
+    elif audio is None:
+        clip = None
+    else:
+        return Row(row.line, {}, problem=f"audio must be a string, found {audio!r}")
+    return Row(row.line, fields, clip)

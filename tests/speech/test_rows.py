@@ -1,0 +1,187 @@
+"""Manifests of every kind, and every way in which data can be broken."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from stt_tune.errors import ManifestError
+from stt_tune.speech.manifest import Rejected, Utterance, read_clip, read_manifest
+from stt_tune.speech.normalisers import load_normaliser
+
+
+def _tone(path: Path, seconds: float = 0.5, *, rate: int = 16_000, channels: int = 1, **options: Any) -> str:
+    samples = 0.1 * np.sin(np.arange(round(rate * seconds)) / 10)
+    soundfile.write(path, np.stack([samples] * channels, axis=1), rate, **options)
+    return path.name
+
+
+def _read(source: str | Path, **options: Any) -> tuple[list[Utterance], list[Rejected]]:
+    return read_manifest(source, max_duration_s=30, normalise=load_normaliser("basic"), **options)
+
+
+def _summary(utterances: list[Utterance]) -> list[tuple[Any, ...]]:
+    return [(each.id, each.text, each.hypothesis, each.speaker, each.split) for each in utterances]
+
+
+_ROWS = [
+    {"audio": "a.wav", "text": "one, two", "hypothesis": "won two", "speaker": "x", "split": "train"},
+    {"audio": "b.wav", "text": "drei", "hypothesis": None, "speaker": "y", "split": "dev"},
+]
+_EXPECTED = [("a.wav", "one, two", "won two", "x", "train"), ("b.wav", "drei", None, "y", "dev")]
+
+
+def test_csv_tsv_parquet_and_jsonl_say_the_same(tmp_path: Path) -> None:
+    for row in _ROWS:
+        _tone(tmp_path / str(row["audio"]))
+    for name, delimiter in (("rows.csv", ","), ("rows.tsv", "\t")):
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(_ROWS[0]), delimiter=delimiter)
+            writer.writeheader()
+            writer.writerows(_ROWS)
+    pq.write_table(pa.Table.from_pylist(_ROWS), tmp_path / "rows.parquet")
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in _ROWS))
+    for name in ("rows.csv", "rows.tsv", "rows.parquet", "rows.jsonl"):
+        utterances, rejected = _read(tmp_path / name)
+        assert not rejected
+        assert _summary(utterances) == _EXPECTED
+
+
+def test_columns_are_guessed_and_the_guess_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"path": _tone(tmp_path / "a.wav"), "sentence": "one two", "client_id": "x", "age": "forties"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    ((name, text, _heard, speaker, _split),) = _summary(_read(tmp_path / "rows.jsonl")[0])
+    assert (name, text, speaker) == ("a.wav", "one two", "x")
+    assert "columns of" in (said := capsys.readouterr().err)
+    assert "audio is path, text is sentence, speaker is client_id" in said
+    ((_name, text, *_),) = _summary(_read(tmp_path / "rows.jsonl", columns={"text": "age"})[0])
+    assert text == "forties"
+    with pytest.raises(ManifestError, match=r"--columns words=age,text=none: must be pairs .* has path"):
+        _read(tmp_path / "rows.jsonl", columns={"words": "age", "text": "none"})
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"path": "a.wav", "words": "one"}))
+    with pytest.raises(ManifestError, match=r"text cannot be found among path, words. .*: --columns text=COLUMN"):
+        _read(tmp_path / "rows.jsonl")
+
+
+def test_nemos_manifests_name_parts_of_long_files(tmp_path: Path) -> None:
+    samples = np.repeat(np.arange(10) / 10, 16_000)
+    soundfile.write(tmp_path / "long.wav", samples, 16_000, subtype="FLOAT")
+    rows = [
+        {"audio_filepath": "long.wav", "offset": 3, "duration": 2.0, "text": "three to five"},
+        {"audio_filepath": "long.wav", "offset": 9.5, "duration": 3, "text": "the rest"},
+        {"audio_filepath": "long.wav", "duration": 10.0, "text": "all of it"},
+        {"audio_filepath": "long.wav", "offset": 12, "duration": 1, "text": "beyond"},
+    ]
+    (tmp_path / "nemo.json").write_text("\n".join(json.dumps(row) for row in rows))
+    (first, rest, whole), (beyond,) = _read(tmp_path / "nemo.json")
+    assert [each.duration_s for each in (first, rest, whole)] == [2.0, 0.5, 10.0]
+    assert np.unique(read_clip(first)) == pytest.approx([0.3, 0.4])
+    assert (first.id, whole.id) == ("long.wav@3", "long.wav")
+    assert len({first.audio_hash, rest.audio_hash, whole.audio_hash}) == 3
+    assert beyond == Rejected(4, "audio long.wav ends after 10.0 s, before the offset of 12 s")
+
+
+def test_a_data_set_and_an_audiofolder_are_read_without_ffmpeg(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "train").mkdir(parents=True)
+    (folder / "validation").mkdir()
+    for part, name, text in (("train", "a.wav", "one"), ("train", "b.wav", "two"), ("validation", "c.wav", "three")):
+        _tone(folder / part / name)
+        with (folder / part / "metadata.csv").open("a") as file:
+            file.write(("" if file.tell() else "file_name,transcription\n") + f"{name},{text}\n")
+    utterances, rejected = _read(folder)
+    assert not rejected
+    assert [(each.text, each.split) for each in utterances] == [("one", "train"), ("two", "train"), ("three", "dev")]
+    (alone,), _ = _read(folder, split="validation")
+    assert (alone.text, alone.split) == ("three", None)
+    with pytest.raises(ManifestError, match="--split nightly: must be one of train, validation"):
+        _read(folder, split="nightly")
+
+    rows = {
+        "audio": [{"bytes": (folder / "train" / "a.wav").read_bytes(), "path": None}],
+        "text": ["one"],
+        "id": ["first"],
+    }
+    saved = datasets.Dataset.from_dict(rows).cast_column("audio", datasets.Audio(decode=False))
+    saved.save_to_disk(str(tmp_path / "saved"))
+    (kept,), _ = _read(tmp_path / "saved")
+    assert (kept.id, kept.text, kept.split, len(read_clip(kept))) == ("first", "one", None, 8000)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ManifestError, match=r"must hold a metadata.csv or metadata.jsonl, and does not"):
+        _read(tmp_path / "nothing")
+    with pytest.raises(ManifestError, match=r"hf:.*: must be a data set that can be loaded, and is not"):
+        _read("hf:" + str(tmp_path / "none"))
+
+
+def test_every_broken_row_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
+    good = _tone(tmp_path / "good.flac")
+    whole = (tmp_path / "good.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    soundfile.write(tmp_path / "zero.wav", np.zeros(0), 16_000)
+    soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan), 16_000, subtype="FLOAT")
+    (tmp_path / "wrong.mp3").write_bytes(whole)
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    (tmp_path / "text.wav").write_text("this is no sound")
+    soundfile.write(tmp_path / "long.wav", np.zeros(31 * 8000), 8000)
+    rows: list[tuple[Any, str | None]] = [
+        ({"audio": good, "text": "good"}, None),
+        ({"audio": "cut.flac", "text": "cut"}, "audio cut.flac "),
+        ({"audio": "zero.wav", "text": "zero"}, "audio zero.wav holds no samples"),
+        ({"audio": "nan.wav", "text": "nan"}, "audio nan.wav holds samples that are not numbers"),
+        ({"audio": _tone(tmp_path / "eight.wav", subtype="PCM_U8"), "text": "8 bit"}, None),
+        ({"audio": _tone(tmp_path / "fast.wav", rate=96_000), "text": "96 kHz"}, None),
+        ({"audio": _tone(tmp_path / "seven.wav", channels=7), "text": "7 channels"}, None),
+        ({"audio": "wrong.mp3", "text": "a wrong extension"}, None),
+        ({"audio": good, "text": "with\ta tab", "id": "tab"}, None),
+        ({"audio": "folder.wav", "text": "a folder"}, "audio folder.wav is no file"),
+        ({"audio": "loop.wav", "text": "a loop"}, "audio loop.wav is no file"),
+        ({"audio": "text.wav", "text": "text"}, "audio text.wav cannot be decoded"),
+        ({"audio": "long.wav", "text": "long"}, "audio long.wav lasts 31.0 s, the model takes at most 30 s. Cut it"),
+        ({"audio": good, "text": "again", "id": "tab"}, "the id tab was used before, in line 9"),
+        (b'{"audio": "good.flac", "text": "caf\xe9"}', "the line must be JSON in UTF-8"),
+        ({"audio": good, "text": "x" * 10_000_000}, "the line must be shorter than 1 MB, found 10.0 MB"),
+        ({"audio": 7, "text": "number"}, "audio must be a string, found 7"),
+        ({"audio": good, "text": "later", "offset": "soon"}, "offset_s must be a number of seconds, found 'soon'"),
+        (b"[" * 100_000, "the line must be JSON in UTF-8"),
+    ]
+    lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row, _ in rows]
+    (tmp_path / "rows.jsonl").write_bytes(b"\n".join(lines))
+    utterances, rejected = _read(tmp_path / "rows.jsonl")
+    expected = [(i, reason) for i, (_, reason) in enumerate(rows, start=1) if reason]
+    assert [bad.line for bad in rejected] == [line for line, _ in expected]
+    for bad, (_, reason) in zip(rejected, expected, strict=True):
+        assert bad.reason.startswith(reason)
+    assert len(utterances) == len(rows) - len(expected)
+    assert all(len(read_clip(each)) == pytest.approx(8000, abs=1) for each in utterances)
+
+
+def test_broken_csv_is_told_by_line(tmp_path: Path) -> None:
+    good = _tone(tmp_path / "a.wav")
+    lines = [
+        b"audio,text,id",
+        f"{good},one,1".encode(),
+        f"{good},caf\xe9,2".encode("latin-1"),
+        b"a.wav,one,3,four",
+        b"a.wav",
+    ]
+    (tmp_path / "rows.csv").write_bytes(b"\n".join(lines))
+    utterances, rejected = _read(tmp_path / "rows.csv")
+    assert [each.id for each in utterances] == ["1"]
+    assert rejected == [
+        Rejected(3, "the line must be UTF-8"),
+        Rejected(4, "the line must have 3 fields, as the first has"),
+        Rejected(5, "the line must have 3 fields, as the first has"),
+    ]
+    (tmp_path / "rows.parquet").write_bytes(b"no parquet")
+    with pytest.raises(ManifestError, match="must be a readable Parquet file"):
+        _read(tmp_path / "rows.parquet")
