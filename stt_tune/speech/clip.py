@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileClip:
     """A clip in a file of its own.
 
@@ -42,7 +42,7 @@ class FileClip:
         return f"{self.path}:{found.st_size}:{found.st_mtime_ns}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BytesClip:
     """A clip whose bytes stand in the row.
 

@@ -18,7 +18,7 @@ from stt_tune.speech.audio import SAMPLE_RATE, read_audio
 from stt_tune.speech.clip import Clip
 
 _VERSION = 1  # raised whenever an inspection finds something else
-_SAVE_EVERY = 5000  # clips; so many are decoded again after a kill
+_BLOCK = 5000  # clips; at most so many are decoded again after a kill
 _SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -30,7 +30,7 @@ _SCHEMA = pa.schema(
 Part = tuple[float, float | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """What was found in a clip.
 
@@ -61,29 +61,29 @@ def inspect_clips(source: str, clips: Sequence[tuple[Clip, Part]], *, longest_s:
     path = cache_folder() / f"clips-{hashlib.sha256(source.encode()).hexdigest()[:16]}.parquet"
     known = _load(path)
     keys = [_find_key(clip, part, longest_s) for clip, part in clips]
-    new = [i for i, key in enumerate(keys) if key is None or key not in known]
-    with ThreadPoolExecutor() as pool:
-        made = pool.map(lambda i: _inspect(*clips[i], longest_s), new)
-        fresh = dict(_saving(zip(new, track(made, "checking audio", len(new)), strict=True), keys, known, path))
-    return [fresh[i] if i in fresh else known[keys[i] or ""] for i in range(len(clips))]
+    fresh: dict[int, Inspection] = {}
+    for i, inspection in _inspect_all(clips, [i for i, key in enumerate(keys) if key not in known], longest_s):
+        fresh[i] = inspection
+        if len(fresh) % _BLOCK == 0:
+            _save(path, {**known, **_by_key(keys, fresh)})
+    found = [fresh[i] if i in fresh else known[key or ""] for i, key in enumerate(keys)]
+    if fresh:
+        _save(path, _by_key(keys, dict(enumerate(found))))
+    return found
 
 
-def _saving(
-    found: Iterator[tuple[int, Inspection]], keys: Sequence[str | None], known: dict[str, Inspection], path: Path
+def _inspect_all(
+    clips: Sequence[tuple[Clip, Part]], places: Sequence[int], longest_s: float
 ) -> Iterator[tuple[int, Inspection]]:
-    """Pass what is found through, and save it now and then and at the end."""
-    unsaved = 0
-    for i, inspection in found:
-        key = keys[i]
-        if key is not None:
-            known[key] = inspection
-            unsaved += 1
-        if unsaved >= _SAVE_EVERY:
-            _save(path, {key: known[key] for key in keys if key is not None and key in known})
-            unsaved = 0
-        yield i, inspection
-    if unsaved:
-        _save(path, {key: known[key] for key in keys if key is not None and key in known})
+    # block by block: what waits in a pool takes memory
+    blocks = (places[start : start + _BLOCK] for start in range(0, len(places), _BLOCK))
+    with ThreadPoolExecutor() as pool:
+        made = (each for block in blocks for each in pool.map(lambda i: _inspect(*clips[i], longest_s), block))
+        yield from zip(places, track(made, "checking audio", len(places)), strict=True)
+
+
+def _by_key(keys: Sequence[str | None], found: dict[int, Inspection]) -> dict[str, Inspection]:
+    return {key: found[i] for i, key in enumerate(keys) if key is not None and i in found}
 
 
 def _find_key(clip: Clip, part: Part, longest_s: float) -> str | None:

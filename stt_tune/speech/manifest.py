@@ -25,7 +25,7 @@ _TIME_FIELDS = ("offset_s", "duration_s")
 FindMisfit = Callable[[float, str], str | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """One row of a manifest whose audio was decoded and found sound.
 

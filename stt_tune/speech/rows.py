@@ -34,7 +34,7 @@ FIELDS = tuple(_SYNONYMS)
 _SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "dev"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One row, before it is checked.
 

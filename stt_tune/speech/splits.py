@@ -19,6 +19,7 @@ _ENOUGH_GROUPS = 6
 _LEAST = {"train": 1, "dev": 1, "test": 2}  # one utterance has no interval
 _LONG = 5  # words; shorter transcripts that differ by one are not the same
 _LARGEST = 0.1  # of the data: a group beyond it is a pattern of speech, not one sentence said again
+_FEW = 3  # as many may always be joined
 _TYPICAL_WER = 0.2
 # Errors come in clusters, so the words of a split tell less than so many coin tosses would.
 _CLUSTERING = 2.0
@@ -89,7 +90,7 @@ def group_alike(utterances: Sequence[Utterance], normalise: Normalise) -> list[s
     groups: list[int] = []
     for marks in (near, exact, audio):
         groups = _join(marks)
-        if max(Counter(groups).values(), default=0) <= max(_LARGEST * len(utterances), 1):
+        if max(Counter(groups).values(), default=0) <= max(_LARGEST * len(utterances), _FEW):
             break
     return [utterances[i].id for i in groups]
 

@@ -69,6 +69,9 @@ _CTC = (
     _Size("parakeet", r"parakeet", 1e-4),
 )
 _LORA_LEARNING_RATE = 1e-3
+_LORA: Mapping[str, Any] = {"lora_rank": 32, "lora_alpha": 64}
+# its attention passes adapters by
+_LORA_WAVLM: Mapping[str, Any] = {**_LORA, "lora_targets": "all-linear"}
 
 
 def find_preset(model: str, *, lora: bool = False) -> Preset:
@@ -80,7 +83,8 @@ def find_preset(model: str, *, lora: bool = False) -> Preset:
       pre-training's divided by 40. wav2vec2: 1e-4 for base (Hugging Face's guide to English
       fine-tuning), 3e-5 for large (fairseq, `vox_960h.yaml`). HuBERT: 2e-5 (fairseq,
       `base_10h.yaml`). WavLM: 3e-5, as wav2vec2 large. Parakeet: 1e-4 (NeMo,
-      `speech_to_text_finetune.yaml`). With LoRA: 1e-3 whatever the size (peft's Whisper example).
+      `speech_to_text_finetune.yaml`). With LoRA: 1e-3 whatever the size, at rank 32 and alpha 64
+      (peft's Whisper example).
     - `batch_size`: around the 16 that most recipes use, half of that for large models' memory;
       `gradient_accumulation_steps`: 1 or 2, so that the effective batch reaches twice as far.
     - `epochs`: 2 to 10. On 100 to 1000 cases more of them repeat what is known by heart.
@@ -122,6 +126,10 @@ def find_preset(model: str, *, lora: bool = False) -> Preset:
         "dropout": 0.0,
         "gradient_accumulation_steps": 1,
     }
+    if lora:
+        adapters = _LORA_WAVLM if size.name == "wavlm" else _LORA
+        parameters |= {name: {"value": value} for name, value in adapters.items()}
+        default |= adapters
     return Preset(f"{size.name}-lora" if lora else size.name, parameters, default)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Metaspace
 from tokenizers.trainers import BpeTrainer
@@ -65,7 +65,7 @@ def letter_tokenizer(folder: Path, letters: str = LETTERS) -> Wav2Vec2CTCTokeniz
 
 def _word_pieces(tokenizer_class: Any, **special: str) -> Any:
     pieces = Tokenizer(BPE(unk_token="<unk>"))
-    pieces.pre_tokenizer = Metaspace()
+    pieces.pre_tokenizer, pieces.decoder = Metaspace(), decoders.Metaspace()
     trainer = BpeTrainer(
         vocab_size=60,
         special_tokens=["<unk>", "<s>", "</s>", "<pad>"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -324,3 +325,44 @@ def test_smoothed_labels_and_schedules_change_the_training(checkpoints: Callable
     plain = _train(model)[1][-1].train_loss
     for change in ({"label_smoothing_factor": 0.2}, {"lr_scheduler_type": "cosine"}, {"mask_time_prob": 0.5}):
         assert _train(model, **change)[1][-1].train_loss != plain
+
+
+@pytest.mark.parametrize("model", ["wav2vec2-large", "wavlm", "parakeet", "w2v-bert"], indirect=True)
+def test_no_layers_are_dropped(model: SpeechModel) -> None:
+    assert all(
+        getattr(config, "layerdrop", 0) == 0
+        for config in (model.build().config, getattr(model.build().config, "encoder_config", None))
+        if config is not None
+    )
+
+
+@pytest.mark.parametrize("model", ["hubert", "whisper"], indirect=True)
+def test_what_the_family_leaves_untrained_is_its_habit(model: SpeechModel) -> None:
+    network, _reports = _train(model, epochs=1)
+    model.set_audio_context(network, model.max_context_s)
+    before, after = _state(model.build()), _state(network)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    moved = any(part in name.split(".") for name in changed for part in model.feature_encoder)
+    assert moved is (model.default_freeze == "none")
+
+
+@pytest.mark.parametrize("model", ["parakeet", "hubert"], indirect=True)
+def test_new_characters_are_written_and_heard(model: SpeechModel) -> None:
+    assert model.find_unwritable(["naïve zoë", "zoë"]) == {"ï": 1, "ë": 2}
+    more = model.extend_vocabulary(["ë", "ï"])
+    assert not more.find_unwritable(["naïve zoë"])
+    network = more.build()
+    frames = [token for label in more.encode("naïve zoë one") for token in (label, label, more.config.pad_token_id)]
+    assert more.tokenizer.decode(frames) == "naïve zoë one"
+    loss = more.compute_loss(network, more.collate([_example(more, 2.0, "naïve zoë")], _CONTEXT_S))
+    assert math.isfinite(float(loss.total.detach()))
+
+
+def test_forced_tokens_of_a_checkpoint_are_not_forced(tiny: SpeechModel, tmp_path: Path) -> None:
+    make_families(tiny)["whisper-multilingual"](tmp_path)
+    path = tmp_path / "generation_config.json"
+    published = {**json.loads(path.read_text()), "forced_decoder_ids": [[1, 50261]], "suppress_tokens": [1, 2]}
+    path.write_text(json.dumps({**published, "_from_model_config": False}))
+    decoding = load_model(str(tmp_path)).build().generation_config
+    assert getattr(decoding, "forced_decoder_ids", None) is None
+    assert decoding.suppress_tokens == [1, 2]

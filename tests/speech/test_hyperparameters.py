@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from stt_tune.run.tune import find_speech_problems
 from stt_tune.speech.hyperparameters import Hyperparameters, complete, find_problems
+from stt_tune.sweep.config import SweepConfig
 
 
 def test_the_default_is_what_people_train_with_untuned() -> None:
@@ -56,3 +58,25 @@ def test_what_a_sweep_leaves_out_comes_from_the_default() -> None:
     default = {"epochs": 7, "warmup_ratio": 0.1}
     assert complete({"learning_rate": 1e-4}, default) == {"learning_rate": 1e-4, **default}
     assert complete({"warmup_steps": 5}, default) == {"epochs": 7, "warmup_steps": 5}
+
+
+def test_what_can_be_tuned_beyond_the_seven_is_named_in_a_sweep_like_any_parameter() -> None:
+    values = {
+        "freeze": ["none", "encoder"],
+        "lora_rank": [0, 8],
+        "lora_targets": ["attention", "all-linear"],
+        "lr_scheduler_type": ["cosine", "linear"],
+        "mask_time_prob": [0.0, 0.1],
+        "replay_ratio": [0, 0.5],
+    }
+    sweep = SweepConfig.from_dict(
+        {"method": "random", "parameters": {name: {"values": each} for name, each in values.items()}}
+    )
+    assert find_speech_problems(sweep.parameters, sweep.metric) == []
+    chosen = Hyperparameters.from_mapping({"freeze": "encoder", "lora_rank": 8.0, "lora_alpha": 4})
+    assert (chosen.freeze, chosen.lora_rank) == ("encoder", 8)
+    assert chosen.to_dict() == {**Hyperparameters().to_dict(), "freeze": "encoder", "lora_rank": 8, "lora_alpha": 4}
+    with pytest.raises(ValueError, match="freeze: must be one of none, encoder, feature_encoder, found 'all'"):
+        Hyperparameters.from_mapping({"freeze": "all"})
+    with pytest.raises(ValueError, match="base_weight: adapters are not moved back; found lora_rank, too"):
+        Hyperparameters.from_mapping({"base_weight": 0.5, "lora_rank": 4})

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def test_the_data_hash_changes_with_text_split_and_audio_but_not_with_order(tmp_
     first = _utterances(3, split="train")
     assert hash_data(first) == hash_data(first[::-1])
     for name, value in (("text", "other"), ("split", "dev"), ("audio_hash", "other")):
-        changed = [Utterance(**{**vars(first[0]), name: value}), *first[1:]]
+        changed = [replace(first[0], **{name: value}), *first[1:]]
         assert hash_data(changed) != hash_data(first)
 
 
@@ -181,7 +182,7 @@ def test_a_pattern_of_commands_is_not_one_sentence() -> None:
     assert len(set(group_alike(_utterances(100, texts=texts), _NORMALISE))) == 100
     few = _utterances(90, texts=[("stop", "go", "left")[i % 3] for i in range(90)])
     assert len(set(group_alike(few, _NORMALISE))) == 90
-    with_twins = [Utterance(**{**vars(each), "audio_hash": str(i // 2)}) for i, each in enumerate(few)]
+    with_twins = [replace(each, audio_hash=str(i // 2)) for i, each in enumerate(few)]
     assert len(set(group_alike(with_twins, _NORMALISE))) == 45
 
 

@@ -5,6 +5,7 @@ import pytest
 from stt_tune.errors import SettingsError
 from stt_tune.speech.hyperparameters import Hyperparameters, find_problems
 from stt_tune.sweep.config import SweepConfig, find_extremes
+from stt_tune.sweep.distributions import Constant
 from stt_tune.sweep.presets import _CTC, _WHISPER, find_preset
 
 _SEVEN = {
@@ -44,13 +45,18 @@ def test_models_are_known_by_the_names_that_people_give_them(model: str, name: s
 def test_a_preset_holds_the_seven_parameters_and_a_default_inside_their_ranges(size: str, lora: bool) -> None:
     preset = find_preset(size, lora=lora)
     sweep = SweepConfig.create_finetuning_sweep(model=size, lora=lora)
-    assert set(sweep.parameters) == set(preset.default) == _SEVEN
+    adapters = {name for name in sweep.parameters if name.startswith("lora_")}
+    assert set(sweep.parameters) == set(preset.default) == _SEVEN | adapters
+    assert bool(adapters) is lora
     assert not find_problems(preset.default)
     assert Hyperparameters.from_mapping(preset.default).dropout == 0
     for extreme in find_extremes(sweep.parameters):
         assert not find_problems(extreme)
     for name, value in preset.default.items():
         parameter = sweep.parameters[name]
+        if name in adapters:
+            assert parameter == Constant(value)
+            continue
         assert parameter.ppf(parameter.quantile(value)) == pytest.approx(value)
 
 

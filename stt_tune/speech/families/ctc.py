@@ -11,6 +11,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
+from tokenizers.pre_tokenizers import Metaspace
 from transformers import AutoModelForCTC, PreTrainedConfig, PreTrainedModel
 
 from stt_tune.speech.audio import SAMPLE_RATE
@@ -120,6 +121,9 @@ class CtcModel(SpeechModel):
         """
         tokenizer, config = copy.deepcopy(self.tokenizer), copy.deepcopy(self.config)
         tokenizer.add_tokens(list(characters))
+        pieces = getattr(getattr(tokenizer, "backend_tokenizer", None), "pre_tokenizer", None)
+        if isinstance(pieces, Metaspace):  # else what follows a new character would begin a word
+            pieces.prepend_scheme = "first"
         rng = np.random.default_rng(0)
         weights = dict(self.weights)
         for name in ("lm_head", "ctc_head"):

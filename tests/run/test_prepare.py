@@ -1,0 +1,78 @@
+"""`stt-tune prepare`: what it prints, what it writes, and that a sweep can be run on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import soundfile
+
+from stt_tune.errors import ManifestError
+from stt_tune.run.prepare import prepare_data
+from stt_tune.speech.manifest import read_manifest
+from stt_tune.speech.normalisers import load_normaliser
+
+_TEXTS = ("one two three", "four five six", "seven eight", "nine", "zero one", "two three four", "five", "six seven")
+_HEARD = ("one too three", "four five", "seven eight now", "pine", "zero one", None, "dog", None)
+
+
+def _write(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    for i, row in enumerate(rows):
+        soundfile.write(folder / f"{i}.wav", np.random.default_rng(i).normal(0, 0.1, 8000 * (1 + i)), 16_000)
+        row.setdefault("audio", f"{i}.wav")
+    path = folder / "manifest.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+def _rows() -> list[dict[str, Any]]:
+    return [{"text": text, "hypothesis": heard} for text, heard in zip(_TEXTS, _HEARD, strict=True)]
+
+
+def test_what_is_found_is_reported_and_written(tmp_path: Path) -> None:
+    source = _write(tmp_path, [*_rows(), {"text": "ONE TWO THREE!", "speaker": "x"}])
+    report = prepare_data(str(source), tmp_path / "out")
+    assert (report.utterances, report.shortest_s, report.median_s, report.longest_s) == (9, 0.5, 2.5, 4.5)
+    assert report.hours == pytest.approx(22.5 / 3600)
+    assert report.kinds == {
+        "substitution": 1,
+        "deletion": 1,
+        "insertion": 1,
+        "pronunciation": 2,
+        "none": 1,
+        "unknown": 3,
+    }
+    assert (report.same_audio, report.near_duplicates, report.speakers, report.rejected) == (0, 1, 1, 0)
+    assert sum(report.splits.values()) == 9
+    assert "9 utterances, 0.01 hours; clips of 0.5 to 4.5 s, median 2.5" in report.describe()
+    again, rejected = read_manifest(
+        tmp_path / "out" / "manifest.jsonl", max_duration_s=30, normalise=load_normaliser("basic")
+    )
+    assert not rejected
+    assert {each.split for each in again} == {"train", "dev", "test"}
+    assert [each.error_type for each in again[:4]] == ["pronunciation", "deletion", "insertion", "pronunciation"]
+    assert prepare_data(str(tmp_path / "out" / "manifest.jsonl"), tmp_path / "twice").data_hash == report.data_hash
+
+
+def test_bad_rows_stop_it_or_are_set_aside(tmp_path: Path) -> None:
+    source = _write(tmp_path, [*_rows(), {"text": "gone", "audio": "gone.wav"}])
+    with pytest.raises(ManifestError, match=f"{source}:9: audio gone.wav is no file"):
+        prepare_data(str(source), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert prepare_data(str(source), tmp_path / "out", skip_bad=True).rejected == 1
+    (bad,) = (json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines())
+    assert bad == {"line": 9, "reason": "audio gone.wav is no file"}
+
+
+def test_audio_inside_a_data_set_becomes_files(tmp_path: Path) -> None:
+    _write(tmp_path, _rows())
+    audio = [{"bytes": (tmp_path / f"{i}.wav").read_bytes(), "path": f"{i}.wav"} for i in range(8)]
+    made = datasets.Dataset.from_dict({"audio": audio, "text": list(_TEXTS)})
+    made.cast_column("audio", datasets.Audio(decode=False)).save_to_disk(str(tmp_path / "saved"))
+    report = prepare_data(str(tmp_path / "saved"), tmp_path / "out")
+    assert len(list((tmp_path / "out" / "audio").glob("*.wav"))) == 8
+    assert prepare_data(str(tmp_path / "out" / "manifest.jsonl"), tmp_path / "twice").hours == report.hours
