@@ -82,6 +82,21 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
     replay = _read_replay(settings, model, utterances)
     model = _fit_vocabulary(settings, model, [*utterances, *replay])
     context_s = _choose_context(settings, [*utterances, *replay], model)
+    _announce(utterances, split_by, replay, model, context_s)
+    if warning := warn_of_small_dev(*_expect(utterances, load_normaliser(normaliser))):
+        say(warning)
+    task = SpeechTask(
+        data=prepare(utterances, model, load_normaliser(normaliser), replay),
+        model=model,
+        settings=TrainingSettings(seed=settings.seed, audio_context_s=context_s, normaliser=normaliser),
+    )
+    lines = [json.dumps({"line": bad.line, "reason": bad.reason}, ensure_ascii=False) for bad in rejected]
+    return PreparedSpeech(task, hash_data(utterances), split_by, lines)
+
+
+def _announce(
+    utterances: list[Utterance], split_by: str, replay: list[Utterance], model: SpeechModel, context_s: float
+) -> None:
     counts = Counter(utterance.split for utterance in utterances)
     at_context = (
         f"; training at {context_s:g} s of audio context, held-out speech measured at {model.max_context_s:g} s"
@@ -92,15 +107,6 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
         f"{counts['train']} train, {counts['dev']} dev and {counts['test']} test utterances, split by {split_by}"
         f"{f', {len(replay)} to replay' if replay else ''}{at_context}"
     )
-    if warning := warn_of_small_dev(*_expect(utterances, load_normaliser(normaliser))):
-        say(warning)
-    task = SpeechTask(
-        data=prepare(utterances, model, load_normaliser(normaliser), replay),
-        model=model,
-        settings=TrainingSettings(seed=settings.seed, audio_context_s=context_s, normaliser=normaliser),
-    )
-    lines = [json.dumps({"line": bad.line, "reason": bad.reason}, ensure_ascii=False) for bad in rejected]
-    return PreparedSpeech(task, hash_data(utterances), split_by, lines)
 
 
 def _expect(utterances: list[Utterance], normalise: Normalise) -> tuple[int, float | None]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,34 +169,41 @@ def run_sweep(
             folder.start(replace(sweep, num_trials=num_trials), seed, default)
         with folder.locked():
             table = folder.read_table((sweep.metric.name,))
-            try:
-                with SweepDisplay(sweep.metric, num_trials, done_before=len(table.ended())) as display:
-                    plan = TrialPlan(
-                        num_trials=num_trials,
-                        seed=seed,
-                        resources=resources,
-                        scheduler=scheduler,
-                        identity=identity,
-                        default=default,
-                        complete=complete or functools.partial(_fill_in, sweep, default or {}),
-                        on_change=display.update,
-                    )
-                    run_trials(sweep, trainable, plan, folder=folder, table=table)
-            except (KeyboardInterrupt, SweepInterruptedError) as stop:
-                raise SweepInterruptedError(
-                    f"Interrupted: {len(table.ended())} of {num_trials} trials are finished and kept in {folder.path}\n"
-                    f"{folder.how_to_go_on()}"
-                ) from stop
-            except SweepHaltedError as halt:
-                raise SweepHaltedError(f"{halt}\n{folder.how_to_go_on()}") from halt
-            except (TimeoutError, ConnectionError):
-                raise  # these are Ray's, and no matter of files
-            except OSError as error:
-                raise SweepHaltedError(
-                    f"{error.filename or folder.path}: cannot be written ({error.strerror}). What was finished is "
-                    f"kept.\n{folder.how_to_go_on()}"
-                ) from error
+            display = SweepDisplay(sweep.metric, num_trials, done_before=len(table.ended()))
+            plan = TrialPlan(
+                num_trials=num_trials,
+                seed=seed,
+                resources=resources,
+                scheduler=scheduler,
+                identity=identity,
+                default=default,
+                complete=complete or functools.partial(_fill_in, sweep, default or {}),
+                on_change=display.update,
+            )
+            with _kept(folder, table, num_trials), display:
+                run_trials(sweep, trainable, plan, folder=folder, table=table)
     return SweepResult(folder, table, sweep)
+
+
+@contextlib.contextmanager
+def _kept(folder: RunFolder, table: TrialTable, num_trials: int) -> Iterator[None]:
+    """Say of whatever ends a sweep before its time what is kept, and how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, SweepInterruptedError) as stop:
+        raise SweepInterruptedError(
+            f"Interrupted: {len(table.ended())} of {num_trials} trials are finished and kept in {folder.path}\n"
+            f"{folder.how_to_go_on()}"
+        ) from stop
+    except SweepHaltedError as halt:
+        raise SweepHaltedError(f"{halt}\n{folder.how_to_go_on()}") from halt
+    except (TimeoutError, ConnectionError):
+        raise  # these are Ray's, and no matter of files
+    except OSError as error:
+        raise SweepHaltedError(
+            f"{error.filename or folder.path}: cannot be written ({error.strerror}). What was finished is kept.\n"
+            f"{folder.how_to_go_on()}"
+        ) from error
 
 
 def read_sweep(sweep: SweepConfig | Mapping[str, Any] | str | Path) -> SweepConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
@@ -115,6 +115,6 @@ def _load(path: Path) -> dict[str, Inspection]:
 
 
 def _save(path: Path, known: dict[str, Inspection]) -> None:
-    rows = [{"key": key, **asdict(inspection)} for key, inspection in known.items()]
-    table = pa.Table.from_pylist(rows, _SCHEMA)
+    columns = {name: [getattr(each, name) for each in known.values()] for name in _SCHEMA.names[1:]}
+    table = pa.Table.from_pydict({"key": list(known), **columns}, _SCHEMA)
     write_atomically(path, lambda file: pq.write_table(table, file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from stt_tune.progress import say
 from stt_tune.speech.clip import BytesClip, Clip, FileClip
 
 HUB = "hf:"
+_LOOKED_AT = 1000  # rows, to find out what the columns are
 _SAVED = ("dataset_info.json", "dataset_dict.json")  # a data set's own folder has one of them
 _LONGEST_LINE = 2**20  # bytes; a row is a few hundred
 # What other tools call our fields, the likeliest first.
@@ -71,12 +73,12 @@ def read_rows(source: str, *, split: str | None = None, columns: Mapping[str, st
         rows = _read_folder(path, split)
     else:
         rows = _read_file(path)
-    found = list(rows)
-    if not found:
+    first = list(itertools.islice(rows, _LOOKED_AT))
+    if not first:
         raise ManifestError(f"{source}: the manifest must hold at least one row, found none.")
-    names = _map_columns(source, found, columns or {})
+    names = _map_columns(source, first, columns or {})
     folder = path if path.is_dir() else path.parent
-    return [_rename(row, names, folder) for row in found]
+    return [_rename(row, names, folder) for row in itertools.chain(first, rows)]
 
 
 def _read_file(path: Path) -> Iterator[Row]:
@@ -197,7 +199,7 @@ def _read_dataset(source: str, split: str | None) -> Iterator[Row]:
 
 def _map_columns(source: str, rows: Sequence[Row], columns: Mapping[str, str]) -> dict[str, str]:
     """Find the source's name of each of our fields, and say where it was guessed."""
-    there = dict.fromkeys(name for row in rows[:1000] for name in row.fields)
+    there = dict.fromkeys(name for row in rows for name in row.fields)
     unknown = [f"{name}={column}" for name, column in columns.items() if name not in FIELDS or column not in there]
     if unknown:
         raise ManifestError(
