@@ -16,6 +16,7 @@ from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.features import prepare
 from stt_tune.speech.finetune import TrainingSettings
+from stt_tune.speech.inspection import telling_of_cache
 from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
 from stt_tune.speech.model import load_model
 from stt_tune.speech.normalisers import Normalise, describe_normaliser, find_normaliser, load_normaliser
@@ -69,6 +70,7 @@ class PreparedSpeech:
         }
 
 
+@telling_of_cache()
 def load_speech(settings: TuneSettings) -> PreparedSpeech:
     """Load the model, check the manifest, divide it, and compute features.
 

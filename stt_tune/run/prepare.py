@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stt_tune.files import write_lines
 from stt_tune.progress import say
 from stt_tune.speech.clip import BytesClip
+from stt_tune.speech.inspection import telling_of_cache
 from stt_tune.speech.kinds import find_kind
 from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
 from stt_tune.speech.normalisers import Normalise, find_normaliser, load_normaliser
@@ -81,6 +82,7 @@ class DataReport:
         return lines
 
 
+@telling_of_cache()
 def prepare_data(
     source: str,
     out: Path,

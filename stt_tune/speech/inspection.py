@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stt_tune.errors import SettingsError, SttTuneError
 from stt_tune.files import write_atomically
 from stt_tune.progress import track
 from stt_tune.speech.audio import SAMPLE_RATE, read_audio
@@ -48,6 +50,24 @@ class Inspection:
 def cache_folder() -> Path:
     """Where what was prepared once is kept for later runs; all of it may be deleted."""
     return platformdirs.user_cache_path("stt_tune") / "prepared"
+
+
+@contextlib.contextmanager
+def telling_of_cache() -> Iterator[None]:
+    """Say of whatever cannot be written inside the block where it lies, and what to do.
+
+    Raises:
+        SettingsError: A file could not be written.
+    """
+    try:
+        yield
+    except SttTuneError:
+        raise  # some of them are errors of the system, too
+    except OSError as error:
+        raise SettingsError(
+            f"{error.filename or cache_folder()}: must be a file that can be written ({error.strerror}). Make room, or "
+            "name another cache folder: XDG_CACHE_HOME=FOLDER."
+        ) from error
 
 
 def inspect_clips(source: str, clips: Sequence[tuple[Clip, Part]], *, longest_s: float) -> list[Inspection]:

@@ -206,8 +206,11 @@ def read_clip(utterance: Utterance) -> np.ndarray:
     """Decode an utterance's audio: shape [samples], float32, 16 kHz.
 
     Raises:
-        ValueError: It has changed since it was checked, and cannot be decoded any more.
+        ManifestError: It has changed since it was checked, and cannot be decoded any more.
     """
     offset_s, duration_s = utterance.part
-    with utterance.clip.open() as file:
-        return read_audio(file, offset_s=offset_s, duration_s=duration_s)
+    try:
+        with utterance.clip.open() as file:
+            return read_audio(file, offset_s=offset_s, duration_s=duration_s)
+    except ValueError as error:
+        raise ManifestError(f"audio {utterance.clip.name} was sound when it was checked, and now {error}.") from error

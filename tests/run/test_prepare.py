@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from stt_tune.errors import ManifestError
+from stt_tune.errors import ManifestError, SettingsError
 from stt_tune.run.prepare import prepare_data
-from stt_tune.speech.manifest import read_manifest
+from stt_tune.speech.manifest import read_clip, read_manifest
 from stt_tune.speech.normalisers import load_normaliser
 
 _TEXTS = ("one two three", "four five six", "seven eight", "nine", "zero one", "two three four", "five", "six seven")
@@ -76,3 +76,19 @@ def test_audio_inside_a_data_set_becomes_files(tmp_path: Path) -> None:
     report = prepare_data(str(tmp_path / "saved"), tmp_path / "out")
     assert len(list((tmp_path / "out" / "audio").glob("*.wav"))) == 8
     assert prepare_data(str(tmp_path / "out" / "manifest.jsonl"), tmp_path / "twice").hours == report.hours
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = _write(tmp_path, _rows())
+    (tmp_path / "cache").write_text("a file in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(SettingsError, match=r"must be a file that can be written \(.*\)\. Make room, or name another"):
+        prepare_data(str(source), tmp_path / "out")
+
+
+def test_audio_that_is_gone_since_it_was_checked_is_told(tmp_path: Path) -> None:
+    source = _write(tmp_path, _rows())
+    (utterance, *_others), _ = read_manifest(source, max_duration_s=30, normalise=load_normaliser("basic"))
+    (tmp_path / "0.wav").unlink()
+    with pytest.raises(ManifestError, match=r"audio 0.wav was sound when it was checked, and now is no file"):
+        read_clip(utterance)
