@@ -10,7 +10,8 @@ import torch
 from transformers import PreTrainedModel
 
 from stt_tune.speech.example import Example
-from stt_tune.speech.families.base import SpeechModel
+from stt_tune.speech.families.base import Heard, SpeechModel
+from stt_tune.speech.memory import halve, ran_out
 from stt_tune.speech.normalisers import Normalise
 from stt_tune.speech.precision import autocast
 from stt_tune.speech.rates import KINDS, UtteranceErrors, count_errors, summarise
@@ -48,21 +49,41 @@ def measure(
         model: Knows how.
         audio_context_s: What clips are padded to, where the family pads to a fixed length.
         normalise: Applied to references and hypotheses.
+
+    Raises:
+        TrainingMemoryError: Not even one example fits into memory.
     """
     network.eval()
     model.set_audio_context(network, audio_context_s)
     longest = max(len(example.labels) for example in examples)
     hypotheses: list[str] = []
     total, tokens = 0.0, 0
-    for start in range(0, len(examples), _BATCH):
-        batch = model.collate(examples[start : start + _BATCH], audio_context_s)
-        with autocast(network.device.type):
-            heard = model.hear(network, {name: tensor.to(network.device) for name, tensor in batch.items()}, longest)
+    start, size = 0, _BATCH
+    while start < len(examples):
+        heard = _try_to_hear(network, examples[start : start + size], model, audio_context_s, longest)
+        if heard is None:
+            size = halve(min(size, len(examples) - start))
+            continue
+        start += size
         total += float(heard.loss.total)
         tokens += int(heard.loss.tokens)
         hypotheses += heard.texts
     ids, references = [example.id for example in examples], [example.reference for example in examples]
     return Measurement(total / tokens, count_errors(ids, references, hypotheses, normalise))
+
+
+def _try_to_hear(
+    network: PreTrainedModel, examples: Sequence[Example], model: SpeechModel, audio_context_s: float, longest: int
+) -> Heard | None:
+    """Transcribe one batch; None where memory has run out."""
+    batch = model.collate(examples, audio_context_s)
+    try:
+        with autocast(network.device.type):
+            return model.hear(network, {name: tensor.to(network.device) for name, tensor in batch.items()}, longest)
+    except RuntimeError as error:
+        if not ran_out(error):
+            raise
+    return None
 
 
 def summarise_kinds(examples: Sequence[Example], utterances: Sequence[UtteranceErrors]) -> dict[str, float]:

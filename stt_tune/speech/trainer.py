@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel, PrinterCallback, Trainer
 
-from stt_tune.errors import TrainingMemoryError
 from stt_tune.progress import say
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import IGNORED, Batch, Loss, SpeechModel
+from stt_tune.speech.memory import halve, ran_out
 
 _BATCHES = "micro_batches"
 
@@ -103,23 +101,14 @@ class SpeechTrainer(Trainer):
                 self.accelerator.backward(part.total / tokens)
                 total += part.total.detach()
         except RuntimeError as error:
-            if not should_reduce_batch_size(error):
+            if not ran_out(error):
                 raise
             return None
         return Loss(total, tokens)
 
     def _halve(self, model: PreTrainedModel, batches: Sequence[Batch]) -> list[Batch]:
-        largest = max(len(batch["labels"]) for batch in batches)
-        if largest == 1:
-            raise TrainingMemoryError(
-                "memory ran out with one utterance at a time: a smaller model, a shorter --audio-context or shorter "
-                "clips are needed."
-            )
         model.zero_grad()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        self.micro_batch = math.ceil(largest / 2)
+        self.micro_batch = halve(max(len(batch["labels"]) for batch in batches))
         say(f"memory ran out: going on with {self.micro_batch} utterances in one pass, the effective batch unchanged")
         return [
             {name: tensor[start : start + self.micro_batch] for name, tensor in batch.items()}

@@ -366,3 +366,25 @@ def test_forced_tokens_of_a_checkpoint_are_not_forced(tiny: SpeechModel, tmp_pat
     decoding = load_model(str(tmp_path)).build().generation_config
     assert getattr(decoding, "forced_decoder_ids", None) is None
     assert decoding.suppress_tokens == [1, 2]
+
+
+@pytest.mark.parametrize("model", ["hubert"], indirect=True)
+def test_when_memory_runs_out_fewer_are_measured_at_a_time(model: SpeechModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, hear, sizes = model.build(), model.hear, []
+    expected = _hear(network, model)
+
+    def hear_few(_self: SpeechModel, network: torch.nn.Module, batch: Batch, longest: int) -> object:
+        sizes.append(len(batch["labels"]))
+        if sizes[-1] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return hear(network, batch, longest)
+
+    monkeypatch.setattr(type(model), "hear", hear_few)
+    most = 1
+    loss, texts = _hear(network, model)
+    assert sizes == [3, 2, 1, 1, 1]
+    assert texts == expected[1]
+    assert loss == pytest.approx(expected[0], rel=1e-3)
+    most = 0
+    with pytest.raises(TrainingMemoryError, match="memory ran out with one utterance at a time"):
+        _hear(network, model)

@@ -1,0 +1,32 @@
+"""Notice when memory has run out, and free what can be freed."""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size
+
+from stt_tune.errors import TrainingMemoryError
+
+
+def ran_out(error: RuntimeError) -> bool:
+    """Whether an error says that a GPU's or the machine's memory has run out."""
+    return bool(should_reduce_batch_size(error))
+
+
+def halve(batch_size: int) -> int:
+    """Free what nobody holds any more, and give the next smaller size of batch.
+
+    Raises:
+        TrainingMemoryError: There is none.
+    """
+    if batch_size == 1:
+        raise TrainingMemoryError(
+            "memory ran out with one utterance at a time: a smaller model, a shorter --audio-context or shorter clips "
+            "are needed."
+        )
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return (batch_size + 1) // 2
