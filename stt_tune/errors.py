@@ -65,3 +65,8 @@ class DivergedError(SttTuneError, ArithmeticError):
     """Training whose loss became NaN or infinite; the trial ends, the sweep goes on."""
 
     exit_code = 1
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says first; its kind, where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

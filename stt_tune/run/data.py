@@ -144,14 +144,20 @@ def _read_replay(settings: TuneSettings, model: SpeechModel, utterances: list[Ut
     if settings.replay is None:
         return []
     found, rejected = _read(settings.replay, settings, model)
-    measured = {each.audio_hash for each in utterances if each.split != "train"}
-    kept = [each for each in found if each.split in (None, "train") and each.audio_hash not in measured]
+    measured = [each for each in utterances if each.split != "train"]
+    heard = {each.audio_hash for each in measured} | {each.clip.stamp() for each in measured}
+    kept = [each for each in found if each.split in (None, "train") and heard.isdisjoint(_traces(each))]
     if not kept:
         raise SettingsError(
             f"--replay {settings.replay}: must hold utterances to train on, found none: {len(rejected)} rows are bad, "
             f"{len(found)} are in dev or test."
         )
     return kept
+
+
+def _traces(utterance: Utterance) -> set[str | None]:
+    """What tells that two utterances are the same, or of the same file."""
+    return {utterance.audio_hash, utterance.clip.stamp() or utterance.id}
 
 
 def _fit_vocabulary(settings: TuneSettings, model: SpeechModel, utterances: list[Utterance]) -> SpeechModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stt_tune.errors import SettingsError, SweepFailedError
 from stt_tune.progress import say
@@ -15,9 +15,13 @@ from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.settings import TuneSettings
-from stt_tune.run.tune import load_prepared
+from stt_tune.run.tune import check_same_data, load_prepared
+from stt_tune.speech.manifest import SPLITS
 from stt_tune.speech.rates import KINDS, UtteranceErrors, summarise
 from stt_tune.speech.report import METRICS
+
+if TYPE_CHECKING:
+    from stt_tune.run.data import PreparedSpeech
 
 _LEAST_CASES = 2  # one has no interval
 
@@ -89,25 +93,31 @@ def export(run_dir: Path, out: Path, *, per_error_type: bool) -> tuple[dict[str,
     document = read_document(folder.optimal_config)
     results: list[KindResult] = []
     if per_error_type:
-        results = _compare_kinds(folder, TuneSettings.from_dict(run[SETTINGS]), document["hyperparameters"])
+        settings = TuneSettings.from_dict(run[SETTINGS])
+        speech = load_prepared(settings)
+        check_same_data(run_dir, run, settings, speech)
+        results = _compare_kinds(folder, settings, speech, document["hyperparameters"])
         better = {result.kind: result.to_dict() for result in results if result.is_better}
         document = {**document, "by_error_type": better}
     save_optimal_config(out, document)
     return document, results
 
 
-def _compare_kinds(folder: RunFolder, settings: TuneSettings, general: Mapping[str, Any]) -> list[KindResult]:
-    speech = load_prepared(settings)
+def _compare_kinds(
+    folder: RunFolder, settings: TuneSettings, speech: PreparedSpeech, general: Mapping[str, Any]
+) -> list[KindResult]:
     chosen = _choose(folder.read_table(METRICS), general)
     gpus = settings.gpus_per_trial
-    from stt_tune.run.labels import label_cases
+    from stt_tune.run.labels import keep_kind, label_cases
     from stt_tune.run.speech_trial import train_and_test
 
     with connect(settings.address):
         resources = find_resources(
             max_concurrent=settings.max_concurrent, per_trial=None if gpus is None else {"gpu": gpus}
         )
-        task = label_cases(speech.task, resources, ("test",))
+        task = label_cases(speech.task, resources, SPLITS if settings.only_error_type else ("test",))
+        if settings.only_error_type:
+            task = keep_kind(task, settings.only_error_type)
         kinds = [example.kind for example in task.data.test]
         chosen = {kind: trial for kind, trial in chosen.items() if kinds.count(kind) >= _LEAST_CASES}
         if not chosen:

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stt_tune.files import write_lines
+from stt_tune.errors import SettingsError
+from stt_tune.files import write_json, write_lines
 from stt_tune.progress import say
 from stt_tune.speech.clip import BytesClip
 from stt_tune.speech.inspection import telling_of_cache
@@ -23,6 +24,7 @@ from stt_tune.speech.splits import assign_splits, group_alike
 if TYPE_CHECKING:
     from stt_tune.speech.families.base import SpeechModel
 
+_MANIFEST, _REPORT = "manifest.jsonl", "prepared.json"
 _LONGEST_S = 64.0  # what the most patient family takes
 
 
@@ -99,8 +101,8 @@ def prepare_data(
 
     Args:
         source: As `read_rows` takes it.
-        out: Gets `manifest.jsonl` (good rows, with their splits and kinds of error) and, where there
-            are bad rows, `rejected.jsonl`.
+        out: Gets `manifest.jsonl` (good rows, with their splits and kinds of error), `prepared.json`
+            (what was found) and, where there are bad rows, `rejected.jsonl`.
         model: What is to be trained: features are computed for it, and what it cannot take is refused.
         skip_bad: Whether bad rows are set aside instead of refused.
         split: Of a data set: only this one.
@@ -112,6 +114,10 @@ def prepare_data(
     Raises:
         SttTuneError: The data or the model cannot be used; all bad rows are told at once.
     """
+    if (out / _MANIFEST).exists() and not (out / _REPORT).exists():
+        raise SettingsError(
+            f"--out {out}: must not hold a {_MANIFEST} of your own, which would be written over. Name another folder."
+        )
     normalise = load_normaliser(find_normaliser(normaliser, language))
     loaded = _load(model, language) if model else None
     limits: dict[str, Any] = {"max_duration_s": _LONGEST_S}
@@ -121,12 +127,14 @@ def prepare_data(
     if rejected and not skip_bad:
         raise reject(source, rejected)
     utterances, split_by = assign_splits(utterances, seed, normalise)
-    _write(out, utterances, rejected, normalise)
     if loaded:
         from stt_tune.speech.features import prepare
 
         prepare(utterances, loaded, normalise)
-    return _report(utterances, rejected, split_by, normalise, loaded)
+    report = _report(utterances, rejected, split_by, normalise, loaded)
+    write_json(out / _REPORT, report.to_dict())
+    _write(out, utterances, rejected, normalise)
+    return report
 
 
 def _load(model: str, language: str) -> SpeechModel:
@@ -138,7 +146,7 @@ def _load(model: str, language: str) -> SpeechModel:
 
 def _write(out: Path, utterances: Sequence[Utterance], rejected: Sequence[Rejected], normalise: Normalise) -> None:
     lines = [json.dumps(_row(each, out, normalise), ensure_ascii=False) for each in utterances]
-    write_lines(out / "manifest.jsonl", lines)
+    write_lines(out / _MANIFEST, lines)
     if rejected:
         write_lines(out / "rejected.jsonl", [json.dumps(asdict(bad), ensure_ascii=False) for bad in rejected])
 

@@ -155,7 +155,7 @@ def read_columns(text: str | None) -> dict[str, str] | None:
     if text is None:
         return None
     pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(name and column for name, _equals, column in pairs):
+    if not all(name and equals for name, equals, _column in pairs):
         raise SettingsError(f"--columns must be pairs such as audio=path,text=sentence, found {text!r}.")
     return {name.strip(): column.strip() for name, _equals, column in pairs}
 

@@ -66,8 +66,9 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
             trial = tune.get_context().get_trial_id()
 
             def tell(each: EpochReport) -> None:
+                last.clear()
                 last.update(each.to_dict())
-                if task.utterances:
+                if task.utterances and each.utterances:
                     save_utterances(task.utterances / f"{trial}.parquet", {trial: each.utterances}, normaliser)
                 report(last)
 

@@ -13,6 +13,7 @@ from ray.air.integrations.wandb import WandbLoggerCallback
 from ray.tune.experiment import Trial
 from wandb.sdk.wandb_run import Run
 
+from stt_tune.errors import first_line
 from stt_tune.progress import say
 from stt_tune.results.trials import FAILED
 from stt_tune.run.wandb_function import MODE, OWN_RUN, STATUS, RunIdentity
@@ -86,7 +87,8 @@ class WandbTracker(WandbLoggerCallback):
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Record the final state, and end the run."""
         # a function that fails before its first report may still have begun a run
-        if trial in self._own or list(Path(self.kwargs["dir"], "wandb").glob(f"*run-*-{trial.trial_id}")):
+        is_own = trial in self._own or list(Path(self.kwargs["dir"], "wandb").glob(f"*run-*-{trial.trial_id}"))
+        if is_own and trial not in self._begun:
             return
         self._begin(trial)
         self._end(trial)
@@ -133,7 +135,7 @@ class WandbTracker(WandbLoggerCallback):
             job()
         except Exception as error:  # noqa: BLE001 - whatever ails W&B must not end the sweep
             self._lost.add(trial)
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             say(f"W&B: {trial} is not logged any further ({reason}). The trial table has all of it.")
 
 
@@ -190,7 +192,7 @@ def find_mode(mode: str, folder: Path) -> str:
         if wandb.login(prompt=False):
             return mode
     except (wandb.Error, ValueError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
     finally:
         if before is not None:
             os.environ[MODE] = before

@@ -11,7 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stt_tune.errors import SettingsError, SweepConfigError, SweepFailedError, SweepHaltedError, SweepInterruptedError
+from stt_tune.errors import (
+    ModelError,
+    SettingsError,
+    SweepConfigError,
+    SweepFailedError,
+    SweepHaltedError,
+    SweepInterruptedError,
+)
 from stt_tune.files import write_lines
 from stt_tune.progress import say
 from stt_tune.results.optimal_config import HeldOut, save_optimal_config
@@ -92,20 +99,29 @@ def resume(path: Path) -> TuneResult:
     settings = TuneSettings.from_dict(run[SETTINGS])
     sweep = folder.read_sweep()
     speech = load_prepared(settings)
+    check_same_data(path, run, settings, speech)
+    ended, planned = len(folder.read_table(METRICS).ended()), sweep.count_trials(settings.trials)
+    say(f"resuming {path}: {ended} of {planned} trials are finished")
+    return _run(folder, sweep, settings, speech, resumed=True)
+
+
+def check_same_data(path: Path, run: Mapping[str, Any], settings: TuneSettings, speech: PreparedSpeech) -> None:
+    """Make sure that a run goes on with what it began with.
+
+    Raises:
+        SettingsError: The data, or how they are measured, have changed.
+    """
     if speech.data_hash != run["data_hash"]:
         raise SettingsError(
             f"{settings.data}: must be the data that the run began with, and has changed. "
             "Start a new run, or restore the data."
         )
     normaliser = describe_normaliser(speech.task.settings.normaliser)
-    if run["normaliser"] != normaliser:
+    if run.get("normaliser") != normaliser:
         raise SettingsError(
-            f"{path}: must be measured as it began, with {run['normaliser']}, found {normaliser}. Start a new run, or "
-            "install the version of then."
+            f"{path}: must be measured as it began, with {run.get('normaliser')}, found {normaliser}. Start a new run, "
+            "or install the version of then."
         )
-    ended, planned = len(folder.read_table(METRICS).ended()), sweep.count_trials(settings.trials)
-    say(f"resuming {path}: {ended} of {planned} trials are finished")
-    return _run(folder, sweep, settings, speech, resumed=True)
 
 
 def find_speech_problems(parameters: Mapping[str, Parameter], metric: Metric | None) -> list[str]:
@@ -135,13 +151,17 @@ def _check_family(sweep: SweepConfig, settings: TuneSettings, speech: PreparedSp
     Raises:
         SweepConfigError: The sweep or the default configuration has some.
     """
-    configurations = {"--default": [settings.default_configuration()], "parameters": find_extremes(sweep.parameters)}
-    problems = [
-        f"{place}.{problem}"
-        for place, these in configurations.items()
-        for each in these
-        for problem in speech.find_unsuited(each)
-    ]
+    default = settings.default_configuration()
+    extremes = [complete(each, default) for each in find_extremes(sweep.parameters)]
+    problems = [f"--default.{problem}" for problem in speech.find_unsuited(default)]
+    problems += [f"parameters.{problem}" for each in extremes for problem in speech.find_unsuited(each)]
+    possible = {name for each in extremes for name, value in each.items() if value and value != "none"}
+    if {"lora_rank", "base_weight"} <= possible:
+        problems.append("parameters: lora_rank and base_weight exclude each other. Leave one out.")
+    if "lora_rank" in possible:
+        from stt_tune.speech.adaptation import import_peft
+
+        import_peft()
     if problems:
         raise SweepConfigError(sweep.name, dict.fromkeys(problems))
     if settings.ctranslate2:
@@ -200,6 +220,11 @@ def _search_and_confirm(
 
     default = settings.default_configuration()
     models = folder.models if settings.keep_best_model else None
+    if models:
+        from stt_tune.speech.saved import forget
+
+        ended = {trial.trial_id for trial in folder.read_table(METRICS).trials if trial.status == COMPLETED}
+        forget(models, but=ended)
     task = replace(speech.task, models=models, utterances=folder.utterances)
     task = label_cases(task, resources, SPLITS if settings.only_error_type else ("dev",))
     if settings.only_error_type:
@@ -230,8 +255,11 @@ def _search_and_confirm(
 def _keep_best(folder: RunFolder, winner: Trial, settings: TuneSettings) -> None:
     from stt_tune.speech.saved import save_as_ctranslate2, take_best
 
-    if folder.models.exists():  # a resumed run may have done so before
+    try:
         take_best(folder.models, winner.trial_id, folder.best_model)
+    except ModelError as error:
+        say(f"{error} The run goes on without.")
+        return
     if settings.ctranslate2:
         say("converting the best model for CTranslate2")
         save_as_ctranslate2(folder.best_model, folder.best_model_ctranslate2)

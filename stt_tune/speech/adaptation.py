@@ -32,6 +32,8 @@ class Adaptation:
         """
         self.network = network
         self._tuner = _add_adapters(network, chosen) if chosen.lora_rank else None
+        for part in model.new_layers(network) if self._tuner is not None else ():
+            part.requires_grad_(True)  # adapters change what is there; what is new has to be learned
         _freeze(network, model, chosen.freeze or model.default_freeze)
         self._base_weight = chosen.base_weight
         self._base = {name: each.detach().clone() for name, each in self._trained()} if self._base_weight else {}
@@ -84,14 +86,24 @@ def _add_adapters(network: PreTrainedModel, chosen: Hyperparameters) -> Any:
 
     Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models".
     """
-    try:
-        from peft import LoraConfig, LoraModel
-    except ImportError as error:
-        raise SettingsError("lora_rank: adapters need peft. Install it: pip install 'stt-tune[lora]'.") from error
-    config = LoraConfig(
+    peft = import_peft()
+    config = peft.LoraConfig(
         r=chosen.lora_rank,
         lora_alpha=chosen.lora_alpha,
         lora_dropout=chosen.lora_dropout,
         target_modules="all-linear" if chosen.lora_targets == "all-linear" else list(_ATTENTION),
     )
-    return LoraModel(network, config, "default")
+    return peft.LoraModel(network, config, "default")
+
+
+def import_peft() -> Any:
+    """The library of adapters.
+
+    Raises:
+        SettingsError: It is not installed.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise SettingsError("lora_rank: adapters need peft. Install it: pip install 'stt-tune[lora]'.") from error
+    return peft

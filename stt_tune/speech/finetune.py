@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -134,7 +135,7 @@ def _arguments(chosen: Hyperparameters, seed: int, checkpoints: Path | None) -> 
     cpu = not torch.cuda.is_available()
     precision = find_precision("cpu" if cpu else "cuda")
     return TrainingArguments(
-        output_dir=str(checkpoints) if checkpoints else None,
+        output_dir=str(checkpoints or Path(tempfile.gettempdir()) / "stt_tune"),  # else one in the current folder
         learning_rate=chosen.learning_rate,
         lr_scheduler_type=chosen.lr_scheduler_type,
         per_device_train_batch_size=chosen.batch_size * chosen.gradient_accumulation_steps,

@@ -131,7 +131,7 @@ _RULES: dict[str, _Rule | _Choice] = {
     "batch_size": _COUNT,
     "epochs": _COUNT,
     "warmup_steps": _COUNT_OR_NONE,
-    "warmup_ratio": _Rule("a number from 0 to 1", lambda value: 0 <= value <= 1),
+    "warmup_ratio": _SHARE,
     "weight_decay": _Rule("a number of at least 0", lambda value: value >= 0),
     "dropout": _SHARE,
     "gradient_accumulation_steps": _COUNT,

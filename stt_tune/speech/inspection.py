@@ -19,7 +19,7 @@ from stt_tune.progress import track
 from stt_tune.speech.audio import SAMPLE_RATE, read_audio
 from stt_tune.speech.clip import Clip
 
-_VERSION = 1  # raised whenever an inspection finds something else
+_VERSION = 2  # raised whenever an inspection finds something else
 _BLOCK = 5000  # clips; at most so many are decoded again after a kill
 _SCHEMA = pa.schema(
     [
@@ -37,7 +37,7 @@ class Inspection:
     """What was found in a clip.
 
     Attributes:
-        audio_hash: SHA-256 of its file; of its samples, where it is a part of one.
+        audio_hash: SHA-256 of its samples, so that it is the same in whatever format, or part of a file, they are.
         duration_s: Its length; 0 where it cannot be used.
         problem: Why it cannot; None if it can.
     """
@@ -66,7 +66,7 @@ def telling_of_cache() -> Iterator[None]:
     except OSError as error:
         raise SettingsError(
             f"{error.filename or cache_folder()}: must be a file that can be written ({error.strerror}). Make room, or "
-            "name another cache folder: XDG_CACHE_HOME=FOLDER."
+            "name another folder; that of the cache is XDG_CACHE_HOME."
         ) from error
 
 
@@ -103,12 +103,13 @@ def _inspect_all(
 
 
 def _by_key(keys: Sequence[str | None], found: dict[int, Inspection]) -> dict[str, Inspection]:
-    return {key: found[i] for i, key in enumerate(keys) if key is not None and i in found}
+    # problems are not remembered: they may be those of a disk, or mended otherwise than in the file
+    return {key: found[i] for i, key in enumerate(keys) if key is not None and i in found and not found[i].problem}
 
 
 def _find_key(clip: Clip, part: Part, longest_s: float) -> str | None:
     stamp = clip.stamp()
-    return None if stamp is None else f"{_VERSION}:{stamp}:{part[0]:g}:{part[1]}:{longest_s:g}"
+    return None if stamp is None else f"{_VERSION}:{stamp}:{part[0]!r}:{part[1]!r}:{longest_s:g}"
 
 
 def _inspect(clip: Clip, part: Part, longest_s: float) -> Inspection:
@@ -116,14 +117,9 @@ def _inspect(clip: Clip, part: Part, longest_s: float) -> Inspection:
     try:
         with clip.open() as file:
             samples = read_audio(file, offset_s=offset_s, duration_s=duration_s, longest_s=longest_s)
-            if offset_s or duration_s is not None:  # the file may hold hours, and thousands of clips
-                digest = hashlib.sha256(samples.tobytes())
-            else:
-                file.seek(0)
-                digest = hashlib.file_digest(file, "sha256")
     except ValueError as error:
         return Inspection(problem=str(error))
-    return Inspection(digest.hexdigest(), len(samples) / SAMPLE_RATE)
+    return Inspection(hashlib.sha256(samples.tobytes()).hexdigest(), len(samples) / SAMPLE_RATE)
 
 
 def _load(path: Path) -> dict[str, Inspection]:

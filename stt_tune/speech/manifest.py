@@ -40,7 +40,7 @@ class Utterance:
         split: One of `SPLITS`, or None while it is not yet assigned.
         part: Where it is in the clip's file: offset and duration in seconds; None: to the end.
         duration_s: Length, as decoded.
-        audio_hash: SHA-256 of its file; of its samples, where it is a part of one.
+        audio_hash: SHA-256 of its samples.
     """
 
     id: str
@@ -116,10 +116,16 @@ def reject(source: str | Path, rejected: Iterable[Rejected]) -> ManifestError:
 
 
 def hash_data(utterances: Iterable[Utterance]) -> str:
-    """SHA-256 over what is trained and measured on: ids, splits, transcripts, audio bytes."""
+    """SHA-256 over what is trained and measured on: ids, splits, transcripts, hypotheses, audio."""
     digest = hashlib.sha256()
     for utterance in sorted(utterances, key=lambda each: each.id):
-        row = [utterance.id, utterance.split, utterance.text, utterance.audio_hash]
+        row = [
+            utterance.id,
+            utterance.split,
+            utterance.text,
+            utterance.hypothesis,
+            utterance.audio_hash,
+        ]
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()
 
@@ -164,7 +170,7 @@ def _is_time(value: Any) -> bool:
 def _find_id(row: Row) -> str:
     offset_s, _duration_s = _part(row)
     name = row.clip.name if row.clip else ""
-    return row.fields.get("id") or (f"{name}@{offset_s:g}" if offset_s else name)
+    return row.fields.get("id") or (f"{name}@{offset_s:.12g}" if offset_s else name)
 
 
 def _set_apart_duplicates(rows: Sequence[Row]) -> tuple[list[Row], list[Rejected]]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoFeatureExtractor, AutoTokenizer, GenerationConfig
 
-from stt_tune.errors import HubUnreachableError, ModelError
+from stt_tune.errors import HubUnreachableError, ModelError, first_line
 from stt_tune.speech.ctranslate2 import is_ctranslate2_folder, read_whisper
 from stt_tune.speech.families.base import SpeechModel, numpy_weights
 
@@ -96,7 +99,10 @@ def _load_transformers(source: str, language: str) -> SpeechModel:
     try:
         config = AutoConfig.from_pretrained(source)
         family = _find_family(source, config)
-        network = family.auto_class.from_pretrained(source, config=config, dtype=torch.float32)
+        network, loading = family.auto_class.from_pretrained(
+            source, config=config, dtype=torch.float32, output_loading_info=True
+        )
+        _check_complete(source, loading)
         parts = {
             "name": source,
             "config": config,
@@ -104,11 +110,23 @@ def _load_transformers(source: str, language: str) -> SpeechModel:
             "tokenizer": AutoTokenizer.from_pretrained(source),
             "feature_extractor": AutoFeatureExtractor.from_pretrained(source),
         }
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         if isinstance(error, ModelError):
             raise
         raise _explain(source, error) from error
     return family(**parts, **family.read_decoding(network, parts["tokenizer"], language))
+
+
+def _check_complete(source: str, loading: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint whose layers would begin at random: each loading would give another model."""
+    # what masks put in the place of speech matters in training only, and is learned
+    lacking = sorted(name for name in loading["missing_keys"] if not name.endswith("masked_spec_embed"))
+    lacking += sorted(str(each[0]) for each in loading.get("mismatched_keys") or ())
+    if lacking:
+        raise ModelError(
+            f"{source}: the checkpoint must hold every layer, and lacks {', '.join(lacking[:5])}. A model that was "
+            "only pre-trained has to be given a vocabulary first."
+        )
 
 
 def _find_family(source: str, config: Any) -> type[SpeechModel]:
@@ -121,7 +139,9 @@ def _find_family(source: str, config: Any) -> type[SpeechModel]:
 
 def _explain(source: str, error: Exception) -> ModelError | HubUnreachableError:
     if Path(source).is_dir():
-        return ModelError(f"{source}: the folder must hold a complete transformers or CTranslate2 model: {error}")
+        return ModelError(
+            f"{source}: the folder must hold a complete transformers or CTranslate2 model: {first_line(error)}"
+        )
     causes: list[Any] = [error]
     while causes[-1].__cause__ or causes[-1].__context__:
         causes.append(causes[-1].__cause__ or causes[-1].__context__)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stt_tune.errors import ManifestError
+from stt_tune.errors import ManifestError, first_line
 from stt_tune.progress import say
 from stt_tune.speech.clip import BytesClip, Clip, FileClip
 
@@ -32,6 +32,7 @@ _SYNONYMS = {
     "duration_s": ("duration_s", "duration"),
 }
 FIELDS = tuple(_SYNONYMS)
+_NAMES = ("id", "speaker", "session")
 # Splits of published data sets, as they are called there.
 _SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "dev"}
 
@@ -61,7 +62,8 @@ def read_rows(source: str, *, split: str | None = None, columns: Mapping[str, st
             `metadata.csv` or `metadata.jsonl`, a data set that `datasets` has saved, or `hf:NAME`
             of one on the Hugging Face hub.
         split: Of a data set: only this one; None: all, by their names.
-        columns: Our name to the source's; what is not named is guessed, and said.
+        columns: Our name to the source's, or to nothing where it has none; what is not named is guessed,
+            and said.
 
     Raises:
         ManifestError: The source cannot be read, or holds no row, or no column for audio or text.
@@ -71,6 +73,8 @@ def read_rows(source: str, *, split: str | None = None, columns: Mapping[str, st
         rows = _read_dataset(source, split)
     elif path.is_dir():
         rows = _read_folder(path, split)
+    elif split is not None:
+        raise ManifestError(f"--split {split}: is for data sets and folders, and {source} is a file. Leave it out.")
     else:
         rows = _read_file(path)
     first = list(itertools.islice(rows, _LOOKED_AT))
@@ -138,21 +142,26 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
 
 
 def _read_csv(path: Path) -> Iterator[Row]:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    # quotation marks mean nothing in tables that are separated by tabs
+    form: Any = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix.lower() == ".tsv" else {}
+    line = 0
     try:
         # what is no UTF-8 is kept as lone surrogates, to be told row by row
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            reader = csv.DictReader(file, strict=True, **form)
             for fields in reader:
+                line = reader.line_num
                 text = "".join(str(value) for value in fields.values())
                 problem = None
                 if None in fields or None in fields.values():
                     problem = f"the line must have {len(reader.fieldnames or ())} fields, as the first has"
                 elif any(0xDC80 <= ord(character) <= 0xDCFF for character in text):
                     problem = "the line must be UTF-8"
-                yield Row(reader.line_num, {} if problem else fields, problem=problem)
+                yield Row(line, {} if problem else fields, problem=problem)
     except (OSError, csv.Error) as error:
-        raise ManifestError(f"{path}: the manifest must be a readable CSV file ({error}). Check --data.") from error
+        raise ManifestError(
+            f"{path}:{line + 1}: the manifest must be a readable CSV file ({error}). Check --data."
+        ) from error
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
@@ -177,8 +186,8 @@ def _read_dataset(source: str, split: str | None) -> Iterator[Row]:
     try:
         is_saved = any((Path(name) / file).exists() for file in _SAVED)
         loaded = datasets.load_from_disk(name) if is_saved else datasets.load_dataset(name)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = first_line(error)
         raise ManifestError(f"{source}: must be a data set that can be loaded, and is not ({reason}).") from error
     parts = loaded if isinstance(loaded, datasets.DatasetDict) else {split or "": loaded}
     if split is not None and split not in parts:
@@ -200,15 +209,17 @@ def _read_dataset(source: str, split: str | None) -> Iterator[Row]:
 def _map_columns(source: str, rows: Sequence[Row], columns: Mapping[str, str]) -> dict[str, str]:
     """Find the source's name of each of our fields, and say where it was guessed."""
     there = dict.fromkeys(name for row in rows for name in row.fields)
-    unknown = [f"{name}={column}" for name, column in columns.items() if name not in FIELDS or column not in there]
+    unknown = [
+        f"{name}={column}" for name, column in columns.items() if name not in FIELDS or (column and column not in there)
+    ]
     if unknown:
         raise ManifestError(
             f"--columns {','.join(unknown)}: must be pairs of {', '.join(FIELDS)} and a column; {source} has "
             f"{', '.join(there) or 'none'}."
         )
-    names = dict(columns)
+    names = {name: column for name, column in columns.items() if column}
     for field, synonyms in _SYNONYMS.items():
-        if field not in names:
+        if field not in columns:
             guess = next((name for name in synonyms if name in there and name not in names.values()), None)
             if guess is not None:
                 names[field] = guess
@@ -229,10 +240,14 @@ def _rename(row: Row, names: Mapping[str, str], folder: Path) -> Row:
         return row
     fields = {field: row.fields[name] for field, name in names.items() if row.fields.get(name) not in (None, "")}
     audio = fields.pop("audio", None)
+    for name in _NAMES:  # data sets often number them
+        if isinstance(fields.get(name), int) and not isinstance(fields[name], bool):
+            fields[name] = str(fields[name])
     if isinstance(audio, Mapping):  # as data sets keep it: bytes, with a path that may lead nowhere
         path, data = audio.get("path"), audio.get("bytes")
-        name = str(path or fields.get("id") or f"row {row.line}")
-        clip: Clip | None = BytesClip(name, data) if data is not None else FileClip(name, folder / name)
+        name = str(path or fields.get("id") or "")
+        # several splits may each have a 0.wav
+        clip: Clip | None = BytesClip(f"{row.line}-{name}", data) if data is not None else FileClip(name, folder / name)
     elif isinstance(audio, str):
         clip = FileClip(audio, (folder / audio).absolute())
     elif audio is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,21 @@ def save_model(network: PreTrainedModel, model: SpeechModel, folder: Path) -> No
     """
     model.set_audio_context(network, model.max_context_s)
     # the config without this training's dropout, and the decoding that the checkpoint came with
-    used = network.config, network.generation_config
-    network.config, network.generation_config = model.config, model.published_generation or network.generation_config
+    network.config, used_config = model.config, network.config
+    if model.published_generation:
+        network.generation_config, used_generation = model.published_generation, network.generation_config
     network.save_pretrained(folder)
-    network.config, network.generation_config = used
+    network.config = used_config
+    if model.published_generation:
+        network.generation_config = used_generation
     model.tokenizer.save_pretrained(folder)
     model.feature_extractor.save_pretrained(folder)
 
 
 def save_if_best(network: PreTrainedModel, model: SpeechModel, folder: Path, trial: str, loss: float) -> None:
-    """Save a trial's network as `FOLDER/TRIAL` unless a better one lies there; worse ones are deleted.
+    """Save a trial's network as `FOLDER/TRIAL` unless a better one lies there.
 
-    Safe with several workers at once.
+    Those worse than the second best are deleted. Safe with several workers at once.
 
     Args:
         network: Trained.
@@ -57,28 +61,45 @@ def save_if_best(network: PreTrainedModel, model: SpeechModel, folder: Path, tri
     with FileLock(folder / "lock"):
         others = {path.parent: float(json.loads(path.read_text())) for path in folder.glob(f"*/{_SCORE}")}
         if not math.isfinite(loss) or any(other < loss for other in others.values()):
-            return
+            return  # a better one is there
         save_model(network, model, folder / trial)
         # last: a folder without it was left by a worker that died
         (folder / trial / _SCORE).write_text(json.dumps(loss))
+        # the second best stays, too: this trial may yet be interrupted before it is known to be completed
+        better = sorted([loss, *others.values()])[1:2]
         for path, other in others.items():
-            if other > loss:
+            if other > max(better, default=math.inf):
                 shutil.rmtree(path)
+
+
+def forget(folder: Path, *, but: Collection[str]) -> None:
+    """Delete the networks of all other trials, such as interrupted ones.
+
+    Args:
+        folder: Of all trials' networks; may be missing.
+        but: Ids of the trials whose networks stay.
+    """
+    for path in folder.glob("*/"):
+        if path.name not in but:
+            shutil.rmtree(path)
 
 
 def take_best(folder: Path, trial: str, to: Path) -> None:
     """Move the network that `save_if_best` kept for `trial`, and delete all others.
 
+    Done again after it was interrupted, it goes on where it was.
+
     Raises:
         ModelError: There is none.
         OSError: A folder cannot be written.
     """
-    if not (folder / trial / _SCORE).is_file():
+    if (folder / trial / _SCORE).is_file():
+        shutil.rmtree(to, ignore_errors=True)
+        shutil.move(folder / trial, to)
+    if not to.is_dir():
         raise ModelError(f"{folder / trial}: must hold the best trial's weights, and does not.")
-    shutil.rmtree(to, ignore_errors=True)
-    (folder / trial / _SCORE).unlink()
-    shutil.move(folder / trial, to)
-    shutil.rmtree(folder)
+    (to / _SCORE).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def save_as_ctranslate2(folder: Path, to: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -84,33 +84,41 @@ def group_alike(utterances: Sequence[Utterance], normalise: Normalise) -> list[s
     that would, as with few different commands, only the same audio is.
     """
     texts = [normalise(utterance.text) for utterance in utterances]
-    audio = [{f"audio {utterance.audio_hash}"} for utterance in utterances]
-    exact = [{*marks, f"text {text}"} for marks, text in zip(audio, texts, strict=True)]
-    near = [{*marks, *_leave_out_one(text)} for marks, text in zip(exact, texts, strict=True)]
+
+    def mark(i: int, *, exact: bool, near: bool) -> Iterator[int]:
+        yield hash(("audio", utterances[i].audio_hash))
+        if exact:
+            yield hash(("text", texts[i]))
+        if near:
+            yield from _leave_out_one(texts[i])
+
     groups: list[int] = []
-    for marks in (near, exact, audio):
-        groups = _join(marks)
+    for exact, near in ((True, True), (True, False), (False, False)):
+        groups = _join(mark(i, exact=exact, near=near) for i in range(len(texts)))
         if max(Counter(groups).values(), default=0) <= max(_LARGEST * len(utterances), _FEW):
             break
     return [utterances[i].id for i in groups]
 
 
-def _leave_out_one(text: str) -> Iterator[str]:
+def _leave_out_one(text: str) -> Iterator[int]:
     words = text.split()
     if len(words) >= _LONG:
         for i in range(len(words)):
-            yield f"text {' '.join((*words[:i], *words[i + 1 :]))}"
+            yield hash(("text", " ".join((*words[:i], *words[i + 1 :]))))
 
 
-def _join(marks: Sequence[set[str]]) -> list[int]:
+def _join(marks: Iterable[Iterable[int]]) -> list[int]:
     """For every place, the first one that it shares a mark with, directly or through others."""
-    sets = DisjointSet(range(len(marks)))
-    first: dict[str, int] = {}
+    sets = DisjointSet()
+    first: dict[int, int] = {}
+    count = 0
     for i, these in enumerate(marks):
+        sets.add(i)
+        count += 1
         for mark in these:
             sets.merge(first.setdefault(mark, i), i)
     roots: dict[int, int] = {}
-    return [roots.setdefault(sets[i], i) for i in range(len(marks))]
+    return [roots.setdefault(sets[i], i) for i in range(count)]
 
 
 def _divide(utterances: list[Utterance], names: Sequence[str], rng: np.random.Generator) -> list[Utterance]:
@@ -120,7 +128,14 @@ def _divide(utterances: list[Utterance], names: Sequence[str], rng: np.random.Ge
     assigned: dict[int, str] = {}
     counts: Counter[str] = Counter()
     shuffled = [sorted(groups)[i] for i in rng.permutation(len(groups))]
+    # a speaker who fills a split alone is to be trained on
+    large = [group for group in shuffled if len(groups[group]) > _SHARES["dev"] * len(utterances)]
+    for group in large:
+        counts["train"] += len(groups[group])
+        assigned |= dict.fromkeys(groups[group], "train")
     for group in shuffled:
+        if group in large:
+            continue
         # the split that lacks most of its share, so that each gets a speaker early
         split = min(_SHARES, key=lambda each: counts[each] / _SHARES[each])
         counts[split] += len(groups[group])

@@ -38,7 +38,8 @@ def load_features(
         compute: Gives the features of the clip at a place, float32.
 
     Returns:
-        Views of memory-mapped files: read only, and in memory only while they are used.
+        Views of memory-mapped files: read only, and in memory only while they are used. Sent to another
+        process, they are copied.
 
     Raises:
         OSError: The store cannot be written.

@@ -86,3 +86,12 @@ def test_what_is_measured_is_not_replayed(tmp_path: Path, hubert: Path) -> None:
     assert speech.find_unsuited({"replay_ratio": 0.1}) == []
     (problem,) = load_speech(TuneSettings(str(data), str(hubert))).find_unsuited({"replay_ratio": 0.1})
     assert problem == "replay_ratio: needs utterances to replay. Name them with --replay MANIFEST."
+
+
+def test_a_part_of_what_is_measured_is_not_replayed(tmp_path: Path, hubert: Path) -> None:
+    data = _write_manifest(tmp_path, _TEXTS[:3] + _TEXTS[4:7] + _TEXTS[4:6])
+    replay = tmp_path / "replay.jsonl"
+    rows = [{"audio": f"{i}.wav", "text": "two", "offset": 0.0, "duration": 1.0} for i in (0, 4, 6)]
+    replay.write_text("\n".join(json.dumps(row) for row in rows))
+    (kept,) = load_speech(TuneSettings(str(data), str(hubert), replay=str(replay))).task.data.replay
+    assert kept.id == "0.wav"

@@ -92,3 +92,13 @@ def test_audio_that_is_gone_since_it_was_checked_is_told(tmp_path: Path) -> None
     (tmp_path / "0.wav").unlink()
     with pytest.raises(ManifestError, match=r"audio 0.wav was sound when it was checked, and now is no file"):
         read_clip(utterance)
+
+
+def test_a_manifest_of_ones_own_is_not_written_over(tmp_path: Path) -> None:
+    source = _write(tmp_path, _rows())
+    before = source.read_bytes()
+    with pytest.raises(SettingsError, match=r"must not hold a manifest.jsonl of your own, which would be written over"):
+        prepare_data(str(source), tmp_path)
+    assert source.read_bytes() == before
+    prepare_data(str(source), tmp_path / "out")
+    prepare_data(str(source), tmp_path / "out")

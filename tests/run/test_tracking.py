@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import wandb
+from ray.tune.experiment import Trial
 
 from stt_tune.run.reporting import report
+from stt_tune.run.tracking import build_identity, build_trackers
 from stt_tune.run.tune import TuneResult
 from tests.run import synthetic
 from tests.wandb_files import read_runs
@@ -92,6 +94,22 @@ def test_wandb_out_of_reach_is_told_once_and_runs_stay_offline(
     assert "127.0.0.1:9" in said
     assert "so runs are kept offline; later: wandb sync" in said
     assert set(read_runs(tmp_path / "wandb")) == {trial.trial_id for trial in table.trials}
+
+
+def test_a_run_ends_with_its_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = build_identity("offline", folder=tmp_path, project="p", group="g", tags=())
+    (tracker,) = build_trackers(identity, lambda _trial_id: "completed")
+    trial = Trial("stub", trial_id="abc", config={"epochs": 1}, stub=True)
+    monkeypatch.setattr(Trial, "path", str(tmp_path))
+    (tmp_path / "wandb").mkdir()
+    tracker.log_trial_result(1, trial, {"wer": 0.5, "training_iteration": 1})
+    tracker._thread.submit(lambda: None).result()
+    tracker.log_trial_end(trial)
+    tracker._thread.submit(lambda: None).result()
+    assert not tracker._runs
+    (run,) = read_runs(tmp_path / "wandb").values()
+    assert (run.summary["status"], run.exit_code) == ("completed", 0)
+    tracker.on_experiment_end([])
 
 
 def test_what_ails_wandb_ends_no_sweep(ray_session: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

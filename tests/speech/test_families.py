@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from stt_tune.errors import DivergedError, TrainingMemoryError
+from stt_tune.errors import DivergedError, ModelError, TrainingMemoryError
 from stt_tune.speech.decode import measure
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import Batch, Loss, SpeechModel
@@ -388,3 +390,47 @@ def test_when_memory_runs_out_fewer_are_measured_at_a_time(model: SpeechModel, m
     most = 0
     with pytest.raises(TrainingMemoryError, match="memory ran out with one utterance at a time"):
         _hear(network, model)
+
+
+@pytest.mark.parametrize("model", ["whisper", "moonshine"], indirect=True)
+def test_a_transcript_longer_than_the_decoder_is_told(model: SpeechModel) -> None:
+    assert model.find_misfit(5.0, "one two three") is None
+    told = model.find_misfit(5.0, "q " * 500)
+    assert told is not None
+    assert re.fullmatch(r"has a transcript of \d+ tokens, the model writes at most \d+", told)
+
+
+@pytest.mark.parametrize("model", ["whisper"], indirect=True)
+def test_any_audio_context_will_do(model: SpeechModel) -> None:
+    for context_s in (1.01, 10.25, 12.75):
+        network = model.build()
+        model.set_audio_context(network, context_s)
+        batch = model.collate([_example(model, 1.0, "one")], context_s)
+        assert math.isfinite(float(model.compute_loss(network, batch).total.detach()))
+
+
+def test_a_checkpoint_that_lacks_layers_is_refused(tiny: SpeechModel, tmp_path: Path) -> None:
+    make_families(tiny)["hubert"](tmp_path)
+    path = tmp_path / "model.safetensors"
+    weights = load_file(path)
+    save_file({name: tensor for name, tensor in weights.items() if not name.startswith("lm_head")}, path)
+    with pytest.raises(ModelError, match=r"must hold every layer, and lacks lm_head.bias, lm_head.weight"):
+        load_model(str(tmp_path))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="must hold a complete transformers or CTranslate2 model"):
+        load_model(str(tmp_path))
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "hidden_size": "wide"}))
+    with pytest.raises(ModelError, match="must hold a complete transformers or CTranslate2 model"):
+        load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("model", ["hubert"], indirect=True)
+def test_adapters_leave_new_characters_to_be_learned(model: SpeechModel) -> None:
+    more = model.extend_vocabulary(["ë"])
+    for targets in ("attention", "all-linear"):
+        network, _reports = _train(more, epochs=1, lora_rank=2, lora_targets=targets, learning_rate=1e-2)
+        assert not torch.equal(network.lm_head.weight[-1], torch.tensor(more.weights["lm_head.weight"][-1]))
+    assert model.find_unsuited({"lora_rank": 4, "freeze": "encoder"}) == [
+        "freeze: the adapters are in the encoder, so nothing would be trained. Leave it out."
+    ]

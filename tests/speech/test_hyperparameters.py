@@ -28,7 +28,7 @@ def test_the_default_is_what_people_train_with_untuned() -> None:
         ({"batch_size": 2.5}, "batch_size: must be a whole number of at least 1, found 2.5"),
         ({"epochs": True}, "epochs: must be a whole number of at least 1, found True"),
         ({"dropout": 1}, "dropout: must be a number from 0 to below 1"),
-        ({"warmup_ratio": 1.5}, "warmup_ratio: must be a number from 0 to 1"),
+        ({"warmup_ratio": 1.5}, "warmup_ratio: must be a number from 0 to below 1"),
         ({"warmup_ratio": 0.1, "warmup_steps": 10}, "only one of them can hold"),
     ],
 )

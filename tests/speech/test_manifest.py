@@ -209,3 +209,12 @@ def test_a_missing_or_partial_split_is_refused() -> None:
         ManifestError, match=r"split must be given for all rows or for none, found 2 of 3 \(u0 has none"
     ):
         assign_splits([*_utterances(1), *_utterances(3, split="train")[1:]], seed=0, normalise=_NORMALISE)
+
+
+def test_one_speaker_with_most_of_the_data_is_trained_on() -> None:
+    utterances = [replace(each, speaker="a") for each in _utterances(500)]
+    utterances += [replace(each, id=f"v{i}", speaker=f"s{i % 5}") for i, each in enumerate(_utterances(50))]
+    for seed in range(6):
+        counts = Counter(each.split for each in assign_splits(utterances, seed, _NORMALISE)[0])
+        assert counts["train"] >= 500
+        assert min(counts["dev"], counts["test"]) > 0

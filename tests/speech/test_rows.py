@@ -185,3 +185,45 @@ def test_broken_csv_is_told_by_line(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").write_bytes(b"no parquet")
     with pytest.raises(ManifestError, match="must be a readable Parquet file"):
         _read(tmp_path / "rows.parquet")
+
+
+def test_quotation_marks_mean_nothing_between_tabs(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav", "c.wav"):
+        _tone(tmp_path / name)
+    lines = ["path\tsentence", 'a.wav\t"Yes she said', "b.wav\tplain", 'c.wav\t"Yes," she said.']
+    (tmp_path / "rows.tsv").write_text("\n".join(lines))
+    utterances, rejected = _read(tmp_path / "rows.tsv")
+    assert not rejected
+    assert [each.text for each in utterances] == ['"Yes she said', "plain", '"Yes," she said.']
+    (tmp_path / "rows.csv").write_text('path,sentence\na.wav,fine\nb.wav,"no" end\n')
+    with pytest.raises(ManifestError, match=r"rows.csv:3: the manifest must be a readable CSV file"):
+        _read(tmp_path / "rows.csv")
+
+
+def test_numbers_may_be_names_and_a_guess_can_be_taken_back(tmp_path: Path) -> None:
+    row = {"audio": _tone(tmp_path / "a.wav"), "text": "one", "id": 7, "speaker_id": 6930, "subset": "other"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    _, (bad,) = _read(tmp_path / "rows.jsonl")
+    assert bad.reason == "split must be one of train, dev, test, found 'other'"
+    (utterance,), _ = _read(tmp_path / "rows.jsonl", columns={"split": ""})
+    assert (utterance.id, utterance.speaker, utterance.split) == ("7", "6930", None)
+    with pytest.raises(ManifestError, match=r"--split train: is for data sets and folders, and .* is a file"):
+        _read(tmp_path / "rows.jsonl", split="train")
+
+
+def test_splits_of_a_data_set_may_call_their_clips_alike(tmp_path: Path) -> None:
+    _tone(tmp_path / "a.wav")
+    made = datasets.Dataset.from_dict(
+        {"audio": [{"bytes": (tmp_path / "a.wav").read_bytes(), "path": "0.wav"}], "text": ["one"]}
+    ).cast_column("audio", datasets.Audio(decode=False))
+    datasets.DatasetDict({"train": made, "test": made}).save_to_disk(str(tmp_path / "saved"))
+    utterances, rejected = _read(tmp_path / "saved")
+    assert not rejected
+    assert [(each.id, each.split) for each in utterances] == [("1-0.wav", "train"), ("2-0.wav", "test")]
+
+
+def test_offsets_are_told_apart_to_the_last_digit(tmp_path: Path) -> None:
+    _tone(tmp_path / "a.wav", 2.0)
+    rows = [{"audio": "a.wav", "text": "one", "offset": offset, "duration": 0.5} for offset in (1.0000001, 1.0000002)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    assert [each.id for each in _read(tmp_path / "rows.jsonl")[0]] == ["a.wav@1.0000001", "a.wav@1.0000002"]

@@ -99,3 +99,17 @@ def test_a_clip_is_decoded_again_only_when_its_file_has_changed(
     for path in cache_folder().glob("clips-*.parquet"):
         path.write_bytes(b"damaged")
     assert _read(manifest) == after
+
+
+def test_a_problem_is_looked_into_again(tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text(json.dumps({"audio": "a.wav", "text": "one"}))
+    soundfile.write(tmp_path / "a.wav", np.zeros(1600), 16_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inspection, "read_audio", _fail)
+        assert _read(manifest) == []
+    assert len(_read(manifest)) == 1
+
+
+def _fail(*_given: object, **_options: object) -> np.ndarray:
+    raise ValueError("cannot be decoded (too many open files)")

@@ -172,6 +172,10 @@ class SpeechModel(ABC):
         """The model with further characters, which it has to learn yet; for those that `find_unwritable` names."""
         return self
 
+    def new_layers(self, network: PreTrainedModel) -> Sequence[torch.nn.Module]:
+        """Parts of a network that hold what its checkpoint did not."""
+        return ()
+
     def find_misfit(self, seconds: float, text: str) -> str | None:
         """Say why the network cannot learn this transcript from a clip of this length; None if it can."""
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, ClassVar, cast
 
@@ -19,6 +19,7 @@ from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import IGNORED, Batch, Heard, Loss, SpeechModel, pad_labels
 
 _LONGEST_S = 60.0  # attention over whole clips takes memory with the square of their length
+_HEADS = ("lm_head", "ctc_head")  # the last layer, as the families call it
 _NEW_ROWS = 0.02  # deviation of a new character's weights: transformers' own for new layers
 _SHORTEST_S = 0.5  # of a batch: time masks are 10 frames long
 
@@ -26,6 +27,9 @@ _SHORTEST_S = 0.5  # of a batch: time masks are 10 frames long
 @dataclass(frozen=True)
 class CtcModel(SpeechModel):
     """A CTC checkpoint; features are samples, or frames of a filter bank."""
+
+    is_extended: bool = field(default=False, kw_only=True)
+    """Whether the vocabulary has characters that the checkpoint's has not."""
 
     auto_class: ClassVar[Any] = AutoModelForCTC
     inputs: ClassVar[str] = "input_values"
@@ -63,6 +67,8 @@ class CtcModel(SpeechModel):
         problems = super().find_unsuited(configuration)
         if smoothing := configuration.get("label_smoothing_factor"):
             problems.append(f"label_smoothing_factor: the CTC loss has none, found {smoothing!r}. Leave it out.")
+        if configuration.get("lora_rank") and configuration.get("freeze") == "encoder":
+            problems.append("freeze: the adapters are in the encoder, so nothing would be trained. Leave it out.")
         on_attention = configuration.get("lora_targets", "attention") == "attention"
         if self.config.model_type == "wavlm" and configuration.get("lora_rank") and on_attention:
             # its attention takes the weights from the layers and computes by itself
@@ -126,14 +132,19 @@ class CtcModel(SpeechModel):
             pieces.prepend_scheme = "first"
         rng = np.random.default_rng(0)
         weights = dict(self.weights)
-        for name in ("lm_head", "ctc_head"):
+        for name in _HEADS:
             for part in (f"{name}.weight", f"{name}.bias"):
                 if part in weights:
                     old = weights[part]
                     rows = rng.normal(0, _NEW_ROWS, (len(tokenizer) - len(old), *old.shape[1:]))
                     weights[part] = np.concatenate([old, rows.astype(old.dtype)])
         config.vocab_size = len(tokenizer)
-        return replace(self, tokenizer=tokenizer, config=config, weights=weights)
+        return replace(self, tokenizer=tokenizer, config=config, weights=weights, is_extended=True)
+
+    def new_layers(self, network: PreTrainedModel) -> Sequence[torch.nn.Module]:
+        """The last layer, where the vocabulary has been extended."""
+        names = dict(network.named_modules())
+        return [names[name] for name in _HEADS if self.is_extended and name in names]
 
     def find_misfit(self, seconds: float, text: str) -> str | None:
         """CTC needs a frame for each token, and one more between two that are alike."""

@@ -39,6 +39,13 @@ class Seq2SeqModel(SpeechModel):
     def max_tokens(self) -> int:
         """The longest transcript that the decoder writes, in tokens."""
 
+    def find_misfit(self, seconds: float, text: str) -> str | None:
+        """The decoder has so many positions."""
+        needed = len(self.encode(text))
+        if needed <= self.max_tokens:
+            return None
+        return f"has a transcript of {needed} tokens, the model writes at most {self.max_tokens}"
+
     @abstractmethod
     def collate_audio(self, examples: Sequence[Example], audio_context_s: float) -> Batch:
         """The audio's part of a batch."""

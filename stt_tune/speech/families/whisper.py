@@ -24,7 +24,6 @@ from stt_tune.speech.families.seq2seq import Seq2SeqModel
 
 _POSITIONS_PER_S = 50  # the encoder's: 100 mel frames a second, halved by its second convolution
 _HOP = 160  # samples between two mel frames
-_FRAMES_PER_S = SAMPLE_RATE // _HOP
 # Silence after the clip that makes its last frames the same as inside a longer padded one: more
 # than the analysis window of 400 samples, which reaches over the end.
 _TAIL = 3 * _HOP
@@ -54,8 +53,8 @@ class WhisperModel(Seq2SeqModel):
 
     @property
     def max_tokens(self) -> int:
-        """Half of the decoder's positions; the other half is for a text before."""
-        return int(self.config.max_target_positions // 2)
+        """The decoder's positions, less the prompt."""
+        return int(self.config.max_target_positions) - len(self.prompt)
 
     def configure(self, regularisation: Mapping[str, float]) -> WhisperConfig:
         """Set dropout and SpecAugment."""
@@ -93,7 +92,7 @@ class WhisperModel(Seq2SeqModel):
 
     def collate_audio(self, examples: Sequence[Example], audio_context_s: float) -> Batch:
         """Pad to the context with silence: `input_features` [b, mel bins, frames]."""
-        frames = round(audio_context_s * _FRAMES_PER_S)
+        frames = 2 * round(audio_context_s * _POSITIONS_PER_S)
         first = examples[0].features
         stacked = np.empty((len(examples), len(first), frames), dtype=np.float32)
         for row, example in zip(stacked, examples, strict=True):
