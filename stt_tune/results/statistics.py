@@ -68,5 +68,5 @@ def paired_gain(
 def _relative_gain(default: np.ndarray, candidate: np.ndarray, axis: int) -> np.ndarray:
     before, after = default.sum(axis=axis), candidate.sum(axis=axis)
     # without any error before there is nothing to gain, and each new one counts whole
-    gain: np.ndarray = np.where(before > 0, 1 - after / np.maximum(before, 1), -after)
+    gain: np.ndarray = np.where(before > 0, 1 - after / np.maximum(before, 1), 0.0 - after)
     return gain

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stt_tune.errors import SettingsError
 from stt_tune.files import write_json, write_lines
 from stt_tune.progress import say
-from stt_tune.speech.clip import BytesClip
+from stt_tune.speech.clip import DatasetClip
 from stt_tune.speech.inspection import telling_of_cache
 from stt_tune.speech.kinds import find_kind
 from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
@@ -154,10 +154,11 @@ def _write(out: Path, utterances: Sequence[Utterance], rejected: Sequence[Reject
 def _row(utterance: Utterance, out: Path, normalise: Normalise) -> dict[str, Any]:
     """The utterance as a row of a manifest; audio that stood in the source's own row becomes a file."""
     clip = utterance.clip
-    if isinstance(clip, BytesClip):
+    if isinstance(clip, DatasetClip):
         path = out / "audio" / f"{utterance.audio_hash[:16]}{Path(clip.name).suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(clip.data)
+        with clip.open() as file:
+            path.write_bytes(file.read())
     else:
         path = clip.path
     offset_s, duration_s = utterance.part

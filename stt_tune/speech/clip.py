@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +43,35 @@ class FileClip:
 
 
 @dataclass(frozen=True, slots=True)
-class BytesClip:
-    """A clip whose bytes stand in the row.
+class DatasetClip:
+    """A clip whose bytes stand in a row of a data set; they are read when they are needed.
 
     Attributes:
-        name: The path as the row has it.
-        data: An audio file's bytes.
+        name: The path as the row has it, after the row's number: splits may call their clips alike.
+        dataset: Of `datasets`, with the column's audio not decoded.
+        row: Its place in it, from 0.
+        column: Where its audio is.
     """
 
     name: str
-    data: bytes = field(repr=False)
+    dataset: Any = field(repr=False)
+    row: int
+    column: str
 
     def open(self) -> io.BufferedIOBase:
-        """Open the bytes."""
-        return io.BytesIO(self.data)
+        """Read the row's bytes.
+
+        Raises:
+            ValueError: There are none.
+        """
+        data = self.dataset[self.row][self.column]["bytes"]
+        if data is None:
+            raise ValueError("has no bytes in its row")
+        return io.BytesIO(data)
 
     def stamp(self) -> str | None:
-        """A hash of the bytes."""
-        return hashlib.sha256(self.data).hexdigest()
+        """The data set's fingerprint, which changes with whatever is in it, and the row."""
+        return f"{self.dataset._fingerprint}:{self.row}"
 
 
-Clip = FileClip | BytesClip
+Clip = FileClip | DatasetClip

@@ -12,7 +12,7 @@ from typing import Any
 
 from stt_tune.errors import ManifestError, first_line
 from stt_tune.progress import say
-from stt_tune.speech.clip import BytesClip, Clip, FileClip
+from stt_tune.speech.clip import Clip, DatasetClip, FileClip
 
 HUB = "hf:"
 _LOOKED_AT = 1000  # rows, to find out what the columns are
@@ -165,12 +165,17 @@ def _read_csv(path: Path) -> Iterator[Row]:
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
+    import datasets
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
+        schema = pq.read_schema(path)
+        if any(pa.types.is_struct(each.type) for each in schema):  # audio inside its row
+            yield from _list_dataset(datasets.Dataset.from_parquet(str(path)), {}, 0)
+            return
+        number = 0
         with pq.ParquetFile(path) as file:
-            number = 0
             for batch in file.iter_batches(batch_size=256):
                 for fields in batch.to_pylist():
                     number += 1
@@ -194,16 +199,27 @@ def _read_dataset(source: str, split: str | None) -> Iterator[Row]:
         raise ManifestError(f"--split {split}: must be one of {', '.join(parts)}.")
     number = 0
     for part, dataset in parts.items():
-        if split is not None and part != split:
-            continue
-        for name, feature in dataset.features.items():
-            if isinstance(feature, datasets.Audio):  # decoding it here would need FFmpeg
-                dataset = dataset.cast_column(name, datasets.Audio(decode=False))
-        # a single split is to be divided; several are what they are called
-        own = {} if split is not None or len(parts) == 1 else {"split": _SPLITS.get(part, part)}
-        for fields in dataset:
-            number += 1
-            yield Row(number, {**own, **fields})
+        if split is None or part == split:
+            # a single split is to be divided; several are what they are called
+            own = {} if split is not None or len(parts) == 1 else {"split": _SPLITS.get(part, part)}
+            yield from _list_dataset(dataset, own, number)
+            number += len(dataset)
+
+
+def _list_dataset(dataset: Any, own: Mapping[str, Any], number: int) -> Iterator[Row]:
+    """Give the rows of a data set after `number` others; audio in them stays where it is."""
+    import datasets
+
+    for name, feature in dataset.features.items():
+        if isinstance(feature, datasets.Audio):  # decoding it here would need FFmpeg
+            dataset = dataset.cast_column(name, datasets.Audio(decode=False))
+    for i, fields in enumerate(dataset):
+        clips = {
+            name: DatasetClip(f"{number + i + 1}-{value.get('path') or ''}", dataset, i, name)
+            for name, value in fields.items()
+            if isinstance(value, Mapping) and value.get("bytes") is not None
+        }
+        yield Row(number + i + 1, {**own, **fields, **clips})
 
 
 def _map_columns(source: str, rows: Sequence[Row], columns: Mapping[str, str]) -> dict[str, str]:
@@ -243,11 +259,11 @@ def _rename(row: Row, names: Mapping[str, str], folder: Path) -> Row:
     for name in _NAMES:  # data sets often number them
         if isinstance(fields.get(name), int) and not isinstance(fields[name], bool):
             fields[name] = str(fields[name])
-    if isinstance(audio, Mapping):  # as data sets keep it: bytes, with a path that may lead nowhere
-        path, data = audio.get("path"), audio.get("bytes")
-        name = str(path or fields.get("id") or "")
-        # several splits may each have a 0.wav
-        clip: Clip | None = BytesClip(f"{row.line}-{name}", data) if data is not None else FileClip(name, folder / name)
+    if isinstance(audio, Mapping):  # as data sets keep it, where the bytes are in a file
+        audio = audio.get("path")
+    clip: Clip | None
+    if isinstance(audio, DatasetClip):
+        clip = audio
     elif isinstance(audio, str):
         clip = FileClip(audio, (folder / audio).absolute())
     elif audio is None:

@@ -136,15 +136,17 @@ def _make_moonshine(folder: Path) -> None:
     _save(folder, AutoModelForSpeechSeq2Seq, config, tokenizer, Wav2Vec2FeatureExtractor(do_normalize=False))
 
 
-def make_whisper(tiny: SpeechModel, *, vocabulary: int = 51864, mel_bins: int = 80) -> Callable[[Path], None]:
-    """Whisper: multilingual with one token more, large-v3 and turbo with 128 mel bins."""
+def make_whisper(
+    tiny: SpeechModel, *, vocabulary: int = 51864, mel_bins: int = 80, decoder_layers: int = 2
+) -> Callable[[Path], None]:
+    """Whisper: multilingual with one token more, large-v3 and turbo with 128 mel bins, distilled with fewer layers."""
 
     def make(folder: Path) -> None:
         config = WhisperConfig(
             **{**tiny.config.to_dict(), "vocab_size": vocabulary, "num_mel_bins": mel_bins},
         )
         config.d_model, config.encoder_ffn_dim, config.decoder_ffn_dim = 16, 32, 32
-        config.encoder_layers = config.decoder_layers = 2
+        config.encoder_layers, config.decoder_layers = 2, decoder_layers
         config.encoder_attention_heads = config.decoder_attention_heads = 2
         extractor = WhisperFeatureExtractor(feature_size=mel_bins)
         _save(folder, AutoModelForSpeechSeq2Seq, config, tiny.tokenizer, extractor)
@@ -158,6 +160,7 @@ def make_families(tiny: SpeechModel) -> dict[str, Callable[[Path], None]]:
         "whisper": make_whisper(tiny),
         "whisper-multilingual": make_whisper(tiny, vocabulary=51865),
         "whisper-128-mel-bins": make_whisper(tiny, vocabulary=51866, mel_bins=128),
+        "distil-whisper": make_whisper(tiny, decoder_layers=1),
         "moonshine": _make_moonshine,
         "wav2vec2-base": make_waveform_ctc(Wav2Vec2Config, mask=False),
         "wav2vec2-large": make_waveform_ctc(Wav2Vec2Config),

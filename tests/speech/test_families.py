@@ -29,6 +29,7 @@ _NAMES = (
     "whisper",
     "whisper-multilingual",
     "whisper-128-mel-bins",
+    "distil-whisper",
     "moonshine",
     "wav2vec2-base",
     "wav2vec2-large",

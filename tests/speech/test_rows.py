@@ -216,6 +216,9 @@ def test_splits_of_a_data_set_may_call_their_clips_alike(tmp_path: Path) -> None
     made = datasets.Dataset.from_dict(
         {"audio": [{"bytes": (tmp_path / "a.wav").read_bytes(), "path": "0.wav"}], "text": ["one"]}
     ).cast_column("audio", datasets.Audio(decode=False))
+    made.to_parquet(str(tmp_path / "rows.parquet"))
+    (inside,), _ = _read(tmp_path / "rows.parquet")
+    assert (inside.id, inside.duration_s, len(read_clip(inside))) == ("1-0.wav", 0.5, 8000)
     datasets.DatasetDict({"train": made, "test": made}).save_to_disk(str(tmp_path / "saved"))
     utterances, rejected = _read(tmp_path / "saved")
     assert not rejected
