@@ -86,10 +86,13 @@ def test_a_sweep_that_cannot_be_trained_is_told_before_anything_loads(
         (["--trials", 0], "--trials must be at least 1, found 0"),
         (["--scheduler", "pbt"], "--scheduler must be one of asha, wandb-hyperband, none, found 'pbt'"),
         (["--wandb", "on"], "--wandb must be one of offline, online, disabled, found 'on'"),
-        (["--normaliser", "strict"], "--normaliser must be one of none, basic, english, digits, found 'strict'"),
+        (
+            ["--normaliser", "strict"],
+            "--normaliser must be one of auto, none, basic, english, digits, multilingual, found 'strict'",
+        ),
         (["--audio-context", 2], "--audio-context must hold the longest clip"),
         (["--default", "none.json"], "--default none.json: must be a readable YAML or JSON file"),
-        (["--data", "none.jsonl"], "none.jsonl: the manifest must be a readable JSONL file"),
+        (["--data", "none.jsonl"], "none.jsonl: the manifest must be a readable file"),
         (["--nonsense"], "No such option"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from wandb.proto import wandb_internal_pb2
 _HEADER = 7
 _BLOCK = 32768
 _FULL, _LAST = 1, 4
+_PATIENCE_S = 5.0
 
 
 @dataclass
@@ -33,8 +35,16 @@ class WandbRun:
 
 def read_runs(folder: Path) -> dict[str, WandbRun]:
     """All offline runs below `folder`, by id."""
-    runs = [_read_run(path) for path in sorted(folder.glob("offline-run-*/*.wandb"))]
+    runs = [_read_ended(path) for path in sorted(folder.glob("offline-run-*/*.wandb"))]
     return {run.id: run for run in runs}
+
+
+def _read_ended(path: Path) -> WandbRun:
+    """Wait until the run's end is in the file: W&B's service writes it a moment after `finish` has returned."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while (run := _read_run(path)).exit_code is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return run
 
 
 def _read_run(path: Path) -> WandbRun:

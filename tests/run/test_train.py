@@ -74,5 +74,5 @@ def test_wandbs_agent_can_run_it(tmp_path: Path, corpus: Path, monkeypatch: pyte
     assert {name: run.config[name] for name in configuration} == configuration
     assert run.config["weight_decay"] == 0.01
     (row,) = run.history
-    assert set(METRICS) <= set(row)
+    assert {name for name in METRICS if not name.startswith("wer_")} <= set(row)  # no hypotheses, no kinds
     assert run.summary["status"] == "completed"
