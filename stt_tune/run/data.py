@@ -78,17 +78,18 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
         SttTuneError: The model or the data cannot be used; all bad rows are told at once.
     """
     model = load_model(settings.model, language=settings.language)
-    utterances, rejected = _read(settings.data, settings, model)
     normaliser = find_normaliser(settings.normaliser, settings.language)
-    utterances, split_by = assign_splits(utterances, settings.seed, load_normaliser(normaliser))
-    replay = _read_replay(settings, model, utterances)
+    normalise = load_normaliser(normaliser)
+    utterances, rejected = _read(settings.data, settings, model, normalise)
+    utterances, split_by = assign_splits(utterances, settings.seed, normalise)
+    replay = _read_replay(settings, model, normalise, utterances)
     model = _fit_vocabulary(settings, model, [*utterances, *replay])
     context_s = _choose_context(settings, [*utterances, *replay], model)
     _announce(utterances, split_by, replay, model, context_s)
-    if warning := warn_of_small_dev(*_expect(utterances, load_normaliser(normaliser))):
+    if warning := warn_of_small_dev(*_expect(utterances, normalise)):
         say(warning)
     task = SpeechTask(
-        data=prepare(utterances, model, load_normaliser(normaliser), replay),
+        data=prepare(utterances, model, normalise, replay),
         model=model,
         settings=TrainingSettings(seed=settings.seed, audio_context_s=context_s, normaliser=normaliser),
     )
@@ -125,11 +126,13 @@ def _expect(utterances: list[Utterance], normalise: Normalise) -> tuple[int, flo
     return words, summarise(errors).wer if errors else None
 
 
-def _read(source: str, settings: TuneSettings, model: SpeechModel) -> tuple[list[Utterance], list[Rejected]]:
+def _read(
+    source: str, settings: TuneSettings, model: SpeechModel, normalise: Normalise
+) -> tuple[list[Utterance], list[Rejected]]:
     utterances, rejected = read_manifest(
         source,
         max_duration_s=model.max_context_s,
-        normalise=load_normaliser(find_normaliser(settings.normaliser, settings.language)),
+        normalise=normalise,
         find_misfit=model.find_misfit,
         split=settings.split if source == settings.data else None,
         columns=settings.columns if source == settings.data else None,
@@ -139,11 +142,13 @@ def _read(source: str, settings: TuneSettings, model: SpeechModel) -> tuple[list
     return utterances, rejected
 
 
-def _read_replay(settings: TuneSettings, model: SpeechModel, utterances: list[Utterance]) -> list[Utterance]:
+def _read_replay(
+    settings: TuneSettings, model: SpeechModel, normalise: Normalise, utterances: list[Utterance]
+) -> list[Utterance]:
     """What is to be replayed, without what dev and test hold: it would be measured on what it was trained on."""
     if settings.replay is None:
         return []
-    found, rejected = _read(settings.replay, settings, model)
+    found, rejected = _read(settings.replay, settings, model, normalise)
     measured = [each for each in utterances if each.split != "train"]
     heard = {each.audio_hash for each in measured} | {each.clip.stamp() for each in measured}
     kept = [each for each in found if each.split in (None, "train") and heard.isdisjoint(_traces(each))]

@@ -16,7 +16,6 @@ from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import check_same_data, load_prepared
-from stt_tune.speech.manifest import SPLITS
 from stt_tune.speech.rates import KINDS, UtteranceErrors, summarise
 from stt_tune.speech.report import METRICS
 
@@ -107,17 +106,12 @@ def _compare_kinds(
     folder: RunFolder, settings: TuneSettings, speech: PreparedSpeech, general: Mapping[str, Any]
 ) -> list[KindResult]:
     chosen = _choose(folder.read_table(METRICS), general)
-    gpus = settings.gpus_per_trial
-    from stt_tune.run.labels import keep_kind, label_cases
+    from stt_tune.run.labels import select_cases
     from stt_tune.run.speech_trial import train_and_test
 
     with connect(settings.address):
-        resources = find_resources(
-            max_concurrent=settings.max_concurrent, per_trial=None if gpus is None else {"gpu": gpus}
-        )
-        task = label_cases(speech.task, resources, SPLITS if settings.only_error_type else ("test",))
-        if settings.only_error_type:
-            task = keep_kind(task, settings.only_error_type)
+        resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
+        task = select_cases(speech.task, resources, "test", settings.only_error_type)
         kinds = [example.kind for example in task.data.test]
         chosen = {kind: trial for kind, trial in chosen.items() if kinds.count(kind) >= _LEAST_CASES}
         if not chosen:

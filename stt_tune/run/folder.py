@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from stt_tune.errors import SettingsError
+from stt_tune.errors import SettingsError, SweepHaltedError
 from stt_tune.files import write_json, write_text
 from stt_tune.results.trials import TrialTable
 from stt_tune.sweep.config import SweepConfig
@@ -109,6 +109,13 @@ class RunFolder:
         if SETTINGS in self.read_run():
             return f"Continue with: stt-tune resume {self.path}"
         return "Continue with: run_sweep(..., resume=True), or run_sweep_agent(...) again"
+
+    def halted_by(self, error: OSError) -> SweepHaltedError:
+        """Make the error of a run whose files cannot be written any more."""
+        return SweepHaltedError(
+            f"{error.filename or self.path}: cannot be written ({error.strerror}). What was finished is kept.\n"
+            f"{self.how_to_go_on()}"
+        )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-import ray
-
-from stt_tune.errors import ManifestError, SweepConfigError, SweepFailedError
+from stt_tune.errors import ManifestError, SweepConfigError
 from stt_tune.progress import say
 from stt_tune.run.cluster import TrialResources
-from stt_tune.run.speech_trial import SpeechTask, use_cores
+from stt_tune.run.speech_trial import SpeechTask, run_on_workers
 from stt_tune.speech.decode import measure
 from stt_tune.speech.example import Example
+from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.manifest import SPLITS
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.rates import KINDS
@@ -33,11 +32,9 @@ def label_cases(task: SpeechTask, resources: TrialResources, splits: Sequence[st
     if not unlabelled:
         return task
     say(f"finding out what the base model gets wrong: {len(unlabelled)} utterances of {' and '.join(splits)}")
-    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)(_find_kinds)
-    try:
-        kinds: dict[str, str | None] = ray.get(remote.remote(task, unlabelled, int(resources.cpus)))
-    except ray.exceptions.RayError as error:
-        raise SweepFailedError(f"the base model could not be run: {str(error).strip().splitlines()[-1]}") from error
+    call = (task.model, task.settings.normaliser, unlabelled)
+    kinds: dict[str, str | None]
+    (kinds,) = run_on_workers(_find_kinds, [call], resources, "the base model could not be run")
     labelled = {
         split: [
             replace(each, kind=kinds[each.id], is_labelled=True) if each.id in kinds else each
@@ -48,16 +45,27 @@ def label_cases(task: SpeechTask, resources: TrialResources, splits: Sequence[st
     return replace(task, data=replace(task.data, **labelled))
 
 
-def _find_kinds(task: SpeechTask, examples: Sequence[Example], cpus: int) -> dict[str, str | None]:
-    use_cores(cpus)
+def _find_kinds(model: SpeechModel, normaliser: str, examples: Sequence[Example]) -> dict[str, str | None]:
     heard = measure(
-        task.model.build(),
+        model.build(),
         examples,
-        task.model,
-        audio_context_s=task.model.max_context_s,
-        normalise=load_normaliser(task.settings.normaliser),
+        model,
+        audio_context_s=model.max_context_s,
+        normalise=load_normaliser(normaliser),
     )
     return {errors.id: errors.kind for errors in heard.utterances}
+
+
+def select_cases(task: SpeechTask, resources: TrialResources, split: str, only_kind: str | None) -> SpeechTask:
+    """Label the cases of one split; or, where only one kind is wanted, those of all splits, and leave these.
+
+    Raises:
+        SweepFailedError: The base model could not be run.
+        ManifestError: A split has too few cases of the kind.
+    """
+    if only_kind is None:
+        return label_cases(task, resources, (split,))
+    return keep_kind(label_cases(task, resources, SPLITS), only_kind)
 
 
 def keep_kind(task: SpeechTask, kind: str) -> SpeechTask:

@@ -131,9 +131,10 @@ def prepare_data(
         from stt_tune.speech.features import prepare
 
         prepare(utterances, loaded, normalise)
-    report = _report(utterances, rejected, split_by, normalise, loaded)
+    kinds = [find_kind(each, normalise) for each in utterances]
+    report = _report(utterances, kinds, rejected, split_by, normalise, loaded)
     write_json(out / _REPORT, report.to_dict())
-    _write(out, utterances, rejected, normalise)
+    _write(out, utterances, kinds, rejected)
     return report
 
 
@@ -144,14 +145,17 @@ def _load(model: str, language: str) -> SpeechModel:
     return load_model(model, language=language)
 
 
-def _write(out: Path, utterances: Sequence[Utterance], rejected: Sequence[Rejected], normalise: Normalise) -> None:
-    lines = [json.dumps(_row(each, out, normalise), ensure_ascii=False) for each in utterances]
+def _write(
+    out: Path, utterances: Sequence[Utterance], kinds: Sequence[str | None], rejected: Sequence[Rejected]
+) -> None:
+    rows = (_row(each, kind, out) for each, kind in zip(utterances, kinds, strict=True))
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_lines(out / _MANIFEST, lines)
     if rejected:
         write_lines(out / "rejected.jsonl", [json.dumps(asdict(bad), ensure_ascii=False) for bad in rejected])
 
 
-def _row(utterance: Utterance, out: Path, normalise: Normalise) -> dict[str, Any]:
+def _row(utterance: Utterance, kind: str | None, out: Path) -> dict[str, Any]:
     """The utterance as a row of a manifest; audio that stood in the source's own row becomes a file."""
     clip = utterance.clip
     if isinstance(clip, DatasetClip):
@@ -169,7 +173,7 @@ def _row(utterance: Utterance, out: Path, normalise: Normalise) -> dict[str, Any
         "hypothesis": utterance.hypothesis,
         "speaker": utterance.speaker,
         "session": utterance.session,
-        "error_type": find_kind(utterance, normalise),
+        "error_type": kind,
         "split": utterance.split,
         **({"offset_s": offset_s} if offset_s or duration_s is not None else {}),
         "duration_s": utterance.duration_s if duration_s is None else duration_s,
@@ -179,6 +183,7 @@ def _row(utterance: Utterance, out: Path, normalise: Normalise) -> dict[str, Any
 
 def _report(
     utterances: Sequence[Utterance],
+    kinds: Sequence[str | None],
     rejected: Sequence[Rejected],
     split_by: str,
     normalise: Normalise,
@@ -186,8 +191,9 @@ def _report(
 ) -> DataReport:
     durations = [each.duration_s for each in utterances]
     splits = Counter(str(each.split) for each in utterances)
-    kinds = Counter(
-        find_kind(each, normalise) or ("none" if each.hypothesis is not None else "unknown") for each in utterances
+    counts = Counter(
+        kind or ("none" if each.hypothesis is not None else "unknown")
+        for each, kind in zip(utterances, kinds, strict=True)
     )
     lacking = model.find_unwritable([each.text for each in utterances]) if model else Counter[str]()
     return DataReport(
@@ -199,7 +205,7 @@ def _report(
         speakers=len({each.speaker for each in utterances} - {None}),
         splits={name: splits[name] for name in ("train", "dev", "test")},
         split_by=split_by,
-        kinds={name: kinds[name] for name in (*KINDS, "none", "unknown")},
+        kinds={name: counts[name] for name in (*KINDS, "none", "unknown")},
         same_audio=len(utterances) - len({each.audio_hash for each in utterances}),
         near_duplicates=len(utterances) - len(set(group_alike(utterances, normalise))),
         rejected=len(rejected),

@@ -104,6 +104,11 @@ class TuneSettings:
         if problems:
             raise SettingsError("\n".join(problems))
 
+    @property
+    def resources_per_trial(self) -> dict[str, float] | None:
+        """What each trial is to get, where it is not to be found."""
+        return None if self.gpus_per_trial is None else {"gpu": self.gpus_per_trial}
+
     def default_configuration(self) -> dict[str, Any]:
         """The default with all its hyperparameters."""
         return Hyperparameters.from_mapping(self.default or {}).to_dict()

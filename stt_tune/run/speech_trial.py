@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
     shared, cpus = ray.put(task), int(resources.cpus)
 
     def train(config: dict[str, Any]) -> None:
-        use_cores(cpus)
+        _use_cores(cpus)
         task: SpeechTask = ray.get(shared)
         normaliser = describe_normaliser(task.settings.normaliser)
         # a training that diverged has said so in its last report
@@ -79,8 +80,7 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
     return train
 
 
-def use_cores(cpus: int) -> None:
-    """Let torch use as many cores as the trial has."""
+def _use_cores(cpus: int) -> None:
     import torch
 
     torch.set_num_threads(cpus)
@@ -100,18 +100,39 @@ def train_and_test(
         SweepFailedError: A training failed, for example for want of memory.
     """
     fresh = ray.put(replace(task, settings=replace(task.settings, seed=seed)))
-    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)(_train_and_test)
-    running = [remote.remote(configuration, fresh, int(resources.cpus)) for configuration in configurations]
+    calls = [(configuration, fresh) for configuration in configurations]
+    return run_on_workers(_train_and_test, calls, resources, "confirming failed while training anew")
+
+
+def run_on_workers(
+    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], resources: TrialResources, failure: str
+) -> list[Any]:
+    """Call a function in Ray workers, each with a trial's resources.
+
+    Args:
+        function: It is called once for each of `calls`.
+        calls: Its arguments; object references are resolved.
+        resources: What each call gets.
+        failure: What a message begins with.
+
+    Raises:
+        SweepFailedError: A call failed, for example for want of memory.
+    """
+    cpus = int(resources.cpus)
+
+    def on_cores(*arguments: Any) -> Any:
+        _use_cores(cpus)
+        return function(*arguments)
+
+    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)(on_cores)
     try:
-        results: list[list[UtteranceErrors] | None] = ray.get(running)
+        results: list[Any] = ray.get([remote.remote(*call) for call in calls])
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise SweepFailedError(f"confirming failed while training anew: {reason}") from error
+        raise SweepFailedError(f"{failure}: {str(error).strip().splitlines()[-1]}") from error
     return results
 
 
-def _train_and_test(configuration: dict[str, Any], task: SpeechTask, cpus: int) -> list[UtteranceErrors] | None:
-    use_cores(cpus)
+def _train_and_test(configuration: dict[str, Any], task: SpeechTask) -> list[UtteranceErrors] | None:
     try:
         network = finetune(configuration, task.data, task.model, lambda _report: None, task.settings)
     except DivergedError:

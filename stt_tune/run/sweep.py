@@ -200,10 +200,7 @@ def _kept(folder: RunFolder, table: TrialTable, num_trials: int) -> Iterator[Non
     except (TimeoutError, ConnectionError):
         raise  # these are Ray's, and no matter of files
     except OSError as error:
-        raise SweepHaltedError(
-            f"{error.filename or folder.path}: cannot be written ({error.strerror}). What was finished is kept.\n"
-            f"{folder.how_to_go_on()}"
-        ) from error
+        raise folder.halted_by(error) from error
 
 
 def read_sweep(sweep: SweepConfig | Mapping[str, Any] | str | Path) -> SweepConfig:

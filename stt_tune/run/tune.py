@@ -16,7 +16,6 @@ from stt_tune.errors import (
     SettingsError,
     SweepConfigError,
     SweepFailedError,
-    SweepHaltedError,
     SweepInterruptedError,
 )
 from stt_tune.files import write_lines
@@ -30,7 +29,6 @@ from stt_tune.run.folder import SETTINGS, RunFolder, find_versions
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.speech.hyperparameters import NAMES, complete, find_problems
-from stt_tune.speech.manifest import SPLITS
 from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.report import METRICS
 from stt_tune.sweep.config import SweepConfig, find_extremes
@@ -190,11 +188,8 @@ def load_prepared(settings: TuneSettings) -> PreparedSpeech:
 def _run(
     folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech, *, resumed: bool
 ) -> TuneResult:
-    gpus = settings.gpus_per_trial
     with connect(settings.address):
-        resources = find_resources(
-            max_concurrent=settings.max_concurrent, per_trial=None if gpus is None else {"gpu": gpus}
-        )
+        resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
         if not resumed:
             _start(folder, sweep, settings, speech)
         with folder.locked(), _resumable(folder):
@@ -215,7 +210,7 @@ def _start(folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech
 def _search_and_confirm(
     folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech, resources: TrialResources
 ) -> tuple[SweepResult, Trial, HeldOut | None]:
-    from stt_tune.run.labels import check_objective, keep_kind, label_cases
+    from stt_tune.run.labels import check_objective, select_cases
     from stt_tune.run.speech_trial import build_train
 
     default = settings.default_configuration()
@@ -226,9 +221,7 @@ def _search_and_confirm(
         ended = {trial.trial_id for trial in folder.read_table(METRICS).trials if trial.status == COMPLETED}
         forget(models, but=ended)
     task = replace(speech.task, models=models, utterances=folder.utterances)
-    task = label_cases(task, resources, SPLITS if settings.only_error_type else ("dev",))
-    if settings.only_error_type:
-        task = keep_kind(task, settings.only_error_type)
+    task = select_cases(task, resources, "dev", settings.only_error_type)
     check_objective(sweep, task)
     result = run_sweep(
         sweep,
@@ -275,10 +268,7 @@ def _resumable(folder: RunFolder) -> Iterator[None]:
             f"Interrupted: what was finished is kept in {folder.path}\n{folder.how_to_go_on()}"
         ) from stop
     except OSError as error:
-        raise SweepHaltedError(
-            f"{error.filename or folder.path}: cannot be written ({error.strerror}). What was finished is kept.\n"
-            f"{folder.how_to_go_on()}"
-        ) from error
+        raise folder.halted_by(error) from error
 
 
 def _confirm(

@@ -66,9 +66,9 @@ def save_if_best(network: PreTrainedModel, model: SpeechModel, folder: Path, tri
         # last: a folder without it was left by a worker that died
         (folder / trial / _SCORE).write_text(json.dumps(loss))
         # the second best stays, too: this trial may yet be interrupted before it is known to be completed
-        better = sorted([loss, *others.values()])[1:2]
+        second = min(others.values(), default=math.inf)
         for path, other in others.items():
-            if other > max(better, default=math.inf):
+            if other > second:
                 shutil.rmtree(path)
 
 

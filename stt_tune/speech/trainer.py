@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer
 
 from stt_tune.progress import say
 from stt_tune.speech.example import Example
-from stt_tune.speech.families.base import IGNORED, Batch, Loss, SpeechModel
+from stt_tune.speech.families.base import Batch, Loss, SpeechModel, count_tokens
 from stt_tune.speech.memory import halve, ran_out
 
 _BATCHES = "micro_batches"
@@ -90,7 +90,7 @@ class SpeechTrainer(Trainer):
 
     def _try_step(self, model: PreTrainedModel, batches: Sequence[Batch]) -> Loss | None:
         """Do the step; None where memory has run out."""
-        tokens = torch.stack([(batch["labels"] != IGNORED).sum() for batch in batches]).sum().to(self.args.device)
+        tokens = torch.stack([count_tokens(batch) for batch in batches]).sum().to(self.args.device)
         total = torch.zeros((), device=self.args.device)
         try:
             for batch in batches:

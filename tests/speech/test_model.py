@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from stt_tune.errors import HubUnreachableError, ModelError, SettingsError
 from stt_tune.speech.ctranslate2 import _dequantise, read_whisper
@@ -20,6 +19,7 @@ from stt_tune.speech.manifest import read_clip, read_manifest
 from stt_tune.speech.model import _packaged_folder, load_model
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.rates import summarise
+from tests.speech.families import make_whisper
 
 
 def test_the_converted_checkpoint_transcribes_real_speech(tiny: SpeechModel, digits: Path) -> None:
@@ -89,19 +89,7 @@ def test_quantised_weights_are_scaled_back() -> None:
 def test_multilingual_models_are_told_language_and_task(tmp_path: Path, tiny: SpeechModel) -> None:
     # hubs are unreachable in tests: the architecture is real, its weights are random, and the
     # tokenizer is the English one, whose language tokens have the same names
-    config = WhisperConfig(
-        vocab_size=51865,
-        d_model=16,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
-    )
-    WhisperForConditionalGeneration(config).save_pretrained(tmp_path)
-    tiny.tokenizer.save_pretrained(tmp_path)
-    tiny.feature_extractor.save_pretrained(tmp_path)
+    make_whisper(tiny, vocabulary=51865)(tmp_path)
     prompt = load_model(str(tmp_path), language="de").prompt
     assert tiny.tokenizer.convert_ids_to_tokens(list(prompt)) == [
         "<|startoftranscript|>",

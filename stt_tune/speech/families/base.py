@@ -187,6 +187,11 @@ def numpy_weights(network: PreTrainedModel) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in network.state_dict().items() if name not in tied}
 
 
+def count_tokens(batch: Batch) -> torch.Tensor:
+    """How many positions of a batch something is learned at."""
+    return (batch["labels"] != IGNORED).sum()
+
+
 def pad_labels(examples: Sequence[Example]) -> torch.Tensor:
     """The labels of a batch, [b, t], with -100 behind each end."""
     labels = torch.full((len(examples), max(len(each.labels) for each in examples)), IGNORED)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, ClassVar, cast
@@ -16,7 +17,7 @@ from transformers import AutoModelForCTC, PreTrainedConfig, PreTrainedModel
 
 from stt_tune.speech.audio import SAMPLE_RATE
 from stt_tune.speech.example import Example
-from stt_tune.speech.families.base import IGNORED, Batch, Heard, Loss, SpeechModel, pad_labels
+from stt_tune.speech.families.base import Batch, Heard, Loss, SpeechModel, count_tokens, pad_labels
 
 _LONGEST_S = 60.0  # attention over whole clips takes memory with the square of their length
 _HEADS = ("lm_head", "ctc_head")  # the last layer, as the families call it
@@ -105,10 +106,15 @@ class CtcModel(SpeechModel):
 
     def fit_case(self, text: str) -> str:
         """The text in capitals, or without, where the vocabulary has letters of one case only."""
+        return self._change_case(text)
+
+    @functools.cached_property
+    def _change_case(self) -> Callable[[str], str]:
+        """Found once: every transcript is asked for, and the vocabulary is long."""
         letters = {token for token in self.tokenizer.get_vocab() if len(token) == 1 and token.isalpha()}
         if letters and all(letter.upper() == letter for letter in letters):
-            return text.upper()
-        return text.lower() if letters and all(letter.lower() == letter for letter in letters) else text
+            return str.upper
+        return str.lower if letters and all(letter.lower() == letter for letter in letters) else str
 
     def find_unwritable(self, texts: Sequence[str]) -> Counter[str]:
         """Characters of the transcripts that the vocabulary lacks, with how often each occurs."""
@@ -181,7 +187,7 @@ class CtcModel(SpeechModel):
 
     def compute_loss(self, network: PreTrainedModel, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """The CTC loss; smoothing has no meaning for it."""
-        return Loss(network(**batch).loss, (batch["labels"] != IGNORED).sum())
+        return Loss(network(**batch).loss, count_tokens(batch))
 
     def hear(self, network: PreTrainedModel, batch: Batch, longest: int) -> Heard:
         """Take the likeliest token of every frame."""
@@ -191,7 +197,7 @@ class CtcModel(SpeechModel):
         blank = self.config.pad_token_id
         tokens[torch.arange(tokens.shape[1], device=tokens.device) >= lengths[:, None]] = blank
         texts = self.tokenizer.batch_decode(tokens)
-        return Heard(Loss(outputs.loss, (batch["labels"] != IGNORED).sum()), texts)
+        return Heard(Loss(outputs.loss, count_tokens(batch)), texts)
 
     def frame_lengths(self, network: PreTrainedModel, batch: Batch) -> torch.Tensor:
         """Frames of each clip, [b]."""
@@ -216,14 +222,7 @@ class Wav2Vec2BertModel(CtcModel):
 
     feature_encoder: ClassVar[tuple[str, ...]] = ("feature_projection",)
     inputs: ClassVar[str] = "input_features"
-    dropouts: ClassVar[tuple[str, ...]] = (
-        "hidden_dropout",
-        "attention_dropout",
-        "activation_dropout",
-        "feat_proj_dropout",
-        "final_dropout",
-        "conformer_conv_dropout",
-    )
+    dropouts: ClassVar[tuple[str, ...]] = (*CtcModel.dropouts, "conformer_conv_dropout")
 
     @property
     def steps_per_s(self) -> int:
