@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stt_tune.results.frames import load_reports, load_trials
-    from stt_tune.results.optimal_config import load_config, save_config, update_optimal_config
+    from stt_tune.results.merging import merge_config
+    from stt_tune.results.optimal_config import (
+        load_config,
+        read_optimal_config,
+        save_config,
+        update_config,
+        update_optimal_config,
+    )
+    from stt_tune.results.production import training_callback
     from stt_tune.results.trials import TrialTable
+    from stt_tune.run.confirm import confirm
     from stt_tune.run.orchestrator import WandbSweepOrchestrator
     from stt_tune.run.reporting import report
     from stt_tune.run.settings import TuneSettings
@@ -24,15 +33,20 @@ __all__ = [
     "TuneResult",
     "TuneSettings",
     "WandbSweepOrchestrator",
+    "confirm",
     "finetune",
     "load_config",
     "load_reports",
     "load_trials",
+    "merge_config",
+    "read_optimal_config",
     "report",
     "resume",
     "run_sweep",
     "save_config",
+    "training_callback",
     "tune",
+    "update_config",
     "update_optimal_config",
 ]
 
@@ -44,15 +58,20 @@ _HOMES = {
     "TuneResult": "stt_tune.run.tune",
     "TuneSettings": "stt_tune.run.settings",
     "WandbSweepOrchestrator": "stt_tune.run.orchestrator",
+    "confirm": "stt_tune.run.confirm",
     "finetune": "stt_tune.speech.finetune",
     "load_config": "stt_tune.results.optimal_config",
     "load_reports": "stt_tune.results.frames",
     "load_trials": "stt_tune.results.frames",
+    "merge_config": "stt_tune.results.merging",
+    "read_optimal_config": "stt_tune.results.optimal_config",
     "report": "stt_tune.run.reporting",
     "resume": "stt_tune.run.tune",
     "run_sweep": "stt_tune.run.sweep",
     "save_config": "stt_tune.results.optimal_config",
+    "training_callback": "stt_tune.results.production",
     "tune": "stt_tune.run.tune",
+    "update_config": "stt_tune.results.optimal_config",
     "update_optimal_config": "stt_tune.results.optimal_config",
 }
 

@@ -39,6 +39,12 @@ class SettingsError(SttTuneError, ValueError):
     """A run setting that cannot hold: an option, a default configuration, a run folder."""
 
 
+class SharedFileError(SttTuneError, OSError):
+    """A shared file that cannot be read or written, or that others keep writing."""
+
+    exit_code = 1
+
+
 class SweepFailedError(SttTuneError, RuntimeError):
     """A sweep that ran and produced nothing to choose from."""
 

@@ -18,8 +18,7 @@ _MAY_IMPORT = {
     "results": {"results"},
     "run": {"run", "sweep", "speech", "results"},
     "demo": {"demo", "run", "sweep", "speech", "results"},
-    "cli": {"cli_options", "demo", "run", "sweep", "speech", "results"},
-    "cli_options": set(),
+    "cli": {"cli", "demo", "run", "sweep", "speech", "results"},
     "__init__": {"run", "sweep", "speech", "results"},
     "__main__": {"cli"},
 }

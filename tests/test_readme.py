@@ -45,7 +45,7 @@ def test_files_and_states_are_those_of_a_real_run(small_run: TuneResult) -> None
     section = _README.split("## The run folder")[1].split("\n## ")[0]
     told = re.findall(r"^\| ((?:`[\w./]+`(?:, )?)+) \|", section, re.MULTILINE)
     names = {name.rstrip("/") for cell in told for name in re.findall(r"`([\w./]+)`", cell)}
-    made = {path.name for path in small_run.folder.path.iterdir()}
+    made = {path.name for path in small_run.folder.path.iterdir() if not path.name.startswith(".")}
     assert made <= names
     assert names - made == {"rejected.jsonl", "best_model", "best_model_ctranslate2"}
     assert all(f"`{status}`" in _README for status in STATUSES)

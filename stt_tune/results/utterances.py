@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,21 @@ _COUNTS = (
     "characters",
 )
 _SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("system", "id", "kind", "reference", "hypothesis")]
+    [("system", pa.string()), ("seed", pa.int64())]
+    + [(name, pa.string()) for name in ("id", "kind", "reference", "hypothesis")]
     + [(name, pa.int64()) for name in _COUNTS]
 )
 
 
-def save_utterances(path: Path, systems: Mapping[str, Iterable[Mapping[str, Any]]], normaliser: str) -> None:
-    """Write one row for each system and utterance, atomically.
+def save_utterances(path: Path, rows: Sequence[Mapping[str, Any]], normaliser: str) -> None:
+    """Write one row for each training of a system and each utterance, atomically.
 
     Args:
         path: A Parquet file.
-        systems: By name: its utterances with normalised `reference` and `hypothesis`, the counts of
-            errors, and `kind`, the kind of error that the production system makes on it.
+        rows: `system` is its name or its trial's id, `seed` what it was trained with; the utterance's
+            `id`, normalised `reference` and `hypothesis`, the counts of errors, and `kind`, the kind
+            of error that the production system makes on it.
         normaliser: What both were normalised by, with its version; kept in the file's metadata.
     """
-    rows = [{"system": name, **row} for name, utterances in systems.items() for row in utterances]
-    table = pa.Table.from_pylist(rows, _SCHEMA.with_metadata({"normaliser": normaliser}))
+    table = pa.Table.from_pylist(list(rows), _SCHEMA.with_metadata({"normaliser": normaliser}))
     write_atomically(path, lambda file: pq.write_table(table, file))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from stt_tune.errors import ModelError, SettingsError
 from stt_tune.progress import say
+from stt_tune.run.profile import profile_data, shorten_profile
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.speech.families.base import SpeechModel
@@ -21,12 +21,13 @@ from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manife
 from stt_tune.speech.model import load_model
 from stt_tune.speech.normalisers import Normalise, describe_normaliser, find_normaliser, load_normaliser
 from stt_tune.speech.rates import count_errors, summarise
-from stt_tune.speech.splits import assign_splits, warn_of_small_dev
+from stt_tune.speech.splits import assign_splits, set_apart_copies, warn_of_small_dev
 
 # Trained at 4 s, a low learning rate has not mended by the last epoch what the short context
 # breaks; from 10 s on, the WER at the full 30 s is that of longer contexts (real digit strings,
 # 234 cases: 0.108 at 4 s, 0.084 at 10 s and at 15 s, all at 1e-5).
 _LEAST_CONTEXT_S = 10
+_LEAST_BESIDE = {"--replay": 1, "--guard": 2}  # what is measured has to have an interval
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,16 @@ class PreparedSpeech:
         task: Data, model and settings for the trials.
         data_hash: Changes when ids, splits, transcripts or audio do.
         split_by: `manifest`, `speaker` or `utterance`.
+        beside_hash: The same of what is replayed and of the guard.
+        profile: What the data are like.
         rejected: Bad rows that were set aside, as JSON lines.
     """
 
     task: SpeechTask
     data_hash: str
+    beside_hash: str
     split_by: str
+    profile: Mapping[str, Any]
     rejected: list[str]
 
     def find_unsuited(self, configuration: Mapping[str, Any]) -> list[str]:
@@ -61,10 +66,13 @@ class PreparedSpeech:
         }
         return {
             "data_hash": self.data_hash,
+            "beside_hash": self.beside_hash,
             "split_by": self.split_by,
             "utterances": {"train": len(data.train), "dev": len(data.dev), "test": len(data.test)},
+            "data_profile": shorten_profile(self.profile),
             "rejected": len(self.rejected),
             "replay": len(data.replay),
+            "guard": len(data.guard),
             "normaliser": describe_normaliser(self.task.settings.normaliser),
             **(contexts if model.has_fixed_context else {}),
         }
@@ -82,23 +90,32 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
     normalise = load_normaliser(normaliser)
     utterances, rejected = _read(settings.data, settings, model, normalise)
     utterances, split_by = assign_splits(utterances, settings.seed, normalise)
-    replay = _read_replay(settings, model, normalise, utterances)
+    utterances = set_apart_copies(utterances, skip=settings.skip_bad)
+    guard = _read_beside("--guard", settings.guard, settings, model, normalise, utterances)
+    measured = [*(each for each in utterances if each.split != "train"), *guard]
+    replay = _read_beside("--replay", settings.replay, settings, model, normalise, measured)
     model = _fit_vocabulary(settings, model, [*utterances, *replay])
     context_s = _choose_context(settings, [*utterances, *replay], model)
-    _announce(utterances, split_by, replay, model, context_s)
+    _announce(utterances, split_by, replay, guard, model, context_s)
     if warning := warn_of_small_dev(*_expect(utterances, normalise)):
         say(warning)
     task = SpeechTask(
-        data=prepare(utterances, model, normalise, replay),
+        data=prepare(utterances, model, normalise, replay, guard),
         model=model,
         settings=TrainingSettings(seed=settings.seed, audio_context_s=context_s, normaliser=normaliser),
     )
-    lines = [json.dumps({"line": bad.line, "reason": bad.reason}, ensure_ascii=False) for bad in rejected]
-    return PreparedSpeech(task, hash_data(utterances), split_by, lines)
+    lines = [bad.to_json() for bad in rejected]
+    hashes = hash_data(utterances), hash_data([*replay, *guard])
+    return PreparedSpeech(task, *hashes, split_by, profile_data(utterances, normalise), lines)
 
 
 def _announce(
-    utterances: list[Utterance], split_by: str, replay: list[Utterance], model: SpeechModel, context_s: float
+    utterances: list[Utterance],
+    split_by: str,
+    replay: list[Utterance],
+    guard: list[Utterance],
+    model: SpeechModel,
+    context_s: float,
 ) -> None:
     counts = Counter(utterance.split for utterance in utterances)
     at_context = (
@@ -108,7 +125,7 @@ def _announce(
     )
     say(
         f"{counts['train']} train, {counts['dev']} dev and {counts['test']} test utterances, split by {split_by}"
-        f"{f', {len(replay)} to replay' if replay else ''}{at_context}"
+        f"{f', {len(replay)} to replay' if replay else ''}{f', {len(guard)} to guard' if guard else ''}{at_context}"
     )
 
 
@@ -137,25 +154,31 @@ def _read(
         split=settings.split if source == settings.data else None,
         columns=settings.columns if source == settings.data else None,
     )
-    if rejected and not settings.skip_bad:
+    if rejected and not (settings.skip_bad and utterances):
         raise reject(source, rejected)
     return utterances, rejected
 
 
-def _read_replay(
-    settings: TuneSettings, model: SpeechModel, normalise: Normalise, utterances: list[Utterance]
+def _read_beside(
+    option: str,
+    source: str | None,
+    settings: TuneSettings,
+    model: SpeechModel,
+    normalise: Normalise,
+    others: list[Utterance],
 ) -> list[Utterance]:
-    """What is to be replayed, without what dev and test hold: it would be measured on what it was trained on."""
-    if settings.replay is None:
+    """Utterances beside the data, without `others`: nothing is to be measured on what it was trained on."""
+    if source is None:
         return []
-    found, rejected = _read(settings.replay, settings, model, normalise)
-    measured = [each for each in utterances if each.split != "train"]
-    heard = {each.audio_hash for each in measured} | {each.clip.stamp() for each in measured}
-    kept = [each for each in found if each.split in (None, "train") and heard.isdisjoint(_traces(each))]
-    if not kept:
+    found, rejected = _read(source, settings, model, normalise)
+    heard = {each.audio_hash for each in others} | {each.clip.stamp() for each in others}
+    kept = [each for each in found if heard.isdisjoint(_traces(each))]
+    if option == "--replay":
+        kept = [each for each in kept if each.split in (None, "train")]
+    if len(kept) < _LEAST_BESIDE[option]:
         raise SettingsError(
-            f"--replay {settings.replay}: must hold utterances to train on, found none: {len(rejected)} rows are bad, "
-            f"{len(found)} are in dev or test."
+            f"{option} {source}: must hold utterances that stand nowhere else in this run, found {len(kept)}: "
+            f"{len(rejected)} rows are bad, {len(found) - len(kept)} stand in the data or are measured on."
         )
     return kept
 

@@ -99,7 +99,8 @@ class SweepDisplay:
         seconds = (time.monotonic() - self._start) / finished_here * (self._num_trials - done)
         if seconds <= 0:
             return ""
-        return f"; about {math.ceil(seconds / 60)} min left" if seconds > 90 else f"; about {math.ceil(seconds)} s left"
+        left = f"{math.ceil(seconds / 60)} min" if seconds > 90 else f"{math.ceil(seconds)} s"
+        return f"; about {left} of trials left"
 
 
 def render_trials(table: TrialTable, metric: Metric, unfinished: str = INTERRUPTED) -> Table:

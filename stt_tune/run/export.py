@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stt_tune.errors import SettingsError, SweepFailedError
-from stt_tune.progress import say
-from stt_tune.results.optimal_config import read_document, save_optimal_config
-from stt_tune.results.statistics import Gain, paired_gain
+import numpy as np
+
+from stt_tune.errors import SweepFailedError
+from stt_tune.results.confirmation import choose_blocks
+from stt_tune.results.optimal_config import publish, read_optimal_config, update_config
+from stt_tune.results.statistics import Gain, compare, correct, find_noise
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import connect, find_resources
-from stt_tune.run.folder import SETTINGS, RunFolder
+from stt_tune.run.folder import RunFolder
 from stt_tune.run.settings import TuneSettings
-from stt_tune.run.tune import check_same_data, load_prepared
-from stt_tune.speech.rates import KINDS, UtteranceErrors, summarise
+from stt_tune.run.tune import LIGHT_TRAININGS, check_same_data, load_prepared, open_finished
+from stt_tune.speech.rates import KINDS
 from stt_tune.speech.report import METRICS
 
 if TYPE_CHECKING:
+    from stt_tune.run.anew import Training
     from stt_tune.run.data import PreparedSpeech
+    from stt_tune.speech.example import Example
 
 _LEAST_CASES = 2  # one has no interval
 
@@ -35,7 +39,7 @@ class KindResult:
         trial: The completed trial that is best on dev's cases of it, where that is not the general
             configuration's.
         wer: That configuration's on the test cases, trained anew.
-        general_wer: The general configuration's, trained with the same seed.
+        general_wer: The general configuration's, trained with the same seeds.
         gain: Relative, with its interval; None where there is nothing to compare.
     """
 
@@ -63,42 +67,40 @@ class KindResult:
             "general_wer": self.general_wer,
             "relative_gain": gain.relative,
             "interval": [gain.low, gain.high],
+            "p_value": gain.p_value,
             "utterances": self.cases,
         }
 
 
-def export(run_dir: Path, out: Path, *, per_error_type: bool) -> tuple[dict[str, Any], list[KindResult]]:
+def export(run_dir: Path, out: str, *, per_error_type: bool) -> tuple[dict[str, Any], list[KindResult]]:
     """Write a finished run's `optimal_config.json` to `out`.
 
     Args:
         run_dir: The run folder.
-        out: The file.
+        out: A path or a URL. What stands there goes into the `history` of the new one.
         per_error_type: Whether to look for configurations that do better on one kind of error than the
             general one: for each kind, the trial that is best on dev's cases of it and the general
-            configuration are trained anew with a fresh seed and compared on the test cases of it.
-            The intervals of all kinds hold together with 95 %.
+            configuration are trained anew with fresh seeds and compared on the test cases of it.
+            Intervals and tests of all kinds hold together.
 
     Returns:
         What was written, and what was found for each kind.
 
     Raises:
         SettingsError: The folder holds no finished run of `stt-tune tune`.
-        SttTuneError: Model or data cannot be used any more, or training failed.
+        SttTuneError: Model or data cannot be used any more, training failed, or `out` cannot be written.
     """
-    folder = RunFolder.existing(run_dir)
-    run = folder.read_run()
-    if SETTINGS not in run or not folder.optimal_config.exists():
-        raise SettingsError(f"{run_dir}: must be a finished run of stt-tune tune.\n{folder.how_to_go_on()}")
-    document = read_document(folder.optimal_config)
+    folder, settings = open_finished(run_dir)
+    document = read_optimal_config(folder.optimal_config)
     results: list[KindResult] = []
     if per_error_type:
-        settings = TuneSettings.from_dict(run[SETTINGS])
         speech = load_prepared(settings)
-        check_same_data(run_dir, run, settings, speech)
+        check_same_data(run_dir, folder.read_run(), settings, speech)
         results = _compare_kinds(folder, settings, speech, document["hyperparameters"])
         better = {result.kind: result.to_dict() for result in results if result.is_better}
-        document = {**document, "by_error_type": better}
-    save_optimal_config(out, document)
+        document = update_config(folder.optimal_config, lambda before: {**before, "by_error_type": better})
+    if str(Path(out).absolute()) != str(folder.optimal_config):
+        publish(document, out)
     return document, results
 
 
@@ -106,8 +108,8 @@ def _compare_kinds(
     folder: RunFolder, settings: TuneSettings, speech: PreparedSpeech, general: Mapping[str, Any]
 ) -> list[KindResult]:
     chosen = _choose(folder.read_table(METRICS), general)
+    from stt_tune.run.anew import train_anew
     from stt_tune.run.labels import select_cases
-    from stt_tune.run.speech_trial import train_and_test
 
     with connect(settings.address):
         resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
@@ -118,20 +120,24 @@ def _compare_kinds(
             return [KindResult(kind, kinds.count(kind)) for kind in KINDS]
         configurations = [dict(general), *(dict(trial.configuration) for trial in chosen.values())]
         unique = [each for i, each in enumerate(configurations) if each not in configurations[:i]]
-        say(f"training the general configuration and {len(unique) - 1} others anew with another seed")
-        measured = train_and_test(task, unique, resources, settings.seed + 1)
-    by_configuration = dict(zip(map(repr, unique), measured, strict=True))
-    before = by_configuration[repr(dict(general))]
+        seeds = [settings.seed + 1 + i for i in range(LIGHT_TRAININGS)]
+        trained = train_anew(task, unique, seeds, resources, folder.confirm, folder.data_name(speech.beside_hash))
+    trainings = dict(zip(map(repr, unique), trained, strict=True))
+    before = _count(trainings[repr(dict(general))])
     if before is None:
         raise SweepFailedError(
             "the general configuration diverged when trained anew: there is nothing to compare with."
         )
-    results = []
-    for kind in KINDS:
-        trial = chosen.get(kind)
-        after = by_configuration[repr(dict(trial.configuration))] if trial else None
-        results.append(_compare(kind, kinds, trial, before, after, settings.seed, len(chosen)))
-    return results
+    after = {kind: _count(trainings[repr(dict(trial.configuration))]) for kind, trial in chosen.items()}
+    words = np.array([errors.words for errors in trainings[repr(dict(general))][0].test])
+    return judge_kinds(task.data.test, words, chosen, before, after, settings.seed)
+
+
+def _count(trainings: Sequence[Training]) -> np.ndarray | None:
+    """Errors, [trainings, utterances]; None where one of them diverged."""
+    if any(each.diverged for each in trainings):
+        return None
+    return np.array([[errors.errors for errors in each.test] for each in trainings], float)
 
 
 def _choose(table: TrialTable, general: Mapping[str, Any]) -> dict[str, Trial]:
@@ -145,29 +151,38 @@ def _choose(table: TrialTable, general: Mapping[str, Any]) -> dict[str, Trial]:
     return chosen
 
 
-def _compare(
-    kind: str,
-    kinds: list[str | None],
-    trial: Trial | None,
-    before: list[UtteranceErrors],
-    after: list[UtteranceErrors] | None,
+def judge_kinds(
+    examples: Sequence[Example],
+    words: np.ndarray,
+    chosen: Mapping[str, Trial],
+    before: np.ndarray,
+    after: Mapping[str, np.ndarray | None],
     seed: int,
-    comparisons: int,
-) -> KindResult:
-    cases = [i for i, each in enumerate(kinds) if each == kind]
-    if trial is None or after is None:
-        return KindResult(kind, len(cases))
-    general, own = [before[i] for i in cases], [after[i] for i in cases]
-    return KindResult(
-        kind=kind,
-        cases=len(cases),
-        trial=trial,
-        wer=summarise(own).wer,
-        general_wer=summarise(general).wer,
-        gain=paired_gain(
-            [each.errors for each in general], [each.errors for each in own], seed, comparisons=comparisons
-        ),
-    )
+) -> list[KindResult]:
+    """Compare, for each kind, the configuration chosen for it with the general one on the test cases of it.
+
+    Args:
+        examples: The test split.
+        words: Of their references.
+        chosen: The trial for each kind that has one.
+        before: The general configuration's errors, [trainings, utterances].
+        after: Those of each kind's own; None where a training of it diverged.
+        seed: Of resampling.
+    """
+    noise = find_noise([before, *(each for each in after.values() if each is not None)])
+    results = []
+    for kind in KINDS:
+        cases = [i for i, each in enumerate(examples) if each.kind == kind]
+        own = after.get(kind)
+        if own is None:
+            results.append(KindResult(kind, len(cases)))
+            continue
+        blocks, _are = choose_blocks([examples[i].speaker for i in cases], [examples[i].session for i in cases])
+        gain = compare(before[:, cases], own[:, cases], blocks, noise=noise, seed=seed, comparisons=len(after))
+        wer, general_wer = (float(errors[:, cases].sum(axis=1).mean() / words[cases].sum()) for errors in (own, before))
+        results.append(KindResult(kind, len(cases), chosen[kind], wer, general_wer, gain))
+    corrected = iter(correct([each.gain for each in results if each.gain]))
+    return [replace(each, gain=next(corrected)) if each.gain else each for each in results]
 
 
 def describe_kinds(results: list[KindResult]) -> list[str]:

@@ -53,8 +53,13 @@ class RunFolder:
 
     @property
     def held_out(self) -> Path:
-        """Every test utterance as the default and the winner heard it."""
+        """Every test utterance as each system heard it that was confirmed."""
         return self.path / "held_out.parquet"
+
+    @property
+    def confirm(self) -> Path:
+        """What trainings anew gave, so that none is done twice."""
+        return self.path / "confirm"
 
     @property
     def utterances(self) -> Path:
@@ -106,6 +111,8 @@ class RunFolder:
 
     def how_to_go_on(self) -> str:
         """Say what continues the run that the folder holds."""
+        if self.optimal_config.exists():
+            return f"It is finished: see {self.optimal_config}"
         if SETTINGS in self.read_run():
             return f"Continue with: stt-tune resume {self.path}"
         return "Continue with: run_sweep(..., resume=True), or run_sweep_agent(...) again"
@@ -196,6 +203,16 @@ class RunFolder:
             return {**document, "sweep": str(document["sweep"]), "seed": int(document["seed"])}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingsError(f"{self.run}: must be the run.json of a run, and cannot be read ({error}).") from error
+
+    def data_name(self, beside_hash: str) -> str:
+        """Stands for all that the run's trainings learn from and are measured on.
+
+        Args:
+            beside_hash: Of what is replayed and of the guard.
+        """
+        run = self.read_run()
+        kind = run.get(SETTINGS, {}).get("only_error_type")
+        return " ".join(str(each) for each in (run["data_hash"], beside_hash, run["normaliser"], kind))
 
     def read_sweep(self) -> SweepConfig:
         """Read the sweep, with the name and the plan that it began with.

@@ -9,12 +9,9 @@ from dataclasses import replace
 from stt_tune.errors import ManifestError, SweepConfigError
 from stt_tune.progress import say
 from stt_tune.run.cluster import TrialResources
-from stt_tune.run.speech_trial import SpeechTask, run_on_workers
-from stt_tune.speech.decode import measure
-from stt_tune.speech.example import Example
-from stt_tune.speech.families.base import SpeechModel
+from stt_tune.run.speech_trial import SpeechTask
+from stt_tune.run.untrained import hear_untrained
 from stt_tune.speech.manifest import SPLITS
-from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.rates import KINDS
 from stt_tune.sweep.config import SweepConfig
 
@@ -32,28 +29,15 @@ def label_cases(task: SpeechTask, resources: TrialResources, splits: Sequence[st
     if not unlabelled:
         return task
     say(f"finding out what the base model gets wrong: {len(unlabelled)} utterances of {' and '.join(splits)}")
-    call = (task.model, task.settings.normaliser, unlabelled)
-    kinds: dict[str, str | None]
-    (kinds,) = run_on_workers(_find_kinds, [call], resources, "the base model could not be run")
+    heard = {errors.id: errors for errors in hear_untrained(task, unlabelled, resources)}
     labelled = {
         split: [
-            replace(each, kind=kinds[each.id], is_labelled=True) if each.id in kinds else each
+            replace(each, kind=heard[each.id].kind, is_labelled=True, base=heard[each.id]) if each.id in heard else each
             for each in getattr(task.data, split)
         ]
         for split in splits
     }
     return replace(task, data=replace(task.data, **labelled))
-
-
-def _find_kinds(model: SpeechModel, normaliser: str, examples: Sequence[Example]) -> dict[str, str | None]:
-    heard = measure(
-        model.build(),
-        examples,
-        model,
-        audio_context_s=model.max_context_s,
-        normalise=load_normaliser(normaliser),
-    )
-    return {errors.id: errors.kind for errors in heard.utterances}
 
 
 def select_cases(task: SpeechTask, resources: TrialResources, split: str, only_kind: str | None) -> SpeechTask:
@@ -80,6 +64,8 @@ def keep_kind(task: SpeechTask, kind: str) -> SpeechTask:
         raise ManifestError(
             f"--only-error-type {kind}: there must be at least 1 train, 1 dev and 2 test cases of it, found {found}."
         )
+    counts = ", ".join(f"{len(kept[split])} {split}" for split in SPLITS)
+    say(f"of them, cases of {kind} alone: {counts}; what they tell apart is less than what was said of all")
     return replace(task, data=replace(task.data, **kept))
 
 

@@ -19,7 +19,7 @@ from stt_tune.speech.kinds import find_kind
 from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
 from stt_tune.speech.normalisers import Normalise, find_normaliser, load_normaliser
 from stt_tune.speech.rates import KINDS
-from stt_tune.speech.splits import assign_splits, group_alike
+from stt_tune.speech.splits import assign_splits, group_alike, set_apart_copies
 
 if TYPE_CHECKING:
     from stt_tune.speech.families.base import SpeechModel
@@ -124,9 +124,10 @@ def prepare_data(
     if loaded:
         limits = {"max_duration_s": loaded.max_context_s, "find_misfit": loaded.find_misfit}
     utterances, rejected = read_manifest(source, normalise=normalise, split=split, columns=columns, **limits)
-    if rejected and not skip_bad:
+    if rejected and not (skip_bad and utterances):
         raise reject(source, rejected)
     utterances, split_by = assign_splits(utterances, seed, normalise)
+    utterances = set_apart_copies(utterances, skip=skip_bad)
     if loaded:
         from stt_tune.speech.features import prepare
 
@@ -152,7 +153,7 @@ def _write(
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_lines(out / _MANIFEST, lines)
     if rejected:
-        write_lines(out / "rejected.jsonl", [json.dumps(asdict(bad), ensure_ascii=False) for bad in rejected])
+        write_lines(out / "rejected.jsonl", [bad.to_json() for bad in rejected])
 
 
 def _row(utterance: Utterance, kind: str | None, out: Path) -> dict[str, Any]:

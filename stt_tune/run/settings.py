@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from stt_tune.errors import SettingsError
-from stt_tune.speech.hyperparameters import Hyperparameters
+from stt_tune.results.optimal_config import load_config
+from stt_tune.speech.hyperparameters import Hyperparameters, complete
 from stt_tune.speech.normalisers import NORMALISERS
 from stt_tune.speech.rates import KINDS
 from stt_tune.speech.rows import HUB
@@ -45,6 +46,13 @@ class TuneSettings:
         address: A Ray cluster to join; None: a Ray of this run's own.
         only_error_type: Leave only the cases of this kind, one of `KINDS`, in every split; None: all cases.
         replay: A manifest of utterances that the system gets right today, for `replay_ratio`.
+        guard: A manifest of utterances that the system gets right today, and has to go on getting right.
+        guard_tolerance: How far the WER on them may rise, absolute.
+        incumbent: The configuration that production uses today; candidates have to be better than it.
+        retunes: The shared `optimal_config.json` (a path or a URL) that the run is to replace with a better
+            one; `default` then is the incumbent that it holds.
+        min_gain: The relative gain over it, beyond chance, that this takes.
+        record: Whether its history is told where it stays as it is.
         extend_vocabulary: Whether characters that a CTC model lacks are added to it.
         keep_best_model: Whether the weights of the best trial are kept.
         ctranslate2: Whether they are kept in CTranslate2's format, too.
@@ -69,6 +77,12 @@ class TuneSettings:
     address: str | None = None
     only_error_type: str | None = None
     replay: str | None = None
+    guard: str | None = None
+    guard_tolerance: float = 0.005
+    incumbent: Mapping[str, Any] | None = None
+    retunes: str | None = None
+    min_gain: float = 0.0
+    record: bool = False
     extend_vocabulary: bool = False
     keep_best_model: bool = False
     ctranslate2: bool = False
@@ -95,6 +109,8 @@ class TuneSettings:
                     "given with --keep-best-model",
                     self.keep_best_model or not self.ctranslate2,
                 ),
+                ("--min-gain", self.min_gain, "from 0 to below 1", 0 <= self.min_gain < 1),
+                ("--guard-tolerance", self.guard_tolerance, "from 0 to 1", 0 <= self.guard_tolerance <= 1),
                 ("--audio-context", self.audio_context_s, "at least 1 second", (self.audio_context_s or 1) >= 1),
                 ("--wandb", self.wandb, f"one of {', '.join(WANDB_MODES)}", self.wandb in WANDB_MODES),
                 ("--normaliser", self.normaliser, f"one of {', '.join(NORMALISERS)}", self.normaliser in NORMALISERS),
@@ -112,6 +128,12 @@ class TuneSettings:
     def default_configuration(self) -> dict[str, Any]:
         """The default with all its hyperparameters."""
         return Hyperparameters.from_mapping(self.default or {}).to_dict()
+
+    def incumbent_configuration(self) -> dict[str, Any] | None:
+        """What production uses, with all its hyperparameters; None where that is not known."""
+        if self.incumbent is None:
+            return None
+        return complete(self.incumbent, self.default_configuration())
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in `run.json`."""
@@ -165,6 +187,32 @@ def read_columns(text: str | None) -> dict[str, str] | None:
     return {name.strip(): column.strip() for name, _equals, column in pairs}
 
 
+def read_incumbent(location: str) -> dict[str, Any]:
+    """Read the hyperparameters of the `optimal_config.json` that production uses.
+
+    Args:
+        location: A path or a URL.
+
+    Raises:
+        SettingsError: It is not valid, or holds what cannot be trained.
+        SharedFileError: It cannot be reached.
+    """
+    return check_trainable(load_config(location), location)
+
+
+def check_trainable(hyperparameters: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Make sure that hyperparameters can be trained.
+
+    Raises:
+        SettingsError: They cannot.
+    """
+    try:
+        Hyperparameters.from_mapping(hyperparameters)
+    except ValueError as error:
+        raise SettingsError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from error
+    return dict(hyperparameters)
+
+
 def read_default(path: Path) -> dict[str, Any]:
     """Read the file of `--default`: hyperparameters as YAML or JSON, or an `optimal_config.json`.
 
@@ -179,8 +227,4 @@ def read_default(path: Path) -> dict[str, Any]:
         document = document["hyperparameters"]
     if not isinstance(document, Mapping):
         raise SettingsError(f"--default {path}: must map hyperparameters to values, found {document!r}.")
-    try:
-        Hyperparameters.from_mapping(document)
-    except ValueError as error:
-        raise SettingsError("\n".join(f"--default {path}: {line}" for line in str(error).splitlines())) from error
-    return dict(document)
+    return check_trainable(document, f"--default {path}")

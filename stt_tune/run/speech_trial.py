@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,10 @@ from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.reporting import report
 from stt_tune.run.trainable import TrainFunction
-from stt_tune.speech.decode import measure
 from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import TrainingSettings, finetune
-from stt_tune.speech.normalisers import describe_normaliser, load_normaliser
-from stt_tune.speech.rates import UtteranceErrors
+from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.report import EpochReport
 from stt_tune.speech.saved import save_if_best
 
@@ -70,7 +68,8 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
                 last.clear()
                 last.update(each.to_dict())
                 if task.utterances and each.utterances:
-                    save_utterances(task.utterances / f"{trial}.parquet", {trial: each.utterances}, normaliser)
+                    rows = [{"system": trial, "seed": task.settings.seed, **case} for case in each.utterances]
+                    save_utterances(task.utterances / f"{trial}.parquet", rows, normaliser)
                 report(last)
 
             network = finetune(config, task.data, task.model, tell, task.settings)
@@ -86,26 +85,12 @@ def _use_cores(cpus: int) -> None:
     torch.set_num_threads(cpus)
 
 
-def train_and_test(
-    task: SpeechTask, configurations: list[dict[str, Any]], resources: TrialResources, seed: int
-) -> list[list[UtteranceErrors] | None]:
-    """Train each configuration anew with `seed` and measure it on the test split.
-
-    The test split is measured at the model's full context, which is what production uses.
-
-    Returns:
-        The errors of each test utterance, for each configuration; None where training diverged.
-
-    Raises:
-        SweepFailedError: A training failed, for example for want of memory.
-    """
-    fresh = ray.put(replace(task, settings=replace(task.settings, seed=seed)))
-    calls = [(configuration, fresh) for configuration in configurations]
-    return run_on_workers(_train_and_test, calls, resources, "confirming failed while training anew")
-
-
 def run_on_workers(
-    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], resources: TrialResources, failure: str
+    function: Callable[..., Any],
+    calls: Sequence[tuple[Any, ...]],
+    resources: TrialResources,
+    failure: str,
+    done: Callable[[int, Any, int], None] = lambda _call, _result, _count: None,
 ) -> list[Any]:
     """Call a function in Ray workers, each with a trial's resources.
 
@@ -114,6 +99,10 @@ def run_on_workers(
         calls: Its arguments; object references are resolved.
         resources: What each call gets.
         failure: What a message begins with.
+        done: Told of each that is done: which it was, its result, and how many are done.
+
+    Returns:
+        The results, in the order of `calls`.
 
     Raises:
         SweepFailedError: A call failed, for example for want of memory.
@@ -125,22 +114,14 @@ def run_on_workers(
         return function(*arguments)
 
     remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)(on_cores)
-    try:
-        results: list[Any] = ray.get([remote.remote(*call) for call in calls])
-    except ray.exceptions.RayError as error:
-        raise SweepFailedError(f"{failure}: {str(error).strip().splitlines()[-1]}") from error
-    return results
-
-
-def _train_and_test(configuration: dict[str, Any], task: SpeechTask) -> list[UtteranceErrors] | None:
-    try:
-        network = finetune(configuration, task.data, task.model, lambda _report: None, task.settings)
-    except DivergedError:
-        return None
-    return measure(
-        network,
-        task.data.test,
-        task.model,
-        audio_context_s=task.model.max_context_s,
-        normalise=load_normaliser(task.settings.normaliser),
-    ).utterances
+    running = {remote.remote(*call): i for i, call in enumerate(calls)}
+    results: dict[int, Any] = {}
+    while len(results) < len(calls):
+        (ready, *_others), _rest = ray.wait([each for each, i in running.items() if i not in results])
+        i = running[ready]
+        try:
+            results[i] = ray.get(ready)
+        except ray.exceptions.RayError as error:
+            raise SweepFailedError(f"{failure}: {str(error).strip().splitlines()[-1]}") from error
+        done(i, results[i], len(results))
+    return [results[i] for i in range(len(calls))]

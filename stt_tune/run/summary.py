@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stt_tune.run.tune import TuneResult
 
+_USELESS_WER = 1.0
+_STAYS = {"default_kept": "the default configuration stays", "incumbent_kept": "the incumbent stays"}
+
 
 def describe_result(result: TuneResult) -> list[str]:
     """The verdict on held-out speech, then three lines: where things are, what to do next."""
-    folder = result.folder
+    folder, document = result.folder, result.document
+    more = [] if result.replacement else [f"Surer:   stt-tune confirm {folder.path} (more candidates, more trainings)"]
     return [
         "",
         *_describe_dev(result),
-        *_describe_held_out(result),
+        *describe_held_out(document),
         "",
-        f"Config:  {folder.optimal_config}",
+        f"Config:  {result.replacement.describe() if result.replacement else folder.optimal_config}",
         f"Run:     {folder.path} (trials.parquet, held_out.parquet, wandb/; sync with: wandb sync "
         f"{folder.path / 'wandb'}/offline-run-*)",
         *([f"Model:   {folder.best_model} (trial {result.winner.number})"] if folder.best_model.is_dir() else []),
+        *more,
         "Next:    look at the trials in notebooks/analyse_sweep.ipynb; merge hyperparameters of the config into your "
         "fine-tuning",
     ]
@@ -27,29 +33,88 @@ def describe_result(result: TuneResult) -> list[str]:
 
 def _describe_dev(result: TuneResult) -> list[str]:
     document = result.document
-    line = f"On dev, which chose it: trial {result.winner.number}, {document['metric']} {document['metric_value']:.4f}"
+    value = result.winner.last(document["metric"])
+    line = f"On dev, which chose it: trial {result.winner.number}, {document['metric']} {value:.4f}"
     default = document["default_metric_value"]
     return [line + (f" (default {default:.4f})." if default is not None else " (the default has no result).")]
 
 
-def _describe_held_out(result: TuneResult) -> list[str]:
-    held_out = result.document["held_out"]
-    number = result.winner.number
-    if held_out is None:
-        return [f"Trial {number} diverged when trained anew with another seed: the default configuration stays."]
+def describe_held_out(document: Mapping[str, Any]) -> list[str]:
+    """What held-out speech says of every system, then the verdict, a line for each."""
+    held_out = document["held_out"]
     context_s = held_out["audio_context_s"]
     at_context = "" if context_s is None else f" at {context_s:g} s context"
-    where = f"On held-out speech ({held_out['utterances']} utterances{at_context})"
-    if result.winner.is_default:
-        return [f"{where}: WER {held_out['wer']:.4f}. No trial was better than the default configuration: it stays."]
+    blocks = "" if held_out["blocks_are"] == "utterance" else f" of {held_out['blocks']} {held_out['blocks_are']}s"
+    times = {1: "once", 2: "twice"}.get(len(held_out["seeds"]), f"{len(held_out['seeds'])} times")
+    lines = [
+        f"On held-out speech ({held_out['utterances']} utterances{blocks}{at_context}), each trained anew {times}:",
+        *(f"  {_describe_system(each, held_out['compared_with'])}" for each in held_out["systems"]),
+    ]
+    if held_out["guard"]:
+        guard = held_out["guard"]
+        lines.append(
+            f"Guard: {guard['utterances']} utterances, base model WER {guard['base_wer']:.4f}, a rise of "
+            f"{100 * guard['tolerance']:g} points is tolerated."
+        )
+    return [*lines, *_describe_verdict(document), *_warn_of_useless(held_out)]
+
+
+def _warn_of_useless(held_out: Mapping[str, Any]) -> list[str]:
+    if held_out["wer"] < _USELESS_WER:
+        return []
+    return [
+        f"A WER of {held_out['wer']:.2f} is no better than hearing nothing: check --model, --language, --normaliser "
+        "and the transcripts before anything else."
+    ]
+
+
+def _describe_system(system: Mapping[str, Any], reference: str) -> str:
+    name = f"{system['name']}: "
+    if system["wer"] is None:
+        return f"{name}{system['objection']}"
+    low, high = system["wer_interval"]
+    parts = [f"WER {system['wer']:.4f} (95 % interval {low:.4f} to {high:.4f})"]
+    if "relative_gain" in system:
+        low, high = system["interval"]
+        parts.append(
+            f"gain over the {reference} {system['relative_gain']:+.1%} ({low:+.1%} to {high:+.1%}, "
+            f"p {_format_p(system['p_value'])})"
+        )
+    if "promised_gain" in system:
+        parts.append(f"dev promised {system['promised_gain']:+.1%}")
+    if len(system["wer_by_seed"]) > 1:
+        parts.append(f"by seed {min(system['wer_by_seed']):.4f} to {max(system['wer_by_seed']):.4f}")
+    parts.append(f"{system['training_s']:.0f} s a training")
+    if "guard" in system:
+        parts.append(f"guard {100 * system['guard']['rise']:+.1f} points")
+    if "objection" in system:
+        parts.append(system["objection"])
+    return name + "; ".join(parts)
+
+
+def _format_p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _describe_verdict(document: Mapping[str, Any]) -> list[str]:
+    held_out, decision = document["held_out"], document["decision"]
+    candidates = [each for each in held_out["systems"] if each["role"] == "candidate"]
+    if not candidates:
+        return [f"No trial was better on dev: {_STAYS[decision]}."]
+    if all("objection" in each for each in candidates):
+        return [f"No candidate can be taken: {_STAYS[decision]}."]
+    reference = held_out["compared_with"]
     low, high = held_out["interval"]
     figures = (
-        f"WER {held_out['wer']:.4f}, default {held_out['default_wer']:.4f}, relative gain "
+        f"WER {held_out['wer']:.4f}, {reference} {held_out[f'{reference}_wer']:.4f}, relative gain "
         f"{held_out['relative_gain']:+.1%} (95 % interval {low:+.1%} to {high:+.1%})"
     )
-    if result.document["decision"] == "winner":
-        return [f"{where}: {figures}."]
-    return [
-        f"{where}: {figures}.",
-        f"Trial {number} is not better than the default beyond chance: the default configuration stays.",
-    ]
+    how = {
+        "a separate part": "; chosen on one part of the held-out speech, measured on the other",
+        "cross-fitting": "; chosen and measured on different fifths of the held-out speech in turn (cross-fitting), "
+        "as it is too little for two parts",
+    }.get(held_out["choice"], "")
+    name = f"Trial {document['winner']['number']}"
+    if decision == "winner":
+        return [f"{name}: {figures}{how}."]
+    return [f"{name}: {figures}{how}.", f"It is not better beyond chance: {_STAYS[decision]}."]

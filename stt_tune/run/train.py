@@ -7,17 +7,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import wandb
 
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
+from stt_tune.results.confirmation import choose_blocks
+from stt_tune.results.optimal_config import read_optimal_config, select_hyperparameters
+from stt_tune.results.statistics import find_rate
 from stt_tune.run.data import load_speech
-from stt_tune.run.settings import TuneSettings
+from stt_tune.run.settings import TuneSettings, check_trainable
+from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.run.tracking import find_mode, fit_tags
 from stt_tune.run.wandb_function import STATUS
+from stt_tune.speech.decode import measure_at_full_context
 from stt_tune.speech.finetune import finetune
 from stt_tune.speech.hyperparameters import Hyperparameters, complete
 from stt_tune.speech.report import EpochReport
+from stt_tune.speech.saved import save_model
 
 
 def parse_hyperparameters(arguments: Sequence[str]) -> dict[str, Any]:
@@ -51,7 +58,29 @@ def _read_value(text: str) -> Any:
         return text
 
 
-def train(hyperparameters: Mapping[str, Any], settings: TuneSettings, folder: Path) -> dict[str, Any]:
+def read_config(location: str | None, error_type: str | None) -> tuple[dict[str, Any], str | None]:
+    """Read hyperparameters that can be trained, and the model that they were found with.
+
+    Args:
+        location: An `optimal_config.json`, a path or a URL; None: there is none.
+        error_type: The kind of error that training is about.
+
+    Raises:
+        SettingsError: The file is not valid, or there is no such kind of error.
+        SharedFileError: It cannot be reached.
+    """
+    if location is None:
+        if error_type:
+            raise SettingsError("--error-type: chooses from --config, which is not given. Add it.")
+        return {}, None
+    document = read_optimal_config(location)
+    hyperparameters = select_hyperparameters(document, error_type)
+    return check_trainable(hyperparameters, location), document.get("model")
+
+
+def train(
+    hyperparameters: Mapping[str, Any], settings: TuneSettings, folder: Path, model: Path | None = None
+) -> dict[str, Any]:
     """Fine-tune once, log every epoch to W&B, and give the last epoch's report.
 
     Under `wandb agent` the run is the agent's, whatever `settings` say of W&B.
@@ -60,6 +89,8 @@ def train(hyperparameters: Mapping[str, Any], settings: TuneSettings, folder: Pa
         hyperparameters: What differs from the default configuration.
         settings: Data, model and how to measure; what concerns sweeps has no effect.
         folder: Where W&B's files go.
+        model: Where the trained model goes; None: nowhere. Where it is kept, it is measured on the test
+            split, too: `held_out_wer` with `held_out_wer_interval`.
 
     Raises:
         SttTuneError: Something cannot be used, or training diverged.
@@ -85,5 +116,21 @@ def train(hyperparameters: Mapping[str, Any], settings: TuneSettings, folder: Pa
             run.summary[STATUS] = "diverged" if each.diverged else "completed"
             say(f"epoch {each.epoch} of {configuration['epochs']}: wer {each.wer:.4f}, dev loss {each.dev_loss:.4f}")
 
-        finetune(configuration, speech.task.data, speech.task.model, report, speech.task.settings)
+        task = speech.task
+        network = finetune(configuration, task.data, task.model, report, task.settings)
+        if model:
+            save_model(network, task.model, model)
+            held_out = _measure(network, task)
+            last |= held_out
+            run.summary.update(held_out)
     return last
+
+
+def _measure(network: Any, task: SpeechTask) -> dict[str, Any]:
+    say(f"measuring it on {len(task.data.test)} held-out utterances")
+    test = task.data.test
+    heard = measure_at_full_context(network, test, task.model, task.settings.normaliser)
+    blocks, _are = choose_blocks([each.speaker for each in test], [each.session for each in test])
+    errors = np.array([[each.errors for each in heard]], float)
+    rate = find_rate(errors, np.array([each.words for each in heard]), blocks, seed=task.settings.seed)
+    return {"held_out_wer": rate.value, "held_out_wer_interval": [rate.low, rate.high]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -109,6 +111,7 @@ def run_trials(
             verbose=0,
         ),
     )
+    before = signal.getsignal(signal.SIGINT)
     try:
         tuner.fit()
     except TuneError as error:
@@ -117,6 +120,10 @@ def run_trials(
         raise SweepHaltedError(
             f"{folder.path}: the sweep could not go on ({reason}). What was finished is kept."
         ) from error
+    finally:
+        # Ray's own would swallow the next Ctrl-C; only the main thread may set one
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
     table.save(folder.trials)
     _check(sweep, plan.num_trials, recorder.ended_by, table, planned)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,29 +13,35 @@ from stt_tune.errors import (
     ModelError,
     SettingsError,
     SweepConfigError,
-    SweepFailedError,
     SweepInterruptedError,
 )
 from stt_tune.files import write_lines
 from stt_tune.progress import say
-from stt_tune.results.optimal_config import HeldOut, save_optimal_config
-from stt_tune.results.statistics import paired_gain
+from stt_tune.results.optimal_config import update_config
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
-from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources, connect, find_resources
-from stt_tune.run.folder import SETTINGS, RunFolder, find_versions
+from stt_tune.run.folder import SETTINGS, RunFolder
+from stt_tune.run.retune import Replacement, conclude
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.speech.hyperparameters import NAMES, complete, find_problems
 from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.report import METRICS
-from stt_tune.sweep.config import SweepConfig, find_extremes
+from stt_tune.sweep.config import SweepConfig, find_examples
 from stt_tune.sweep.distributions import Parameter
 from stt_tune.sweep.metric import Metric
 
 if TYPE_CHECKING:
+    from stt_tune.run.confirmation import Confirmation
     from stt_tune.run.data import PreparedSpeech
     from stt_tune.run.speech_trial import SpeechTask
+
+LIGHT_TRAININGS = 2
+"""How often the winner and what it has to beat are trained anew at the end of a sweep: once does not
+show how far trainings differ in nothing but their seed."""
+
+RETUNE_TRAININGS = 3
+"""The same where a file in production is to be replaced: enough to find a gain of 20 % where trainings differ."""
 
 # ray, torch and transformers are imported inside the functions below: they take seconds, and a
 # mistake in the sweep file is to be told at once.
@@ -53,6 +57,7 @@ class TuneResult:
         winner: The trial that was best on dev.
         document: What `optimal_config.json` holds.
         sweep: The sweep that ran.
+        replacement: What became of the shared file, where the run was a re-tune.
     """
 
     folder: RunFolder
@@ -60,13 +65,14 @@ class TuneResult:
     winner: Trial
     document: Mapping[str, Any]
     sweep: SweepConfig
+    replacement: Replacement | None = None
 
 
-def tune(sweep_file: Path, settings: TuneSettings, out: Path) -> TuneResult:
+def tune(sweep: Path | SweepConfig, settings: TuneSettings, out: Path) -> TuneResult:
     """Run a sweep, confirm its winner on the test split, and write all of it into `out`.
 
     Args:
-        sweep_file: A W&B sweep file.
+        sweep: A W&B sweep file, or what was read from one.
         settings: What to run it on.
         out: The run folder; it must not hold a run yet.
 
@@ -76,7 +82,8 @@ def tune(sweep_file: Path, settings: TuneSettings, out: Path) -> TuneResult:
     """
     folder = RunFolder(out.absolute())
     folder.check_new()
-    sweep = SweepConfig.from_yaml(sweep_file, also=find_speech_problems)
+    if not isinstance(sweep, SweepConfig):
+        sweep = SweepConfig.from_yaml(sweep, also=find_speech_problems)
     speech = load_prepared(settings)
     _check_family(sweep, settings, speech)
     return _run(folder, sweep, settings, speech, resumed=False)
@@ -103,17 +110,35 @@ def resume(path: Path) -> TuneResult:
     return _run(folder, sweep, settings, speech, resumed=True)
 
 
+def open_finished(run_dir: Path) -> tuple[RunFolder, TuneSettings]:
+    """Open the folder of a finished run of `stt-tune tune`.
+
+    Raises:
+        SettingsError: It is none.
+    """
+    folder = RunFolder.existing(run_dir)
+    run = folder.read_run()
+    if SETTINGS not in run or not folder.optimal_config.exists():
+        raise SettingsError(f"{run_dir}: must be a finished run of stt-tune tune.\n{folder.how_to_go_on()}")
+    return folder, TuneSettings.from_dict(run[SETTINGS])
+
+
 def check_same_data(path: Path, run: Mapping[str, Any], settings: TuneSettings, speech: PreparedSpeech) -> None:
     """Make sure that a run goes on with what it began with.
 
     Raises:
         SettingsError: The data, or how they are measured, have changed.
     """
-    if speech.data_hash != run["data_hash"]:
-        raise SettingsError(
-            f"{settings.data}: must be the data that the run began with, and has changed. "
-            "Start a new run, or restore the data."
-        )
+    beside = f"{settings.replay or ''} {settings.guard or ''}".strip()
+    for name, source, found in (
+        ("data_hash", settings.data, speech.data_hash),
+        ("beside_hash", beside, speech.beside_hash),
+    ):
+        if run.get(name, found) != found:
+            raise SettingsError(
+                f"{source}: must be the data that the run began with, and has changed. "
+                "Start a new run, or restore the data."
+            )
     normaliser = describe_normaliser(speech.task.settings.normaliser)
     if run.get("normaliser") != normaliser:
         raise SettingsError(
@@ -129,7 +154,7 @@ def find_speech_problems(parameters: Mapping[str, Parameter], metric: Metric | N
         parameters: Distributions by dotted names.
         metric: The objective; None where it cannot be read.
     """
-    found = dict.fromkeys(problem for extreme in find_extremes(parameters) for problem in find_problems(extreme))
+    found = dict.fromkeys(problem for example in find_examples(parameters) for problem in find_problems(example))
     problems = [f"parameters.{problem}" for problem in found]
     if metric and metric.name not in METRICS:
         problems.append(f"metric.name: must be one of {', '.join(METRICS)}; found {metric.name!r}.")
@@ -150,10 +175,10 @@ def _check_family(sweep: SweepConfig, settings: TuneSettings, speech: PreparedSp
         SweepConfigError: The sweep or the default configuration has some.
     """
     default = settings.default_configuration()
-    extremes = [complete(each, default) for each in find_extremes(sweep.parameters)]
+    examples = [complete(each, default) for each in find_examples(sweep.parameters)]
     problems = [f"--default.{problem}" for problem in speech.find_unsuited(default)]
-    problems += [f"parameters.{problem}" for each in extremes for problem in speech.find_unsuited(each)]
-    possible = {name for each in extremes for name, value in each.items() if value and value != "none"}
+    problems += [f"parameters.{problem}" for each in examples for problem in speech.find_unsuited(each)]
+    possible = {name for each in examples for name, value in each.items() if value and value != "none"}
     if {"lora_rank", "base_weight"} <= possible:
         problems.append("parameters: lora_rank and base_weight exclude each other. Leave one out.")
     if "lora_rank" in possible:
@@ -193,10 +218,14 @@ def _run(
         if not resumed:
             _start(folder, sweep, settings, speech)
         with folder.locked(), _resumable(folder):
-            result, winner, held_out = _search_and_confirm(folder, sweep, settings, speech, resources)
-    document = _document(folder, sweep, settings, result.table, winner, held_out)
-    save_optimal_config(folder.optimal_config, document)
-    return TuneResult(folder, result.table, winner, document, sweep)
+            result, task = _search(folder, sweep, settings, speech, resources)
+            confirmation = _confirm(folder, settings, speech, task, result, resources)
+    from stt_tune.run.document import build_document
+
+    document = build_document(folder, sweep, settings, result.table, confirmation, task.data.dev)
+    document = update_config(folder.optimal_config, lambda _before: document)
+    replacement = conclude(document, settings) if settings.retunes else None
+    return TuneResult(folder, result.table, result.best_trial, document, sweep, replacement)
 
 
 def _start(folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech) -> None:
@@ -207,9 +236,9 @@ def _start(folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech
         say(f"{len(speech.rejected)} bad rows were set aside, see {folder.rejected}")
 
 
-def _search_and_confirm(
+def _search(
     folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech, resources: TrialResources
-) -> tuple[SweepResult, Trial, HeldOut | None]:
+) -> tuple[SweepResult, SpeechTask]:
     from stt_tune.run.labels import check_objective, select_cases
     from stt_tune.run.speech_trial import build_train
 
@@ -239,10 +268,27 @@ def _search_and_confirm(
         complete=lambda configuration: complete(configuration, default),
         resume=True,
     )
-    winner = result.best_trial
     if settings.keep_best_model:
-        _keep_best(folder, winner, settings)
-    return result, winner, _confirm(folder, task, settings, winner, default, resources)
+        _keep_best(folder, result.best_trial, settings)
+    return result, task
+
+
+def _confirm(
+    folder: RunFolder,
+    settings: TuneSettings,
+    speech: PreparedSpeech,
+    task: SpeechTask,
+    result: SweepResult,
+    resources: TrialResources,
+) -> Confirmation:
+    """Train the winner and what it has to beat anew; where dev prefers the default, only this."""
+    from stt_tune.run.confirmation import confirm_systems, plan_systems
+
+    top = 0 if result.best_trial.is_default else 1
+    planned = plan_systems(result.table, result.sweep.metric, settings, top)
+    trainings = RETUNE_TRAININGS if settings.retunes else LIGHT_TRAININGS
+    data = folder.data_name(speech.beside_hash)
+    return confirm_systems(folder, task, planned, settings, resources, trainings=trainings, data=data)
 
 
 def _keep_best(folder: RunFolder, winner: Trial, settings: TuneSettings) -> None:
@@ -269,78 +315,3 @@ def _resumable(folder: RunFolder) -> Iterator[None]:
         ) from stop
     except OSError as error:
         raise folder.halted_by(error) from error
-
-
-def _confirm(
-    folder: RunFolder,
-    task: SpeechTask,
-    settings: TuneSettings,
-    winner: Trial,
-    default: dict[str, Any],
-    resources: TrialResources,
-) -> HeldOut | None:
-    """Train the default and the winner anew with one fresh seed, and compare them on the test split.
-
-    Returns:
-        The comparison; None where the winner diverged with the fresh seed.
-    """
-    from stt_tune.run.speech_trial import train_and_test
-    from stt_tune.speech.decode import list_cases
-    from stt_tune.speech.rates import summarise
-
-    fresh_seed = settings.seed + 1
-    systems = {"default": default} | ({} if winner.is_default else {"winner": dict(winner.configuration)})
-    say(f"confirming: training {' and '.join(systems)} anew with another seed, measuring on the test split")
-    results = train_and_test(task, list(systems.values()), resources, fresh_seed)
-    measured = {name: errors for name, errors in zip(systems, results, strict=True) if errors is not None}
-    cases = {name: list_cases(task.data.test, errors) for name, errors in measured.items()}
-    save_utterances(folder.held_out, cases, describe_normaliser(task.settings.normaliser))
-    if "default" not in measured:
-        raise SweepFailedError(
-            "the default configuration diverged when trained anew: there is nothing to compare with."
-        )
-    if len(measured) < len(systems):
-        return None
-    before = measured["default"]
-    after = measured.get("winner", before)
-    return HeldOut(
-        wer=summarise(after).wer,
-        default_wer=summarise(before).wer,
-        gain=paired_gain([each.errors for each in before], [each.errors for each in after], settings.seed),
-        utterances=len(before),
-        audio_context_s=task.model.max_context_s if task.model.has_fixed_context else None,
-        seed=fresh_seed,
-    )
-
-
-def _document(
-    folder: RunFolder,
-    sweep: SweepConfig,
-    settings: TuneSettings,
-    table: TrialTable,
-    winner: Trial,
-    held_out: HeldOut | None,
-) -> dict[str, Any]:
-    run = folder.read_run()
-    metric = sweep.metric.name
-    default = table.default()
-    default_value = default.last(metric) if default is not None and default.status == COMPLETED else math.nan
-    is_better = held_out is not None and held_out.gain.is_real
-    return {
-        "hyperparameters": dict(winner.configuration) if is_better else settings.default_configuration(),
-        "decision": "winner" if is_better else "default_kept",
-        "metric": metric,
-        "normaliser": run["normaliser"],
-        "metric_value": winner.last(metric),
-        "default_metric_value": default_value if math.isfinite(default_value) else None,
-        "winner": {"trial_id": winner.trial_id, "number": winner.number, "hyperparameters": dict(winner.configuration)},
-        "held_out": held_out.to_dict() if held_out else None,
-        "trials": len(table.trials),
-        "sweep": sweep.name,
-        "sweep_hash": run["sweep_hash"],
-        "data_hash": run["data_hash"],
-        "model": settings.model,
-        "seed": settings.seed,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": find_versions(),
-    }

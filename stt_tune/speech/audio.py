@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 import soxr
 
+_SLACK_S = 0.5  # other tools round the ends of parts
 SAMPLE_RATE = 16_000  # Hz; what every model family here was trained on
 
 
@@ -31,8 +32,8 @@ def read_audio(
         Shape [samples], float32, in -1..1.
 
     Raises:
-        ValueError: It cannot be decoded, is longer than allowed, or holds no samples or a NaN; the
-            message says which.
+        ValueError: It cannot be decoded, is longer than allowed or shorter than its part, or holds no
+            samples, only silence, or a NaN; the message says which.
     """
     try:
         with soundfile.SoundFile(source) as file:
@@ -43,8 +44,12 @@ def read_audio(
             count = file.frames - start if duration_s is None else min(round(duration_s * rate), file.frames - start)
             if longest_s is not None and count > longest_s * rate:
                 raise ValueError(
-                    f"lasts {count / rate:.1f} s, the model takes at most {longest_s:g} s. Cut it, or name the "
+                    f"lasts {count / rate:.1f} s, clips may last {longest_s:g} s at most. Cut it, or name the "
                     "part that was spoken by offset_s and duration_s"
+                )
+            if duration_s is not None and start + duration_s * rate > file.frames + _SLACK_S * rate:
+                raise ValueError(
+                    f"ends after {file.frames / rate:.1f} s, before the end of the part, {offset_s + duration_s:.1f} s"
                 )
             file.seek(start)
             samples = file.read(count, dtype="float32", always_2d=True)
@@ -58,6 +63,8 @@ def read_audio(
     mono: np.ndarray = samples.mean(axis=1)
     if not np.isfinite(mono).all():
         raise ValueError("holds samples that are not numbers")
+    if not mono.any():
+        raise ValueError("holds nothing but digital silence")
     return mono if rate == SAMPLE_RATE else resample(mono, rate, SAMPLE_RATE)
 
 

@@ -217,4 +217,5 @@ def _generation_config(folder: Path) -> dict[str, Any]:
     return {
         "suppress_tokens": config.get("suppress_ids"),
         "begin_suppress_tokens": config.get("suppress_ids_begin"),
+        "alignment_heads": config.get("alignment_heads"),
     }

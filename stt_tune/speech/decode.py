@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Heard, SpeechModel
 from stt_tune.speech.memory import halve, ran_out
-from stt_tune.speech.normalisers import Normalise
+from stt_tune.speech.normalisers import Normalise, load_normaliser
 from stt_tune.speech.precision import autocast
 from stt_tune.speech.rates import KINDS, UtteranceErrors, count_errors, summarise
 
@@ -70,6 +70,34 @@ def measure(
         hypotheses += heard.texts
     ids, references = [example.id for example in examples], [example.reference for example in examples]
     return Measurement(total / tokens, count_errors(ids, references, hypotheses, normalise))
+
+
+def measure_at_full_context(
+    network: PreTrainedModel, examples: Sequence[Example], model: SpeechModel, normaliser: str
+) -> list[UtteranceErrors]:
+    """Transcribe `examples` at the context that production uses, and count the errors.
+
+    Args:
+        network: One that `model` has built.
+        examples: Where there are none, there are no errors.
+        model: Knows how.
+        normaliser: One of `NORMALISERS`.
+
+    Raises:
+        TrainingMemoryError: Not even one example fits into memory.
+    """
+    if not examples:
+        return []
+    normalise = load_normaliser(normaliser)
+    return measure(network, examples, model, audio_context_s=model.max_context_s, normalise=normalise).utterances
+
+
+def measure_untrained(model: SpeechModel, examples: Sequence[Example], normaliser: str) -> list[UtteranceErrors]:
+    """Measure a model as it is, on the GPU if there is one; see `measure_at_full_context`."""
+    network = model.build()
+    if torch.cuda.is_available():
+        torch.nn.Module.cuda(network)  # transformers' own is typed for subclasses only
+    return measure_at_full_context(network, examples, model, normaliser)
 
 
 def _try_to_hear(

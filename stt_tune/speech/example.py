@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stt_tune.speech.rates import UtteranceErrors
+
 
 @dataclass(frozen=True)
 class Example:
@@ -19,6 +21,9 @@ class Example:
         labels: Token ids of the transcript, as the family learns them.
         kind: The kind of error that the production system makes on it; None: none, or not known yet.
         is_labelled: Whether `kind` is known.
+        speaker: Who speaks, if known.
+        session: The conversation that it is from, if known.
+        base: What the base model gets wrong of it, where it was asked.
     """
 
     id: str
@@ -27,6 +32,9 @@ class Example:
     labels: list[int]
     kind: str | None = None
     is_labelled: bool = False
+    speaker: str | None = None
+    session: str | None = None
+    base: UtteranceErrors | None = None
 
 
 @dataclass(frozen=True)
@@ -38,9 +46,11 @@ class SpeechData:
         dev: Measured after every epoch; what a sweep chooses by.
         test: Held out.
         replay: What the system gets right today, to be mixed in.
+        guard: What it gets right today, and has to go on getting right.
     """
 
     train: list[Example]
     dev: list[Example]
     test: list[Example]
     replay: list[Example] = field(default_factory=list)
+    guard: list[Example] = field(default_factory=list)

@@ -14,7 +14,11 @@ from stt_tune.speech.store import load_features
 
 
 def prepare(
-    utterances: Sequence[Utterance], model: SpeechModel, normalise: Normalise, replay: Sequence[Utterance] = ()
+    utterances: Sequence[Utterance],
+    model: SpeechModel,
+    normalise: Normalise,
+    replay: Sequence[Utterance] = (),
+    guard: Sequence[Utterance] = (),
 ) -> SpeechData:
     """Compute features and labels for every utterance.
 
@@ -22,17 +26,25 @@ def prepare(
         utterances: Each of them has a split.
         model: What they are prepared for.
         normalise: Tells which words are the same, to find out what the production system got wrong.
-        replay: What the system gets right today.
+        replay: What the system gets right today, to be mixed in.
+        guard: What it gets right today, and has to go on getting right.
     """
-    examples = _make_examples(utterances, model, normalise)
+    examples = make_examples(utterances, model, normalise)
     train, dev, test = (
         [example for utterance, example in zip(utterances, examples, strict=True) if utterance.split == split]
         for split in SPLITS
     )
-    return SpeechData(train=train, dev=dev, test=test, replay=_make_examples(replay, model, normalise))
+    return SpeechData(
+        train=train,
+        dev=dev,
+        test=test,
+        replay=make_examples(replay, model, normalise),
+        guard=make_examples(guard, model, normalise),
+    )
 
 
-def _make_examples(utterances: Sequence[Utterance], model: SpeechModel, normalise: Normalise) -> list[Example]:
+def make_examples(utterances: Sequence[Utterance], model: SpeechModel, normalise: Normalise) -> list[Example]:
+    """Compute features and labels, or find them where they were computed before."""
     features = load_features(
         cache_folder(),
         model.feature_setting,
@@ -49,6 +61,8 @@ def _make_examples(utterances: Sequence[Utterance], model: SpeechModel, normalis
             labels=model.encode(utterance.text),
             kind=kind,
             is_labelled=kind is not None or utterance.hypothesis is not None,
+            speaker=utterance.speaker,
+            session=utterance.session,
         )
         for utterance, array, kind in zip(utterances, features, kinds, strict=True)
     ]

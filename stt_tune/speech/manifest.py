@@ -22,6 +22,8 @@ from stt_tune.speech.rows import Row, read_rows
 SPLITS = ("train", "dev", "test")
 _TEXT_FIELDS = ("text", "id", "hypothesis", "speaker", "session", "error_type", "split")
 _TIME_FIELDS = ("offset_s", "duration_s")
+# The fastest speakers say about 7 words a second; what is beyond is the transcript of another clip.
+_WORDS, _WORDS_PER_S = 2, 10
 FindMisfit = Callable[[float, str], str | None]
 
 
@@ -58,10 +60,26 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Rejected:
-    """One bad row: its line in the manifest, and why it cannot be used."""
+    """One bad row.
+
+    Attributes:
+        line: Its line or number in the manifest.
+        reason: Why it cannot be used.
+        row: What it holds, by our names, as far as it can be read.
+    """
 
     line: int
     reason: str
+    row: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, row: Row, reason: str) -> Rejected:
+        """Reject a row."""
+        return cls(row.line, reason, {"audio": row.clip.name, **row.fields} if row.clip else row.fields)
+
+    def to_json(self) -> str:
+        """A line of `rejected.jsonl`."""
+        return json.dumps({"line": self.line, "reason": self.reason, "row": self.row}, ensure_ascii=False, default=str)
 
 
 def read_manifest(
@@ -93,7 +111,7 @@ def read_manifest(
         ManifestError: The manifest itself cannot be read.
     """
     rows = read_rows(str(source), split=split, columns=columns)
-    rejected = [Rejected(row.line, reason) for row in rows if (reason := row.problem or _refuse(row, normalise))]
+    rejected = [Rejected.of(row, reason) for row in rows if (reason := row.problem or _refuse(row, normalise))]
     bad = {each.line for each in rejected}
     rows, twice = _set_apart_duplicates([row for row in rows if row.line not in bad])
     rejected += twice
@@ -183,16 +201,16 @@ def _set_apart_duplicates(rows: Sequence[Row]) -> tuple[list[Row], list[Rejected
         if first_line == row.line:
             unique.append(row)
         else:
-            rejected.append(Rejected(row.line, f"the id {name} was used before, in line {first_line}"))
+            rejected.append(Rejected.of(row, f"the id {name} was used before, in line {first_line}"))
     return unique, rejected
 
 
 def _make(row: Row, inspection: Inspection, find_misfit: FindMisfit) -> Utterance | Rejected:
     clip = row.clip
     text = row.fields["text"].strip()
-    problem = inspection.problem or find_misfit(inspection.duration_s, text)
+    problem = inspection.problem or _find_hurry(inspection.duration_s, text) or find_misfit(inspection.duration_s, text)
     if problem or clip is None:
-        return Rejected(row.line, f"audio {clip.name if clip else ''} {problem}")
+        return Rejected.of(row, f"audio {clip.name if clip else ''} {problem}")
     optional = {
         name: (row.fields.get(name) or "").strip() or None
         for name in ("hypothesis", "speaker", "session", "error_type", "split")
@@ -206,6 +224,13 @@ def _make(row: Row, inspection: Inspection, find_misfit: FindMisfit) -> Utteranc
         audio_hash=inspection.audio_hash,
         **optional,
     )
+
+
+def _find_hurry(duration_s: float, text: str) -> str | None:
+    words = len(text.split())
+    if words <= _WORDS + _WORDS_PER_S * duration_s:
+        return None
+    return f"lasts {duration_s:.2f} s, too short for its transcript of {words} words"
 
 
 def read_clip(utterance: Utterance) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoFeatureExtractor, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoFeatureExtractor, AutoTokenizer
 
 from stt_tune.errors import HubUnreachableError, ModelError, first_line
 from stt_tune.speech.ctranslate2 import is_ctranslate2_folder, read_whisper
@@ -74,7 +74,7 @@ def _is_hub_name(source: str) -> bool:
 def _load_ctranslate2(name: str, folder: Path, language: str) -> SpeechModel:
     from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperTokenizer
 
-    from stt_tune.speech.families.whisper import WhisperModel, build_prompt
+    from stt_tune.speech.families.whisper import WhisperModel, build_generation, build_prompt, keep_suppression
 
     if not (folder / "tokenizer.json").is_file():
         raise ModelError(f"{folder}: must hold tokenizer.json, which is not there. Copy it from the original model.")
@@ -82,10 +82,12 @@ def _load_ctranslate2(name: str, folder: Path, language: str) -> SpeechModel:
     tokenizer = WhisperTokenizer.from_pretrained(str(folder))
     start, end = tokenizer.convert_tokens_to_ids(["<|startoftranscript|>", "<|endoftext|>"])
     special = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, "decoder_start_token_id": start}
+    published = build_generation(tokenizer, config, {**generation, **special})
     return WhisperModel(
         name=name,
         config=WhisperConfig(**config, **special),
-        generation_config=GenerationConfig(**generation, **special),
+        generation_config=keep_suppression(published),
+        published_generation=published,
         weights=weights,
         tokenizer=tokenizer,
         feature_extractor=WhisperFeatureExtractor(feature_size=config["num_mel_bins"]),
@@ -110,7 +112,7 @@ def _load_transformers(source: str, language: str) -> SpeechModel:
             "tokenizer": AutoTokenizer.from_pretrained(source),
             "feature_extractor": AutoFeatureExtractor.from_pretrained(source),
         }
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         if isinstance(error, ModelError):
             raise
         raise _explain(source, error) from error

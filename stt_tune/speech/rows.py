@@ -33,7 +33,7 @@ _SYNONYMS = {
 }
 FIELDS = tuple(_SYNONYMS)
 _NAMES = ("id", "speaker", "session")
-# Splits of published data sets, as they are called there.
+# Splits as others call them.
 _SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "dev"}
 
 
@@ -112,7 +112,7 @@ def _read_folder(folder: Path, split: str | None) -> Iterator[Row]:
             fields = dict(row.fields)
             if "file_name" in fields:
                 fields["file_name"] = str(path.parent.relative_to(folder) / str(fields["file_name"]))
-            own = {"split": _SPLITS.get(part[0], part[0])} if part and split is None and len(names) > 1 else {}
+            own = {"split": part[0]} if part and split is None and len(names) > 1 else {}
             yield Row(number, {**own, **fields} if fields else {}, problem=row.problem)
 
 
@@ -201,7 +201,7 @@ def _read_dataset(source: str, split: str | None) -> Iterator[Row]:
     for part, dataset in parts.items():
         if split is None or part == split:
             # a single split is to be divided; several are what they are called
-            own = {} if split is not None or len(parts) == 1 else {"split": _SPLITS.get(part, part)}
+            own = {} if split is not None or len(parts) == 1 else {"split": part}
             yield from _list_dataset(dataset, own, number)
             number += len(dataset)
 
@@ -234,9 +234,11 @@ def _map_columns(source: str, rows: Sequence[Row], columns: Mapping[str, str]) -
             f"{', '.join(there) or 'none'}."
         )
     names = {name: column for name, column in columns.items() if column}
+    there_as = {name.strip().lower(): name for name in reversed(there)} | {name: name for name in there}
     for field, synonyms in _SYNONYMS.items():
         if field not in columns:
-            guess = next((name for name in synonyms if name in there and name not in names.values()), None)
+            found = (there_as[name] for name in synonyms if name in there_as)
+            guess = next((name for name in found if name not in names.values()), None)
             if guess is not None:
                 names[field] = guess
     missing = [field for field in ("audio", "text") if field not in names] if there else []
@@ -256,6 +258,9 @@ def _rename(row: Row, names: Mapping[str, str], folder: Path) -> Row:
         return row
     fields = {field: row.fields[name] for field, name in names.items() if row.fields.get(name) not in (None, "")}
     audio = fields.pop("audio", None)
+    if isinstance(fields.get("split"), str):
+        called = fields["split"].strip().lower()
+        fields["split"] = _SPLITS.get(called, called)
     for name in _NAMES:  # data sets often number them
         if isinstance(fields.get(name), int) and not isinstance(fields[name], bool):
             fields[name] = str(fields[name])

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
 from stt_tune.errors import ManifestError
+from stt_tune.progress import say
 from stt_tune.speech.manifest import SPLITS, Utterance
 from stt_tune.speech.normalisers import Normalise
 
@@ -19,6 +20,7 @@ _ENOUGH_GROUPS = 6
 _LEAST = {"train": 1, "dev": 1, "test": 2}  # one utterance has no interval
 _LONG = 5  # words; shorter transcripts that differ by one are not the same
 _LARGEST = 0.1  # of the data: a group beyond it is a pattern of speech, not one sentence said again
+_TOLD = 5
 _FEW = 3  # as many may always be joined
 _TYPICAL_WER = 0.2
 # Errors come in clusters, so the words of a split tell less than so many coin tosses would.
@@ -65,6 +67,41 @@ def assign_splits(utterances: list[Utterance], seed: int, normalise: Normalise) 
             "Add rows, or remove every split to let the tool divide them."
         )
     return utterances, split_by
+
+
+def set_apart_copies(utterances: list[Utterance], *, skip: bool) -> list[Utterance]:
+    """Leave out utterances whose audio is also in a split that measures: what is trained on is not to be measured.
+
+    Args:
+        utterances: Each of them has a split.
+        skip: Whether such copies are left out; otherwise they are refused.
+
+    Returns:
+        The others. Of audio in several splits, that in test stays, else that in dev.
+
+    Raises:
+        ManifestError: There are copies, and they are not to be skipped.
+    """
+    strictest: dict[str, Utterance] = {}
+    for utterance in sorted(utterances, key=lambda each: SPLITS.index(str(each.split))):
+        strictest[utterance.audio_hash] = utterance
+    copies = [each for each in utterances if each.split != strictest[each.audio_hash].split]
+    if not copies:
+        return utterances
+    told = ", ".join(
+        f"{each.id} ({each.split}) is {strictest[each.audio_hash].id} ({strictest[each.audio_hash].split})"
+        for each in copies[:_TOLD]
+    )
+    if len(copies) > _TOLD:
+        told += f" and {len(copies) - _TOLD} more"
+    if not skip:
+        raise ManifestError(
+            f"the same audio must not be in two splits, and {len(copies)} utterances are: {told}. Give the copies one "
+            "split, remove them, or leave them out with --skip-bad."
+        )
+    say(f"left out, as the same audio is in another split: {told}")
+    left_out = {each.id for each in copies}
+    return [each for each in utterances if each.id not in left_out]
 
 
 def _group(utterances: Sequence[Utterance], normalise: Normalise) -> tuple[list[str], str]:
@@ -136,8 +173,8 @@ def _divide(utterances: list[Utterance], names: Sequence[str], rng: np.random.Ge
     for group in shuffled:
         if group in large:
             continue
-        # the split that lacks most of its share, so that each gets a speaker early
-        split = min(_SHARES, key=lambda each: counts[each] / _SHARES[each])
+        # the split that lacks most utterances, so that large groups come where there is room for them
+        split = max(_SHARES, key=lambda each: _SHARES[each] * len(utterances) - counts[each])
         counts[split] += len(groups[group])
         assigned |= dict.fromkeys(groups[group], split)
     return [replace(utterance, split=assigned[i]) for i, utterance in enumerate(utterances)]

@@ -32,6 +32,7 @@ _PRESET = {
 _TEXTS = ("name", "description", "project", "entity", "program")
 # What W&B's own agent and service need; it is kept, and has no effect here.
 _UNUSED = ("description", "program", "command", "apiVersion", "kind", "controller", "job", "image_uri")
+_BETWEEN = 0.3719  # a quantile; of a continuous distribution it is no round number
 _KEYS = ("method", "metric", "parameters", "early_terminate", "run_cap", "name", "project", "entity", *_UNUSED)
 _ELSEWHERE = {
     "metrics": "more than one objective needs W&B's custom schedulers. Choose one as metric",
@@ -286,9 +287,12 @@ def _parse(document: Any, source: str, text: str | None = None, also: FindProble
     )
 
 
-def find_extremes(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
-    """Configurations, by dotted names, that between them hold the extremes of every parameter."""
-    values = {name: each.extremes() for name, each in parameters.items()}
+def find_examples(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
+    """Configurations, by dotted names, that between them hold the extremes of every parameter, and one value between.
+
+    The one between tells 1 to 4 in whole numbers from 1 to 4 in any.
+    """
+    values = {name: [*each.extremes(), each.ppf(_BETWEEN)] for name, each in parameters.items()}
     count = max(map(len, values.values()), default=0)
     return [{name: each[i % len(each)] for name, each in values.items()} for i in range(count)]
 

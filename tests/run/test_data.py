@@ -78,7 +78,10 @@ def test_what_is_measured_is_not_replayed(tmp_path: Path, hubert: Path) -> None:
     same = _write_manifest(tmp_path / "same", texts)
     rows = [json.loads(line) for line in same.read_text().splitlines()]
     same.write_text("\n".join(json.dumps({**row, "split": None}) for row in rows[4:7]))
-    with pytest.raises(SettingsError, match="must hold utterances to train on, found none: 0 rows are bad, 3 are in"):
+    with pytest.raises(
+        SettingsError,
+        match="must hold utterances that stand nowhere else in this run, found 0: 0 rows are bad, 3 stand",
+    ):
         load_speech(TuneSettings(str(data), str(hubert), replay=str(same)))
     other = _write_manifest(tmp_path / "other", texts, seed=1)
     speech = load_speech(TuneSettings(str(data), str(hubert), replay=str(other)))

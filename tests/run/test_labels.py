@@ -7,23 +7,24 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from stt_tune.errors import ManifestError, SettingsError, SweepConfigError
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import find_resources
-from stt_tune.run.export import _choose, _compare, describe_kinds, export
+from stt_tune.run.export import _choose, describe_kinds, export, judge_kinds
 from stt_tune.run.labels import check_objective, keep_kind, label_cases
 from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.run.tune import TuneResult
 from stt_tune.speech.decode import measure
-from stt_tune.speech.example import SpeechData
+from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import TrainingSettings
 from stt_tune.speech.manifest import read_manifest
 from stt_tune.speech.normalisers import load_normaliser
-from stt_tune.speech.rates import UtteranceErrors, count_errors
+from stt_tune.speech.rates import count_errors
 from stt_tune.sweep.config import SweepConfig
 
 
@@ -90,7 +91,7 @@ def test_each_trial_leaves_what_it_heard(small_run: TuneResult) -> None:
 
 
 def test_a_finished_run_is_exported_with_what_helps_single_kinds(small_run: TuneResult, tmp_path: Path) -> None:
-    document, results = export(small_run.folder.path, tmp_path / "config.json", per_error_type=True)
+    document, results = export(small_run.folder.path, str(tmp_path / "config.json"), per_error_type=True)
     assert [each.kind for each in results] == ["substitution", "deletion", "insertion", "pronunciation"]
     assert sum(each.cases for each in results) <= 8
     assert document["hyperparameters"] == small_run.document["hyperparameters"]
@@ -98,11 +99,7 @@ def test_a_finished_run_is_exported_with_what_helps_single_kinds(small_run: Tune
     assert json.loads((tmp_path / "config.json").read_text())["by_error_type"] == document["by_error_type"]
     assert len(describe_kinds(results)) == 4
     with pytest.raises(SettingsError, match="must be the folder of a run"):
-        export(tmp_path, tmp_path / "other.json", per_error_type=False)
-
-
-def _errors(wrong: int) -> UtteranceErrors:
-    return UtteranceErrors("a", "", "", wrong, 0, 0, 0, 10, wrong, 40)
+        export(tmp_path, str(tmp_path / "other.json"), per_error_type=False)
 
 
 def test_a_kind_has_its_own_configuration_only_beyond_chance() -> None:
@@ -113,16 +110,19 @@ def test_a_kind_has_its_own_configuration_only_beyond_chance() -> None:
     table = TrialTable(("wer",), [trial(0, 0.3), trial(1, 0.1), trial(2, 0.2)])
     assert {kind: each.number for kind, each in _choose(table, {"epochs": 0}).items()} == {"deletion": 1}
     assert _choose(table, {"epochs": 1}) == {}
-    kinds = ["deletion"] * 30 + [None] * 10
-    general, better = [_errors(4)] * 40, [_errors(i % 3) for i in range(40)]
-    won = _compare("deletion", kinds, table.trials[1], general, better, 0, 4)
+    kinds = ["deletion", "substitution"] * 30 + [None] * 10
+    cases = [Example(str(i), "", np.zeros(0), [], kind) for i, kind in enumerate(kinds)]
+    words, general = np.full(70, 10), np.full((2, 70), 4.0)
+    better, noise = np.tile(np.arange(70) % 3, (2, 1)) * 1.0, general + (-1.0) ** (np.arange(70) // 2)
+    chosen = {"deletion": table.trials[1], "substitution": table.trials[2], "pronunciation": table.trials[2]}
+    own = {"deletion": better, "substitution": noise, "pronunciation": None}
+    drawn, won, none, _diverged = results = judge_kinds(cases, words, chosen, general, own, seed=0)
     assert won.is_better
     assert (won.cases, won.wer, won.general_wer) == (30, pytest.approx(0.1), pytest.approx(0.4))
     assert won.to_dict()["hyperparameters"] == {"epochs": 1}
-    noise = [_errors(4 + (-1) ** i) for i in range(40)]
-    drawn = _compare("deletion", kinds, table.trials[1], general, noise, 0, 4)
     assert not drawn.is_better
-    lines = describe_kinds([won, drawn, _compare("insertion", kinds, None, general, None, 0, 4)])
-    assert lines[0].endswith("its own configuration.")
-    assert "not beyond chance, the general one stays" in lines[1]
+    assert none.gain is None
+    lines = describe_kinds(results)
+    assert lines[1].endswith("its own configuration.")
+    assert "not beyond chance, the general one stays" in lines[0]
     assert lines[2] == "insertion (0 test cases): no other configuration to compare, the general one stays."

@@ -65,7 +65,25 @@ def test_bad_rows_stop_it_or_are_set_aside(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     assert prepare_data(str(source), tmp_path / "out", skip_bad=True).rejected == 1
     (bad,) = (json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines())
-    assert bad == {"line": 9, "reason": "audio gone.wav is no file"}
+    row = {"audio": "gone.wav", "text": "gone"}
+    assert bad == {"line": 9, "reason": "audio gone.wav is no file", "row": row}
+    only_bad = _write(tmp_path, [row])
+    with pytest.raises(ManifestError, match=f"{only_bad}:1: audio gone.wav is no file"):
+        prepare_data(str(only_bad), tmp_path / "none", skip_bad=True)
+
+
+def test_the_same_audio_in_two_splits_is_refused_or_left_out(tmp_path: Path) -> None:
+    splits = ["train"] * 4 + ["dev"] * 2 + ["test"] * 2
+    rows = [{**row, "split": split, "id": str(i)} for i, (row, split) in enumerate(zip(_rows(), splits, strict=True))]
+    rows.append({**rows[7], "split": "train", "id": "copy", "audio": "7.wav"})
+    rows.append({**rows[5], "id": "the same split", "audio": "5.wav"})
+    source = _write(tmp_path, rows)
+    with pytest.raises(
+        ManifestError, match=r"must not be in two splits, and 1 utterances are: copy \(train\) is 7 \(test\)"
+    ):
+        prepare_data(str(source), tmp_path / "out")
+    report = prepare_data(str(source), tmp_path / "out", skip_bad=True)
+    assert (report.utterances, report.splits["train"], report.splits["test"]) == (9, 4, 2)
 
 
 def test_audio_inside_a_data_set_becomes_files(tmp_path: Path) -> None:

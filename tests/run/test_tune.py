@@ -13,14 +13,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from stt_tune.errors import SettingsError
+from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.results.trials import TrialTable
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.settings import TuneSettings
-from stt_tune.run.summary import describe_result
+from stt_tune.run.summary import describe_held_out, describe_result
 from stt_tune.run.tune import TuneResult, resume
 from tests.conftest import SMALL_SWEEP
 
@@ -52,7 +54,8 @@ def test_the_table_holds_every_trial_and_its_configuration(small_run: TuneResult
 
 
 def test_the_config_holds_what_was_measured(small_run: TuneResult) -> None:
-    document = json.loads(small_run.folder.optimal_config.read_text())
+    document = read_optimal_config(small_run.folder.optimal_config)
+    assert document == small_run.document
     winner, table = small_run.winner, small_run.table
     assert document["metric_value"] == pytest.approx(winner.last("wer"), rel=1e-5)
     assert document["default_metric_value"] == pytest.approx(table.trials[0].last("wer"), rel=1e-5)
@@ -62,10 +65,11 @@ def test_the_config_holds_what_was_measured(small_run: TuneResult) -> None:
     held_out = document["held_out"]
     assert held_out["utterances"] == 8
     assert held_out["audio_context_s"] == 30
+    assert held_out["seeds"] == [1, 2]
     low, high = held_out["interval"]
     assert low <= held_out["relative_gain"] <= high
     is_better = document["decision"] == "winner"
-    assert is_better == (low > 0)
+    assert is_better == (low > 0 and held_out["p_value"] < 0.05)
     chosen = winner.configuration if is_better else table.trials[0].configuration
     for name, value in document["hyperparameters"].items():
         assert value == pytest.approx(chosen[name], rel=1e-5)
@@ -74,30 +78,44 @@ def test_the_config_holds_what_was_measured(small_run: TuneResult) -> None:
 def test_the_held_out_rates_follow_from_the_utterances(small_run: TuneResult) -> None:
     rows = pq.read_table(small_run.folder.held_out).to_pylist()
     held_out = small_run.document["held_out"]
-    wers = {}
-    for system in {row["system"] for row in rows}:
-        mine = [row for row in rows if row["system"] == system]
-        errors = sum(row["substitutions"] + row["deletions"] + row["insertions"] for row in mine)
-        wers[system] = errors / sum(row["words"] for row in mine)
-    assert wers["default"] == pytest.approx(held_out["default_wer"])
-    assert wers.get("winner", wers["default"]) == pytest.approx(held_out["wer"])
-    if wers["default"]:
-        assert held_out["relative_gain"] == pytest.approx(1 - held_out["wer"] / held_out["default_wer"])
+    for system in held_out["systems"]:
+        for seed, stated in zip(held_out["seeds"], system["wer_by_seed"], strict=True):
+            mine = [row for row in rows if (row["system"], row["seed"]) == (system["name"], seed)]
+            assert len(mine) == 8
+            errors = sum(row["substitutions"] + row["deletions"] + row["insertions"] for row in mine)
+            assert errors / sum(row["words"] for row in mine) == pytest.approx(stated, rel=1e-5)
+        assert np.mean(system["wer_by_seed"]) == pytest.approx(system["wer"], rel=1e-5)
+        low, high = system["wer_interval"]
+        assert low <= system["wer"] <= high
+        assert system["training_s"] > 0
+    if held_out["default_wer"]:
+        assert held_out["relative_gain"] == pytest.approx(1 - held_out["wer"] / held_out["default_wer"], abs=1e-4)
 
 
 def test_the_output_says_what_was_found_and_where_it_is(small_run: TuneResult) -> None:
     text = "\n".join(describe_result(small_run))
     assert str(small_run.folder.optimal_config) in text
-    assert "On held-out speech (8 utterances at 30 s context)" in text
-    for decision, gain, expected in (
-        ("winner", 0.5, "relative gain +50.0% (95 % interval +10.0% to +80.0%)."),
-        ("default_kept", 0.1, "is not better than the default beyond chance: the default configuration stays."),
+    assert "On held-out speech (8 utterances of 6 speakers at 30 s context), each trained anew twice:" in text
+    assert "default: WER " in text
+    candidate = {**small_run.document["held_out"]["systems"][0], "role": "candidate", "name": "trial 2"}
+    for decision, expected in (
+        ("winner", "relative gain +50.0% (95 % interval +10.0% to +80.0%)."),
+        ("default_kept", "It is not better beyond chance: the default configuration stays."),
     ):
-        held_out = {**small_run.document["held_out"], "relative_gain": gain, "interval": [0.1, 0.8]}
+        held_out = {
+            **small_run.document["held_out"],
+            "relative_gain": 0.5,
+            "interval": [0.1, 0.8],
+            "compared_with": "default",
+            "systems": [small_run.document["held_out"]["systems"][0], candidate],
+        }
         document = {**small_run.document, "decision": decision, "held_out": held_out}
-        not_default = next(trial for trial in small_run.table.trials if not trial.is_default)
-        changed = TuneResult(small_run.folder, small_run.table, not_default, document, small_run.sweep)
-        assert expected in "\n".join(describe_result(changed))
+        assert expected in "\n".join(describe_held_out(document))
+        refused = {**candidate, "objection": "diverged in 1 of 2 trainings"}
+        held_out["systems"] = [held_out["systems"][0], refused]
+        lines = describe_held_out({**document, "decision": "default_kept"})
+        assert "diverged in 1 of 2 trainings" in "\n".join(lines)
+        assert lines[-1] == "No candidate can be taken: the default configuration stays."
 
 
 def test_a_run_whose_data_changed_is_not_resumed(small_run: TuneResult, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_all_bad_rows_are_told_with_their_line(tmp_path: Path) -> None:
         (10, "audio is missing"),
         (
             11,
-            "audio long.wav lasts 3.0 s, the model takes at most 2 s. Cut it, or name the part",
+            "audio long.wav lasts 3.0 s, clips may last 2 s at most. Cut it, or name the part",
         ),
         (12, "text must be a string, found 7"),
         (13, "split must be one of train, dev, test, found 'validate'"),

@@ -77,17 +77,20 @@ def test_nemos_manifests_name_parts_of_long_files(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", samples, 16_000, subtype="FLOAT")
     rows = [
         {"audio_filepath": "long.wav", "offset": 3, "duration": 2.0, "text": "three to five"},
-        {"audio_filepath": "long.wav", "offset": 9.5, "duration": 3, "text": "the rest"},
+        {"audio_filepath": "long.wav", "offset": 9.5, "duration": 0.9, "text": "the rest"},
         {"audio_filepath": "long.wav", "duration": 10.0, "text": "all of it"},
         {"audio_filepath": "long.wav", "offset": 12, "duration": 1, "text": "beyond"},
+        {"audio_filepath": "long.wav", "offset": 9, "duration": 99, "text": "half beyond"},
     ]
     (tmp_path / "nemo.json").write_text("\n".join(json.dumps(row) for row in rows))
-    (first, rest, whole), (beyond,) = _read(tmp_path / "nemo.json")
+    (first, rest, whole), (beyond, half) = _read(tmp_path / "nemo.json")
     assert [each.duration_s for each in (first, rest, whole)] == [2.0, 0.5, 10.0]
     assert np.unique(read_clip(first)) == pytest.approx([0.3, 0.4])
     assert (first.id, whole.id) == ("long.wav@3", "long.wav")
     assert len({first.audio_hash, rest.audio_hash, whole.audio_hash}) == 3
-    assert beyond == Rejected(4, "audio long.wav ends after 10.0 s, before the offset of 12 s")
+    assert (beyond.line, beyond.reason) == (4, "audio long.wav ends after 10.0 s, before the offset of 12 s")
+    assert half.reason == "audio long.wav ends after 10.0 s, before the end of the part, 108.0 s"
+    assert half.row == {"audio": "long.wav", "offset_s": 9, "duration_s": 99, "text": "half beyond"}
 
 
 def test_a_data_set_and_an_audiofolder_are_read_without_ffmpeg(tmp_path: Path) -> None:
@@ -146,7 +149,7 @@ def test_every_broken_row_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
         ({"audio": "folder.wav", "text": "a folder"}, "audio folder.wav is no file"),
         ({"audio": "loop.wav", "text": "a loop"}, "audio loop.wav is no file"),
         ({"audio": "text.wav", "text": "text"}, "audio text.wav cannot be decoded"),
-        ({"audio": "long.wav", "text": "long"}, "audio long.wav lasts 31.0 s, the model takes at most 30 s. Cut it"),
+        ({"audio": "long.wav", "text": "long"}, "audio long.wav lasts 31.0 s, clips may last 30 s at most. Cut it"),
         ({"audio": good, "text": "again", "id": "tab"}, "the id tab was used before, in line 9"),
         (b'{"audio": "good.flac", "text": "caf\xe9"}', "the line must be JSON in UTF-8"),
         ({"audio": good, "text": "x" * 10_000_000}, "the line must be shorter than 1 MB, found 10.0 MB"),
@@ -177,10 +180,10 @@ def test_broken_csv_is_told_by_line(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_bytes(b"\n".join(lines))
     utterances, rejected = _read(tmp_path / "rows.csv")
     assert [each.id for each in utterances] == ["1"]
-    assert rejected == [
-        Rejected(3, "the line must be UTF-8"),
-        Rejected(4, "the line must have 3 fields, as the first has"),
-        Rejected(5, "the line must have 3 fields, as the first has"),
+    assert [(each.line, each.reason) for each in rejected] == [
+        (3, "the line must be UTF-8"),
+        (4, "the line must have 3 fields, as the first has"),
+        (5, "the line must have 3 fields, as the first has"),
     ]
     (tmp_path / "rows.parquet").write_bytes(b"no parquet")
     with pytest.raises(ManifestError, match="must be a readable Parquet file"):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from stt_tune.errors import SettingsError, SweepConfigError
-from stt_tune.sweep.config import SweepConfig, find_extremes
+from stt_tune.sweep.config import SweepConfig, find_examples
 from tests.sweep.examples import ACCEPTED, REFUSED
 from tests.sweep.specs import EVERY
 
@@ -151,12 +151,12 @@ def test_numbers_that_yaml_reads_as_strings_are_numbers(tmp_path: Path) -> None:
 
 def test_extremes_hold_every_bound_and_every_listed_value() -> None:
     parameters = {"a": {"min": 2, "max": 9}, "b": {"values": [1, 2, 3, 4, 5]}, "c": {"values": ["x", "y", "z"]}}
-    extremes = find_extremes(SweepConfig.from_dict({"method": "random", "parameters": parameters}).parameters)
+    extremes = find_examples(SweepConfig.from_dict({"method": "random", "parameters": parameters}).parameters)
     assert {2, 9} <= {each["a"] for each in extremes}
     assert {each["b"] for each in extremes} == {1, 2, 3, 4, 5}
     assert {each["c"] for each in extremes} == {"x", "y", "z"}
     rare = {"a": {"values": [8, 0, 16], "probabilities": [0.98, 0.01, 0.01]}, "b": {"distribution": "normal"}}
-    extremes = find_extremes(SweepConfig.from_dict({"method": "random", "parameters": rare}).parameters)
+    extremes = find_examples(SweepConfig.from_dict({"method": "random", "parameters": rare}).parameters)
     assert {each["a"] for each in extremes} == {8, 0, 16}
     assert max(abs(each["b"]) for each in extremes) < 3.1
 

@@ -4,7 +4,7 @@ import pytest
 
 from stt_tune.errors import SettingsError
 from stt_tune.speech.hyperparameters import Hyperparameters, find_problems
-from stt_tune.sweep.config import SweepConfig, find_extremes
+from stt_tune.sweep.config import SweepConfig, find_examples
 from stt_tune.sweep.distributions import Constant
 from stt_tune.sweep.presets import _CTC, _WHISPER, find_preset
 
@@ -50,8 +50,8 @@ def test_a_preset_holds_the_seven_parameters_and_a_default_inside_their_ranges(s
     assert bool(adapters) is lora
     assert not find_problems(preset.default)
     assert Hyperparameters.from_mapping(preset.default).dropout == 0
-    for extreme in find_extremes(sweep.parameters):
-        assert not find_problems(extreme)
+    for example in find_examples(sweep.parameters):
+        assert not find_problems(example)
     for name, value in preset.default.items():
         parameter = sweep.parameters[name]
         if name in adapters:

@@ -27,6 +27,7 @@ _HOP = 160  # samples between two mel frames
 # Silence after the clip that makes its last frames the same as inside a longer padded one: more
 # than the analysis window of 400 samples, which reaches over the end.
 _TAIL = 3 * _HOP
+_LATEST_START = 50  # of the first timestamp, in steps of 0.02 s
 _FIRST_MULTILINGUAL_VOCABULARY = 51865  # English-only checkpoints have one token fewer
 
 
@@ -41,7 +42,7 @@ class WhisperModel(Seq2SeqModel):
     def read_decoding(cls, network: PreTrainedModel, tokenizer: WhisperTokenizer, language: str) -> dict[str, Any]:
         """Suppressed tokens, and the prompt with language and task."""
         return {
-            "generation_config": _keep_suppression(network.generation_config),
+            "generation_config": keep_suppression(network.generation_config),
             "published_generation": network.generation_config,
             "prompt": build_prompt(tokenizer, network.config.vocab_size, language),
         }
@@ -106,7 +107,7 @@ class WhisperModel(Seq2SeqModel):
         return BaseModelOutput(self.find_encoder(network)(batch["input_features"]).last_hidden_state)
 
 
-def _keep_suppression(generation: GenerationConfig) -> GenerationConfig:
+def keep_suppression(generation: GenerationConfig) -> GenerationConfig:
     """Keep what greedy decoding of one short clip needs; forced tokens go, as the prompt is ours to give."""
     kept = (
         "suppress_tokens",
@@ -117,6 +118,37 @@ def _keep_suppression(generation: GenerationConfig) -> GenerationConfig:
         "decoder_start_token_id",
     )
     return GenerationConfig(**{name: getattr(generation, name, None) for name in kept})
+
+
+def build_generation(
+    tokenizer: WhisperTokenizer, config: Mapping[str, Any], given: Mapping[str, Any]
+) -> GenerationConfig:
+    """How a checkpoint decodes that came without its authors' generation config, as theirs say.
+
+    Args:
+        tokenizer: The checkpoint's.
+        config: Its own, by the names of `WhisperConfig`.
+        given: What is known: suppressed and special tokens.
+    """
+    is_multilingual = config["vocab_size"] >= _FIRST_MULTILINGUAL_VOCABULARY
+    ids = tokenizer.get_vocab()
+    # the vocabulary's order: start, languages, tasks
+    first, last = ids["<|startoftranscript|>"], ids["<|translate|>"]
+    multilingual = {
+        "lang_to_id": {token: number for token, number in ids.items() if first < number < last},
+        "task_to_id": {task: ids[f"<|{task}|>"] for task in ("transcribe", "translate")},
+        "task": "transcribe",
+    }
+    return GenerationConfig(
+        **given,
+        **(multilingual if is_multilingual else {}),
+        is_multilingual=is_multilingual,
+        max_length=config["max_target_positions"],
+        max_initial_timestamp_index=_LATEST_START,
+        no_timestamps_token_id=ids["<|notimestamps|>"],
+        prev_sot_token_id=ids["<|startofprev|>"],
+        return_timestamps=False,
+    )
 
 
 def build_prompt(tokenizer: WhisperTokenizer, vocabulary: int, language: str) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ Default = Annotated[
     Path | None,
     typer.Option(help="YAML or JSON: the untuned configuration to compare with.", show_default=False),
 ]
-Seed = Annotated[int, typer.Option(help="Of configurations, splits, training and resampling.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of configurations, splits, training and resampling.")]
 MaxConcurrent = Annotated[
     int | None,
     typer.Option(help="Trials at a time.  [default: one a GPU; without GPUs one on all cores]", show_default=False),
@@ -84,6 +84,37 @@ Replay = Annotated[
     Path | None,
     typer.Option(help="Manifest of utterances that the system gets right today, for replay_ratio.", show_default=False),
 ]
+Guard = Annotated[
+    str | None,
+    typer.Option(
+        help="Manifest of utterances that the system gets right today: a configuration that makes it forget them is "
+        "refused.",
+        show_default=False,
+    ),
+]
+GuardTolerance = Annotated[float, typer.Option(help="How far the WER on the guard may rise, absolute.")]
+Incumbent = Annotated[
+    str | None,
+    typer.Option(
+        help="optimal_config.json (path or URL) that production uses today, to be beaten.", show_default=False
+    ),
+]
+Config = Annotated[
+    str, typer.Option(help="The optimal_config.json that production uses: a path, or a URL such as s3://bucket/...")
+]
+ConfigModel = Annotated[
+    str | None,
+    typer.Option(
+        help="As for tune.  [default: the one that the config was found with, else tiny.en]", show_default=False
+    ),
+]
+ConfigLanguage = Annotated[
+    str | None, typer.Option(help="Spoken language.  [default: the config's]", show_default=False)
+]
+ConfigNormaliser = Annotated[
+    str | None, typer.Option(help="What counts as the same word.  [default: the config's]", show_default=False)
+]
+RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A finished run's folder.", show_default=False)]
 ExtendVocabulary = Annotated[
     bool, typer.Option("--extend-vocabulary", help="Add characters of the transcripts that a CTC model lacks to it.")
 ]

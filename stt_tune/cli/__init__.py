@@ -1,0 +1,23 @@
+"""The command line: one thin command a verb."""
+
+from stt_tune.cli.app import app, main
+
+from stt_tune.cli.sweeps import demo, resume, tune  # isort: skip (the order of the verbs in the help)
+from stt_tune.cli.data import prepare, validate  # isort: skip
+from stt_tune.cli.configs import confirm, drift, export, retune  # isort: skip
+from stt_tune.cli.training import train  # isort: skip
+
+__all__ = [
+    "app",
+    "confirm",
+    "demo",
+    "drift",
+    "export",
+    "main",
+    "prepare",
+    "resume",
+    "retune",
+    "train",
+    "tune",
+    "validate",
+]

@@ -1,0 +1,44 @@
+"""The application that the verbs belong to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from stt_tune.errors import SttTuneError, SweepInterruptedError
+
+app = typer.Typer(
+    help="Find the hyperparameters with which fine-tuning a speech-to-text model gives the lowest word error rate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # it would swallow what stands in brackets
+)
+
+
+@contextlib.contextmanager
+def interruptible(message: str = "Interrupted before a trial was started. Nothing has changed.") -> Iterator[None]:
+    """Give Ctrl-C while loading its message; once trials run, the run itself says what was kept."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise SweepInterruptedError(message) from stop
+
+
+def print_json(document: Any) -> None:
+    """Print a result for machines."""
+    typer.echo(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def main() -> None:
+    """Run the command line; a user's mistake gives its message and an exit code, no traceback."""
+    try:
+        app()
+    except SttTuneError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,176 @@
+"""Verbs that run a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stt_tune.cli.app import app, interruptible, print_json
+from stt_tune.cli.options import (
+    Address,
+    AsJson,
+    AudioContext,
+    Columns,
+    CTranslate2,
+    Data,
+    Default,
+    ExtendVocabulary,
+    GpusPerTrial,
+    Guard,
+    GuardTolerance,
+    Incumbent,
+    KeepBestModel,
+    Language,
+    MaxConcurrent,
+    Model,
+    Normaliser,
+    OnlyErrorType,
+    Out,
+    Replay,
+    Scheduler,
+    Seed,
+    SkipBad,
+    Split,
+    SweepFile,
+    SweepTrials,
+    Trials,
+    Wandb,
+    WandbProject,
+)
+from stt_tune.cli.show import print_trials, show
+
+if TYPE_CHECKING:
+    from stt_tune.run.settings import TuneSettings
+
+
+@app.command()
+def tune(
+    sweep: SweepFile,
+    data: Data,
+    model: Model = "tiny.en",
+    split: Split = None,
+    columns: Columns = None,
+    trials: SweepTrials = None,
+    out: Out = None,
+    default: Default = None,
+    seed: Seed = 0,
+    max_concurrent: MaxConcurrent = None,
+    gpus_per_trial: GpusPerTrial = None,
+    scheduler: Scheduler = "asha",
+    wandb: Wandb = "offline",
+    wandb_project: WandbProject = None,
+    normaliser: Normaliser = "auto",
+    audio_context: AudioContext = None,
+    language: Language = "en",
+    skip_bad: SkipBad = False,
+    only_error_type: OnlyErrorType = None,
+    replay: Replay = None,
+    guard: Guard = None,
+    guard_tolerance: GuardTolerance = 0.005,
+    incumbent: Incumbent = None,
+    extend_vocabulary: ExtendVocabulary = False,
+    keep_best_model: KeepBestModel = False,
+    ctranslate2: CTranslate2 = False,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a sweep on your speech, confirm its winner on held-out speech, write optimal_config.json.
+
+    Example: stt-tune tune configs/digits.yaml --data errors.jsonl --model openai/whisper-small
+    """
+    from stt_tune.run.settings import TuneSettings, locate, read_columns, read_default, read_incumbent
+
+    settings = TuneSettings(
+        data=locate(data),
+        split=split,
+        columns=read_columns(columns),
+        model=model,
+        trials=trials,
+        scheduler=scheduler,
+        seed=seed,
+        default=read_default(default) if default else None,
+        max_concurrent=max_concurrent,
+        gpus_per_trial=gpus_per_trial,
+        wandb=wandb,
+        wandb_project=wandb_project,
+        normaliser=normaliser,
+        audio_context_s=audio_context,
+        language=language,
+        skip_bad=skip_bad,
+        only_error_type=only_error_type,
+        replay=str(replay.absolute()) if replay else None,
+        guard=locate(guard) if guard else None,
+        guard_tolerance=guard_tolerance,
+        incumbent=read_incumbent(incumbent) if incumbent else None,
+        extend_vocabulary=extend_vocabulary,
+        keep_best_model=keep_best_model,
+        ctranslate2=ctranslate2,
+        address=address,
+    )
+    _tune(sweep, settings, out or Path("runs") / sweep.stem, as_json=as_json)
+
+
+@app.command()
+def resume(
+    run_dir: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="An interrupted run's folder.", show_default=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Continue an interrupted run to its full number of trials.
+
+    Example: stt-tune resume runs/digits
+    """
+    with interruptible():
+        from stt_tune.run.tune import resume as resume_run
+
+        result = resume_run(run_dir)
+    show(result, as_json=as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder.  [default: runs/demo, or runs/mock]", show_default=False)
+    ] = None,
+    trials: Trials = 8,
+    seed: Seed = 0,
+    mock: Annotated[bool, typer.Option("--mock", help="A made-up training instead: a whole sweep in seconds.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the main job on synthesised speech with Whisper tiny.en, in about five minutes on two cores.
+
+    Example: stt-tune demo --out runs/demo
+    """
+    if mock:
+        _demo_mock(out or Path("runs/mock"), trials, seed, as_json=as_json)
+        return
+    out = out or Path("runs/demo")
+    with interruptible():
+        from stt_tune.demo import DEMO_SWEEP, build_demo_settings
+
+        settings = build_demo_settings(trials=trials, seed=seed)
+    _tune(DEMO_SWEEP, settings, out, as_json=as_json)
+
+
+def _demo_mock(out: Path, trials: int, seed: int, *, as_json: bool) -> None:
+    from stt_tune.demo.mock import run_mock
+
+    with interruptible():
+        result = run_mock(out, trials=trials, seed=seed)
+    if as_json:
+        print_json({**result.best_run, "run": str(result.folder.path)})
+        return
+    print_trials(result.table, result.sweep)
+    typer.echo(f"\nThis training was made up; the sweep was real. Its trials: {result.folder.path}")
+    typer.echo("Next: the same on speech, stt-tune demo; on your own, stt-tune tune SWEEP --data DATA --trials 3")
+
+
+def _tune(sweep: Path, settings: TuneSettings, out: Path, *, as_json: bool) -> None:
+    with interruptible():
+        from stt_tune.run.tune import tune as run_tune
+
+        result = run_tune(sweep, settings, out)
+    show(result, as_json=as_json)

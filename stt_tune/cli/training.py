@@ -1,0 +1,104 @@
+"""The verb that trains once."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stt_tune.cli.app import app, interruptible, print_json
+from stt_tune.cli.options import (
+    AsJson,
+    AudioContext,
+    Columns,
+    ConfigModel,
+    Data,
+    Default,
+    ExtendVocabulary,
+    Language,
+    Normaliser,
+    Replay,
+    Seed,
+    SkipBad,
+    Split,
+    Wandb,
+    WandbProject,
+)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train(
+    context: typer.Context,
+    data: Data,
+    model: ConfigModel = None,
+    split: Split = None,
+    columns: Columns = None,
+    out: Annotated[Path, typer.Option(help="Folder for W&B's files and the model.")] = Path("runs/train"),
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="Train with this optimal_config.json (path or URL), and keep the model in OUT/model.",
+            show_default=False,
+        ),
+    ] = None,
+    error_type: Annotated[
+        str | None,
+        typer.Option(help="Take the config's own hyperparameters for this kind of error.", show_default=False),
+    ] = None,
+    default: Default = None,
+    seed: Seed = 0,
+    wandb: Wandb = "offline",
+    wandb_project: WandbProject = None,
+    normaliser: Normaliser = "auto",
+    audio_context: AudioContext = None,
+    language: Language = "en",
+    skip_bad: SkipBad = False,
+    replay: Replay = None,
+    extend_vocabulary: ExtendVocabulary = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train once: with an optimal config, or as the program of a sweep that W&B itself schedules.
+
+    Hyperparameters are given as W&B's agent gives them, --learning_rate=3e-5 --batch_size=16; what is
+    left out is the config's, or the default's. In the sweep file:
+    command: [stt-tune, train, --data, errors.jsonl, "${args}"]
+
+    Example: stt-tune train --config optimal_config.json --data errors.jsonl --epochs=4
+    """
+    with interruptible("Interrupted: the epochs that were finished are in W&B's files."):
+        with contextlib.redirect_stdout(sys.stderr):  # transformers prints on import where W&B is offline
+            from stt_tune.run.settings import TuneSettings, locate, read_columns, read_default
+            from stt_tune.run.train import parse_hyperparameters, read_config
+            from stt_tune.run.train import train as train_once
+            from stt_tune.speech.hyperparameters import complete
+
+        explicit = parse_hyperparameters(context.args)
+        optimal, found_with = read_config(config, error_type)
+        settings = TuneSettings(
+            data=locate(data),
+            split=split,
+            columns=read_columns(columns),
+            model=model or found_with or "tiny.en",
+            seed=seed,
+            default=read_default(default) if default else None,
+            wandb=wandb,
+            wandb_project=wandb_project,
+            normaliser=normaliser,
+            audio_context_s=audio_context,
+            language=language,
+            skip_bad=skip_bad,
+            replay=str(replay.absolute()) if replay else None,
+            extend_vocabulary=extend_vocabulary,
+        )
+        report = train_once(complete(explicit, optimal), settings, out, out / "model" if config else None)
+    if as_json:
+        print_json(report)
+        return
+    typer.echo(f"dev WER {report['wer']:.4f}")
+    if config:
+        low, high = report["held_out_wer_interval"]
+        typer.echo(f"held-out WER {report['held_out_wer']:.4f} (95 % interval {low:.4f} to {high:.4f})")
+        typer.echo(f"Model:   {out / 'model'}")

@@ -1,0 +1,119 @@
+"""Train configurations anew with fresh seeds, each at most once: what was trained is kept in the run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from stt_tune.errors import DivergedError
+from stt_tune.files import write_json
+from stt_tune.progress import say
+from stt_tune.run.cluster import TrialResources
+from stt_tune.run.speech_trial import SpeechTask, run_on_workers
+from stt_tune.speech.decode import measure_at_full_context
+from stt_tune.speech.finetune import finetune
+from stt_tune.speech.rates import UtteranceErrors
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of one configuration, and what it heard at the model's full context.
+
+    Attributes:
+        test: The errors of each test utterance; empty where training diverged.
+        guard: The same of what the system has to go on getting right.
+        training_s: What training took, in seconds, dev measured after each epoch.
+        diverged: Whether a loss became NaN or infinite.
+    """
+
+    test: list[UtteranceErrors]
+    guard: list[UtteranceErrors]
+    training_s: float
+    diverged: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is kept."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Training:
+        """Read what `to_dict` gave."""
+        heard = {name: [UtteranceErrors(**each) for each in document[name]] for name in ("test", "guard")}
+        return cls(training_s=document["training_s"], diverged=document["diverged"], **heard)
+
+
+def train_anew(
+    task: SpeechTask,
+    configurations: Sequence[Mapping[str, Any]],
+    seeds: Sequence[int],
+    resources: TrialResources,
+    store: Path,
+    data: str,
+) -> list[list[Training]]:
+    """Train each configuration with each seed, and measure it on the test split and the guard.
+
+    Both are measured at the model's full context, which is what production uses.
+
+    Args:
+        task: What is trained on what.
+        configurations: Hyperparameters.
+        seeds: None of them was used before.
+        resources: What each training gets.
+        store: A folder; trainings that lie there are not done again.
+        data: Stands for the data in the names of its files.
+
+    Returns:
+        For each configuration its trainings, in the order of the seeds.
+
+    Raises:
+        SweepFailedError: A training failed, for example for want of memory.
+        OSError: The store cannot be written.
+    """
+    pairs = [(dict(configuration), seed) for configuration in configurations for seed in seeds]
+    paths = [store / f"{_name(configuration, seed, data)}.json" for configuration, seed in pairs]
+    todo = [i for i, path in enumerate(paths) if _load(path) is None]
+    if todo:
+        again = f", {len(pairs) - len(todo)} more are there already" if len(todo) < len(pairs) else ""
+        say(f"confirming: {len(todo)} trainings anew with other seeds{again}")
+        tasks = {seed: ray.put(replace(task, settings=replace(task.settings, seed=seed))) for seed in seeds}
+
+        def keep(i: int, training: Training, done: int) -> None:
+            write_json(paths[todo[i]], training.to_dict())
+            say(f"confirming: {done} of {len(todo)} trainings done")
+
+        calls = [(pairs[i][0], tasks[pairs[i][1]]) for i in todo]
+        run_on_workers(_train_and_measure, calls, resources, "confirming failed while training anew", keep)
+    found = [training for path in paths if (training := _load(path))]
+    return [found[i : i + len(seeds)] for i in range(0, len(found), len(seeds))]
+
+
+def _train_and_measure(configuration: dict[str, Any], task: SpeechTask) -> Training:
+    start = time.monotonic()
+    try:
+        network = finetune(configuration, task.data, task.model, lambda _report: None, task.settings)
+    except DivergedError:
+        return Training([], [], time.monotonic() - start, diverged=True)
+    seconds = time.monotonic() - start
+    test, guard = (
+        measure_at_full_context(network, examples, task.model, task.settings.normaliser)
+        for examples in (task.data.test, task.data.guard)
+    )
+    return Training(test, guard, seconds)
+
+
+def _name(configuration: Mapping[str, Any], seed: int, data: str) -> str:
+    return hashlib.sha256(json.dumps([configuration, seed, data], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _load(path: Path) -> Training | None:
+    try:
+        return Training.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not done yet, or damaged: it is done again

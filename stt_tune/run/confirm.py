@@ -1,0 +1,83 @@
+"""Confirm a finished run more thoroughly: more candidates, more trainings of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stt_tune.results.optimal_config import update_config
+from stt_tune.run.cluster import connect, find_resources
+from stt_tune.run.tune import check_same_data, load_prepared, open_finished
+from stt_tune.speech.report import METRICS
+
+
+def confirm(
+    run_dir: Path,
+    *,
+    top: int = 3,
+    trainings: int = 3,
+    guard: str | None = None,
+    guard_tolerance: float | None = None,
+    incumbent: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train the best trials of a finished run and what they have to beat anew, and judge them again.
+
+    The run's `optimal_config.json` is written anew. Trainings that were done before are not repeated.
+
+    Args:
+        run_dir: The run folder.
+        top: How many of the best trials.
+        trainings: Of each, all with the same fresh seeds.
+        guard: A manifest of what has to go on being right; None: the run's, if it has one.
+        guard_tolerance: How far the WER on it may rise, absolute; None: the run's.
+        incumbent: What production uses today; None: the run's, if it has one.
+
+    Returns:
+        What `optimal_config.json` holds.
+
+    Raises:
+        SettingsError: The folder holds no finished run of `stt-tune tune`.
+        SttTuneError: Model or data cannot be used any more, or training failed.
+    """
+    folder, settings = open_finished(run_dir)
+    run, own_guard = folder.read_run(), settings.guard
+    settings = replace(
+        settings,
+        guard=guard or own_guard,
+        guard_tolerance=settings.guard_tolerance if guard_tolerance is None else guard_tolerance,
+        incumbent=incumbent or settings.incumbent,
+    )
+    sweep = folder.read_sweep()
+    speech = load_prepared(settings)
+    if settings.guard != own_guard:  # another one is no other data to train on
+        run["beside_hash"] = speech.beside_hash
+    check_same_data(run_dir, run, settings, speech)
+    table = folder.read_table(METRICS)
+    from stt_tune.run.confirmation import confirm_systems, plan_systems
+    from stt_tune.run.document import build_document
+    from stt_tune.run.labels import select_cases
+
+    with folder.locked(), connect(settings.address):
+        resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
+        task = select_cases(speech.task, resources, "test", settings.only_error_type)
+        confirmation = confirm_systems(
+            folder,
+            task,
+            plan_systems(table, sweep.metric, settings, top),
+            settings,
+            resources,
+            trainings=trainings,
+            data=folder.data_name(speech.beside_hash),
+        )
+    document = build_document(folder, sweep, settings, table, confirmation, task.data.dev)
+
+    def write(before: dict[str, Any]) -> dict[str, Any]:
+        # what confirming does not find out anew
+        kept: dict[str, Any] = {
+            name: before[name] for name in ("by_error_type", "data_profile", "history") if name in before
+        }
+        return {**document, **kept}
+
+    return update_config(folder.optimal_config, write)

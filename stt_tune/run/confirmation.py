@@ -1,0 +1,255 @@
+"""Confirm the best of a run: train them and what they have to beat anew, measure all on held-out speech."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stt_tune.errors import SweepFailedError
+from stt_tune.results.confirmation import (
+    CANDIDATE,
+    DEFAULT,
+    INCUMBENT,
+    Measured,
+    System,
+    Verdict,
+    choose_blocks,
+    confirm,
+)
+from stt_tune.results.statistics import Interval, find_rate
+from stt_tune.results.trials import COMPLETED, TrialTable
+from stt_tune.results.utterances import save_utterances
+from stt_tune.run.anew import Training, train_anew
+from stt_tune.run.cluster import TrialResources
+from stt_tune.run.folder import RunFolder
+from stt_tune.run.settings import TuneSettings
+from stt_tune.run.speech_trial import SpeechTask
+from stt_tune.run.untrained import hear_untrained
+from stt_tune.speech.decode import list_cases
+from stt_tune.speech.example import Example
+from stt_tune.speech.normalisers import describe_normaliser
+from stt_tune.speech.rates import UtteranceErrors, summarise
+from stt_tune.sweep.metric import Metric
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A configuration that is to be trained anew.
+
+    Attributes:
+        role: `default`, `incumbent` or `candidate`.
+        name: What it is called.
+        configuration: All its hyperparameters.
+        promise: The relative gain over the default that dev promised, if it did.
+        facts: What else is to be recorded of it.
+    """
+
+    role: str
+    name: str
+    configuration: Mapping[str, Any]
+    promise: float | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What was confirmed, and on what.
+
+    Attributes:
+        verdict: What was found.
+        seeds: Each system was trained with each.
+        blocks_are: `speaker`, `session` or `utterance`.
+        audio_context_s: What clips were padded to, in seconds; None where the model takes them as they are.
+        guard: `utterances`, `base_wer` and `tolerance`; None without a guard.
+    """
+
+    verdict: Verdict
+    seeds: Sequence[int]
+    blocks_are: str
+    audio_context_s: float | None
+    guard: Mapping[str, Any] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """`held_out`, as it stands in `optimal_config.json`."""
+        verdict = self.verdict
+        chosen, gain = verdict.chosen or verdict.reference, verdict.gain
+        return {
+            **_describe("wer", chosen),
+            **_describe("default_wer", verdict.find(DEFAULT)),
+            **_describe("incumbent_wer", verdict.find(INCUMBENT)),
+            # where there is nothing but what there was, nothing is gained
+            "relative_gain": gain.relative if gain else 0.0,
+            "interval": [gain.low, gain.high] if gain else [0.0, 0.0],
+            "p_value": gain.p_value if gain else 1.0,
+            "compared_with": verdict.reference.system.role,
+            "choice": verdict.how,
+            "utterances": verdict.measured_on,
+            "words": int(verdict.words.sum()),
+            "blocks": verdict.blocks,
+            "blocks_are": self.blocks_are,
+            "seeds": list(self.seeds),
+            "training_noise": verdict.noise.sd if verdict.noise.df else None,
+            "audio_context_s": self.audio_context_s,
+            "guard": self.guard,
+            "systems": [each.to_dict(verdict.words) for each in verdict.systems],
+        }
+
+
+def _describe(name: str, measured: Measured | None) -> dict[str, Any]:
+    if measured is None or measured.wer is None:
+        return {}
+    return {name: measured.wer.value, f"{name}_interval": [measured.wer.low, measured.wer.high]}
+
+
+def plan_systems(table: TrialTable, metric: Metric, settings: TuneSettings, top: int) -> list[Planned]:
+    """List what is to be trained anew: the default, the incumbent if there is one, and the best trials.
+
+    Args:
+        table: The sweep's trials.
+        metric: What they are ordered by.
+        settings: Tell the default and the incumbent; of a re-tune these are the same.
+        top: How many trials; completed ones that are neither the default nor the incumbent.
+    """
+    default, incumbent = settings.default_configuration(), settings.incumbent_configuration()
+    first = INCUMBENT if settings.retunes else DEFAULT
+    planned = [Planned(first, first, default)]
+    if incumbent and incumbent != default:
+        planned.append(Planned(INCUMBENT, "incumbent", incumbent))
+    known = [each.configuration for each in planned]
+    sign = 1 if metric.mode == "min" else -1
+    trials = [
+        trial
+        for trial in table.trials
+        if trial.status == COMPLETED and np.isfinite(trial.last(metric.name)) and dict(trial.configuration) not in known
+    ]
+    trained = table.default()
+    before = trained.last(metric.name) if trained and trained.status == COMPLETED else 0.0
+    for trial in sorted(trials, key=lambda each: sign * each.last(metric.name))[:top]:
+        value = trial.last(metric.name)
+        planned.append(
+            Planned(
+                CANDIDATE,
+                f"trial {trial.number}",
+                dict(trial.configuration),
+                promise=1 - value / before if before > 0 else None,
+                facts={"trial_id": trial.trial_id, "number": trial.number, "metric_value": value},
+            )
+        )
+    return planned
+
+
+def confirm_systems(
+    folder: RunFolder,
+    task: SpeechTask,
+    planned: Sequence[Planned],
+    settings: TuneSettings,
+    resources: TrialResources,
+    *,
+    trainings: int,
+    data: str,
+) -> Confirmation:
+    """Train all of them with the same fresh seeds, measure them on the test split, and judge.
+
+    Args:
+        folder: Keeps the trainings, and what each system heard.
+        task: What is trained on what.
+        planned: The default or the incumbent, and candidates.
+        settings: Of the run; `min_gain` is the least relative gain that counts.
+        resources: What each training gets.
+        trainings: Of each system.
+        data: Stands for the data in the names of files.
+
+    Raises:
+        SweepFailedError: A training failed, or nothing is left to compare with.
+        OSError: The folder cannot be written.
+    """
+    seeds = [settings.seed + 1 + i for i in range(trainings)]
+    configurations = [each.configuration for each in planned]
+    results = train_anew(task, configurations, seeds, resources, folder.confirm, data)
+    _save(folder, task, planned, results, seeds)
+    base = hear_untrained(task, task.data.guard, resources) if task.data.guard else []
+    systems = [
+        _measure(each, trainings, task.data.guard, base, settings)
+        for each, trainings in zip(planned, results, strict=True)
+    ]
+    blocks, blocks_are = _find_blocks(task.data.test)
+    words = np.array([each.words for each in _first(results)])
+    try:
+        verdict = confirm(systems, words, blocks, seed=settings.seed, min_gain=settings.min_gain)
+    except ValueError as error:
+        raise SweepFailedError(str(error)) from error
+    guard = None
+    if base:
+        guard = {"utterances": len(base), "base_wer": summarise(base).wer, "tolerance": settings.guard_tolerance}
+    context_s = task.model.max_context_s if task.model.has_fixed_context else None
+    return Confirmation(verdict, seeds, blocks_are, context_s, guard)
+
+
+def _first(results: Sequence[Sequence[Training]]) -> list[UtteranceErrors]:
+    return next((each.test for trainings in results for each in trainings if not each.diverged), [])
+
+
+def _find_blocks(examples: Sequence[Example]) -> tuple[np.ndarray, str]:
+    return choose_blocks([each.speaker for each in examples], [each.session for each in examples])
+
+
+def _measure(
+    planned: Planned,
+    trainings: Sequence[Training],
+    guarded: Sequence[Example],
+    base: Sequence[UtteranceErrors],
+    settings: TuneSettings,
+) -> System:
+    good = [each for each in trainings if not each.diverged]
+    facts, refused = dict(planned.facts), None
+    if base and good:
+        rise = _find_rise(base, [each.guard for each in good], guarded, settings.seed)
+        facts["guard"] = {"rise": rise.value, "interval": [rise.low, rise.high]}
+        if rise.value > settings.guard_tolerance and rise.low > 0:
+            refused = (
+                f"the guard's WER rises by {100 * rise.value:.1f} points (95 % interval {100 * rise.low:.1f} to "
+                f"{100 * rise.high:.1f}), tolerated are {100 * settings.guard_tolerance:.1f}"
+            )
+    return System(
+        role=planned.role,
+        name=planned.name,
+        configuration=planned.configuration,
+        errors=_count([each.test for each in good]) if good else np.zeros((0, 0)),
+        diverged=len(trainings) - len(good),
+        training_s=float(np.mean([each.training_s for each in good or trainings])),
+        promise=planned.promise,
+        refused=refused,
+        facts=facts,
+    )
+
+
+def _find_rise(
+    base: Sequence[UtteranceErrors], after: Sequence[list[UtteranceErrors]], guarded: Sequence[Example], seed: int
+) -> Interval:
+    """How far the WER on the guard rises over the base model's, absolute."""
+    blocks, _are = _find_blocks(guarded)
+    return find_rate(_count(after) - _count([base]), np.array([each.words for each in base]), blocks, seed=seed)
+
+
+def _count(heard: Sequence[Sequence[UtteranceErrors]]) -> np.ndarray:
+    return np.array([[each.errors for each in utterances] for utterances in heard], float)
+
+
+def _save(
+    folder: RunFolder,
+    task: SpeechTask,
+    planned: Sequence[Planned],
+    results: Sequence[Sequence[Training]],
+    seeds: Sequence[int],
+) -> None:
+    rows = [
+        {"system": each.name, "seed": seed, **case}
+        for each, trainings in zip(planned, results, strict=True)
+        for seed, training in zip(seeds, trainings, strict=True)
+        if not training.diverged
+        for case in list_cases(task.data.test, training.test)
+    ]
+    save_utterances(folder.held_out, rows, describe_normaliser(task.settings.normaliser))

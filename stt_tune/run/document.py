@@ -1,0 +1,81 @@
+"""What a run writes into `optimal_config.json`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from stt_tune.results.confirmation import DEFAULT, INCUMBENT
+from stt_tune.results.trials import COMPLETED, Trial, TrialTable
+from stt_tune.run.confirmation import Confirmation
+from stt_tune.run.folder import RunFolder, find_versions
+from stt_tune.run.profile import BASE_MODEL, profile_errors
+from stt_tune.run.settings import TuneSettings
+from stt_tune.speech.example import Example
+from stt_tune.sweep.config import SweepConfig
+
+_KEPT = {DEFAULT: "default_kept", INCUMBENT: "incumbent_kept"}
+
+
+def build_document(
+    folder: RunFolder,
+    sweep: SweepConfig,
+    settings: TuneSettings,
+    table: TrialTable,
+    confirmation: Confirmation,
+    dev: Sequence[Example],
+) -> dict[str, Any]:
+    """Say which configuration is to be trained with from now on, and all that is known of it.
+
+    Args:
+        folder: Of the run.
+        sweep: What was searched.
+        settings: On what.
+        table: The trials.
+        confirmation: What held-out speech said.
+        dev: The dev split; what the base model gets wrong of it is recorded, where it was asked.
+    """
+    run, metric, verdict = folder.read_run(), sweep.metric, confirmation.verdict
+    best = table.best(metric.name, metric.mode)
+    if verdict.chosen:
+        best = table.get(verdict.chosen.system.facts["trial_id"])
+    default = table.default()
+    taken = verdict.chosen if verdict.is_better and verdict.chosen else verdict.reference
+    return {
+        "hyperparameters": dict(taken.system.configuration),
+        "decision": "winner" if verdict.is_better else _KEPT[verdict.reference.system.role],
+        "metric": metric.name,
+        "metric_value": best.last(metric.name) if best else None,
+        "default_metric_value": _last(default, metric.name),
+        "normaliser": run["normaliser"],
+        "winner": _describe(best) if best else None,
+        "held_out": confirmation.to_dict(),
+        "training_s": taken.system.training_s,
+        "trials": len(table.trials),
+        "sweep": sweep.name,
+        "sweep_hash": run["sweep_hash"],
+        "data_hash": run["data_hash"],
+        "data_profile": {**_profile_base(dev), **run.get("data_profile", {})},
+        "model": settings.model,
+        "language": settings.language,
+        "seed": settings.seed,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": find_versions(),
+        "history": [],
+    }
+
+
+def _last(trial: Trial | None, metric: str) -> float | None:
+    value = trial.last(metric) if trial is not None and trial.status == COMPLETED else math.nan
+    return value if math.isfinite(value) else None
+
+
+def _profile_base(dev: Sequence[Example]) -> dict[str, Any]:
+    heard = [each.base for each in dev if each.base is not None]
+    return {"base": profile_errors(heard, BASE_MODEL)} if heard else {}
+
+
+def _describe(trial: Trial) -> Mapping[str, Any]:
+    return {"trial_id": trial.trial_id, "number": trial.number, "hyperparameters": dict(trial.configuration)}

@@ -1,0 +1,150 @@
+"""Find out whether speech has moved since an optimal config was made, and how to look regularly."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from stt_tune.errors import SettingsError
+from stt_tune.progress import say
+from stt_tune.results.drift import Shift, compare_profiles, is_due
+from stt_tune.results.optimal_config import read_optimal_config
+from stt_tune.run.profile import BASE_MODEL, profile_data, profile_errors
+from stt_tune.speech.inspection import telling_of_cache
+from stt_tune.speech.manifest import Utterance, read_manifest, reject
+from stt_tune.speech.normalisers import Normalise, find_normaliser, load_normaliser
+
+DUE = 3
+"""What the command line exits with, if asked to, where a re-tune is due."""
+_LONGEST_S = 64.0  # what the most patient family takes
+_HEARD = 200  # utterances are enough for the base model's word error rate
+_IMAGE = "YOUR-IMAGE-WITH-STT-TUNE"
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """What has changed.
+
+    Attributes:
+        shifts: One for each property that both profiles know.
+        utterances: New ones.
+        is_due: Whether a re-tune is.
+    """
+
+    shifts: list[Shift]
+    utterances: int
+    is_due: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return asdict(self)
+
+    def describe(self) -> list[str]:
+        """For people, a line for each property, then the verdict."""
+        lines = []
+        for shift in self.shifts:
+            p_value = "< 0.001" if shift.p_value < 0.001 else f"{shift.p_value:.3f}"
+            verdict = "has moved" if shift.is_large else "has not moved beyond chance and a small effect"
+            lines.append(f"{shift.name}: {shift.told}; p {p_value}, effect {shift.effect:+.2f}: {verdict}")
+        names = ", ".join(shift.name for shift in self.shifts if shift.is_large)
+        verdict = f"A re-tune is due: {names}." if self.is_due else "No re-tune is due."
+        return [*lines, f"{self.utterances} new utterances. {verdict}"]
+
+
+@telling_of_cache()
+def find_drift(
+    config: str,
+    source: str,
+    *,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
+) -> DriftReport:
+    """Compare data with those that an optimal config was made from.
+
+    Args:
+        config: An `optimal_config.json`, a path or a URL.
+        source: New data, as `read_rows` takes them.
+        split: Of a data set: only this one.
+        columns: Our names of columns to the source's.
+        skip_bad: Whether bad rows are left out instead of refused.
+
+    Raises:
+        SttTuneError: The file or the data cannot be used.
+    """
+    document = read_optimal_config(config)
+    before = document.get("data_profile")
+    if not before:
+        raise SettingsError(
+            f"{config}: data_profile: must say what the data were like, and is not there. The files that stt-tune "
+            "tune writes have it."
+        )
+    normaliser = find_normaliser(document.get("normaliser", "auto").partition("/")[0], document.get("language", "en"))
+    normalise = load_normaliser(normaliser)
+    utterances, rejected = read_manifest(
+        source, max_duration_s=_LONGEST_S, normalise=normalise, split=split, columns=columns
+    )
+    if rejected and not (skip_bad and utterances):
+        raise reject(source, rejected)
+    after = profile_data(utterances, normalise)
+    if before.get("base", {}).get("source") == BASE_MODEL:
+        after["base"] = _hear_base(utterances, document, normaliser, normalise)
+    elif "base" in before and "base" not in after:
+        say(f"base WER: not compared, as {source} does not say what production heard (hypothesis)")
+    shifts = compare_profiles(before, after)
+    return DriftReport(shifts, len(utterances), is_due(shifts))
+
+
+def _hear_base(
+    utterances: list[Utterance], document: Mapping[str, Any], normaliser: str, normalise: Normalise
+) -> dict[str, Any]:
+    from stt_tune.speech.decode import measure_untrained
+    from stt_tune.speech.features import make_examples
+    from stt_tune.speech.model import load_model
+
+    model = load_model(document["model"], language=document.get("language", "en"))
+    fitting = [each for each in utterances if each.duration_s <= model.max_context_s]
+    chosen = np.random.default_rng(0).permutation(len(fitting))[:_HEARD]
+    say(f"finding out what {model.name} gets wrong of {len(chosen)} utterances")
+    examples = make_examples([fitting[i] for i in sorted(chosen)], model, normalise)
+    return profile_errors(measure_untrained(model, examples, normaliser), BASE_MODEL)
+
+
+def describe_cron(config: str, data: str) -> str:
+    """A crontab line and a Kubernetes CronJob: look every month, and re-tune where that is due."""
+    program = f"{shlex.quote(sys.executable)} -m stt_tune"
+    paths = f"--config {shlex.quote(config)} --data {shlex.quote(data)}"
+
+    def check(call: str) -> str:
+        return f"{call} drift {paths} --exit-code; if [ $? -eq {DUE} ]; then {call} retune {paths} --record; fi"
+
+    return f"""\
+# crontab -e: at 3:00 on the first of every month
+0 3 1 * * {check(program)}
+
+# kubectl apply -f: the same in a cluster; fill in the image, and mount or reach both paths
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: stt-tune-retune
+spec:
+  schedule: "0 3 1 * *"
+  concurrencyPolicy: Forbid
+  jobTemplate:
+    spec:
+      backoffLimit: 0
+      template:
+        spec:
+          restartPolicy: Never
+          containers:
+            - name: stt-tune
+              image: {_IMAGE}
+              command: ["/bin/sh", "-c"]
+              args:
+                - {check("stt-tune")!r}
+"""
