@@ -8,12 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stt_tune import cli
-from stt_tune.results.optimal_config import save_config
+from stt_tune.results.optimal_config import load_config, publish, read_optimal_config, save_config
 from stt_tune.results.trials import TrialTable
-from stt_tune.run.settings import read_default
+from stt_tune.run.data import load_speech
+from stt_tune.run.settings import TuneSettings, read_default
 from stt_tune.run.tune import TuneResult
+from stt_tune.speech.decode import measure_untrained
+from stt_tune.speech.rates import summarise
 from tests.conftest import SMALL_SWEEP
 from tests.wandb_files import read_runs
 
@@ -45,7 +49,7 @@ def sweep(tmp_path: Path) -> Path:
 def test_every_verb_has_help_with_an_example(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for verb in ("tune", "resume", "validate", "train", "demo"):
+    for verb in ("tune", "resume", "validate", "train", "demo", "confirm", "export", "retune", "drift", "prepare"):
         assert verb in out
         code, text, _ = run(verb, "--help")
         assert code == 0
@@ -147,13 +151,13 @@ def test_a_manifest_without_dev_utterances_is_refused(run: Run, tmp_path: Path, 
     assert "found 16 train, 0 dev, 8 test (split by manifest)" in err
 
 
-def test_a_folder_that_holds_a_run_is_refused_and_points_at_resume(
+def test_a_folder_that_holds_a_run_is_refused_and_says_how_far_it_is(
     run: Run, sweep: Path, corpus: Path, small_run: TuneResult
 ) -> None:
     path = small_run.folder.path
     code, _, err = run("tune", sweep, "--data", corpus, "--out", path)
     assert code == 2
-    assert f"stt-tune resume {path}" in err
+    assert f"It is finished: see {path / 'optimal_config.json'}" in err
     code, _, err = run("resume", path)
     assert (code, "must be an interrupted run, and is finished" in err) == (2, True)
     code, _, err = run("resume", sweep.parent)
@@ -260,3 +264,108 @@ def test_the_mock_demo_shows_a_sweep_in_seconds(run: Run, ray_session: None, tmp
     code, out, _ = run("demo", "--mock", "--trials", 2, "--out", tmp_path / "json", "--json")
     assert code == 0
     assert json.loads(out)["metric"] == "wer"
+
+
+def test_a_config_is_trained_with_and_the_model_is_kept(run: Run, tmp_path: Path, corpus: Path) -> None:
+    config = tmp_path / "optimal_config.json"
+    own = {"hyperparameters": {"learning_rate": 1e-5, "batch_size": 8, "epochs": 1, "weight_decay": 0.5}}
+    general = {**own["hyperparameters"], "weight_decay": 0.1}
+    publish({"hyperparameters": general, "by_error_type": {"deletion": own}, "model": "tiny.en"}, config)
+    code, out, err = run(
+        "train", "--config", config, "--data", corpus, "--error-type", "deletion", "--batch_size=4",
+        "--audio-context", 4, "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    report = json.loads(out)
+    low, high = report["held_out_wer_interval"]
+    assert 0 <= low <= report["held_out_wer"] <= high
+    (logged,) = read_runs(tmp_path / "out" / "wandb").values()
+    assert {name: logged.config[name] for name in ("weight_decay", "batch_size", "epochs")} == {
+        "weight_decay": 0.5, "batch_size": 4, "epochs": 1,
+    }  # fmt: skip
+    # the saved model, as it is, gives what was measured
+    settings = TuneSettings(data=str(corpus), model=str(tmp_path / "out" / "model"), audio_context_s=4)
+    task = load_speech(settings).task
+    heard = measure_untrained(task.model, task.data.test, task.settings.normaliser)
+    assert summarise(heard).wer == pytest.approx(report["held_out_wer"])
+
+
+@pytest.mark.parametrize(
+    ("verb", "content", "message"),
+    [
+        ("train", None, "must be an optimal_config.json, and there is none"),
+        ("retune", None, "must be an optimal_config.json, and there is none"),
+        ("drift", None, "must be an optimal_config.json, and there is none"),
+        ("train", {"learning_rate": 1e-5, "speed": 2}, "speed: no such hyperparameter"),
+        ("retune", {"learning_rate": 1e-5, "speed": 2}, "speed: no such hyperparameter"),
+        ("retune", {"learning_rate": 1e-5}, "model: must say what is fine-tuned, and is not there"),
+        ("drift", {"learning_rate": 1e-5}, "data_profile: must say what the data were like, and is not there"),
+    ],
+)
+def test_a_config_that_cannot_be_used_is_told(
+    run: Run, tmp_path: Path, corpus: Path, verb: str, content: dict[str, object] | None, message: str
+) -> None:
+    config = tmp_path / "optimal_config.json"
+    if content:
+        save_config(config, content)
+    out = () if verb == "drift" else ("--out", tmp_path / "run")
+    code, _, err = run(verb, "--config", config, "--data", corpus, *out)
+    assert code == 2
+    assert f"{config}: " in err
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_confirm_and_export_need_a_finished_run(run: Run, tmp_path: Path) -> None:
+    for verb in ("confirm", "export"):
+        code, _, err = run(verb, tmp_path)
+        assert code == 2
+        assert "must be the folder of a run" in err
+
+
+def test_a_config_is_exported_confirmed_watched_and_re_tuned(
+    run: Run, ray_session: None, tmp_path: Path, corpus: Path, small_run: TuneResult
+) -> None:
+    """From a finished run to production and back, by the verbs that the README names."""
+    config = tmp_path / "shared" / "optimal_config.json"
+    code, out, _ = run("export", small_run.folder.path, "--out", config)
+    assert (code, str(config) in out) == (0, True)
+    assert load_config(config) == small_run.document["hyperparameters"]
+
+    code, out, _ = run("drift", "--config", config, "--data", corpus, "--exit-code")
+    assert code == 0
+    assert "No re-tune is due." in out
+    short = corpus.parent / "short.jsonl"
+    rows = [json.loads(line) for line in corpus.read_text().splitlines()]
+    short.write_text("\n".join(json.dumps({**row, "text": "goodbye"}) for row in rows))
+    code, out, _ = run("drift", "--config", config, "--data", short, "--exit-code", "--json")
+    assert code == 3
+    report = json.loads(out)
+    assert report["is_due"]
+    assert [each["name"] for each in report["shifts"] if each["is_large"]] == ["vocabulary", "base WER"]
+    code, out, _ = run("drift", "--config", config, "--data", corpus, "--cron")
+    crontab, manifest = out.split("# kubectl apply -f")
+    assert f"retune --config {config} --data {corpus} --record" in crontab
+    job = yaml.safe_load(manifest.partition("\n")[2])
+    assert job["kind"] == "CronJob"
+    assert "drift" in job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"][0]
+
+    before = config.read_bytes()
+    code, out, err = run(
+        "retune", "--config", config, "--data", corpus, "--trials", 2, "--audio-context", 4, "--wandb", "disabled",
+        "--out", tmp_path / "retune", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    answer = json.loads(out)
+    assert (config.read_bytes() == before) is not answer["replaced"]
+    assert answer["reason"]
+    assert answer["run"] == str(tmp_path / "retune")
+    document = read_optimal_config(tmp_path / "retune" / "optimal_config.json")
+    first, *others = document["held_out"]["systems"]
+    assert (first["role"], first["hyperparameters"]) == ("incumbent", small_run.document["hyperparameters"])
+    assert document["held_out"]["seeds"] == [1, 2, 3]
+    assert {each["role"] for each in others} <= {"candidate"}
+    # once more, the data being the same: the sweep is finished, and its folder says so
+    code, _, err = run("retune", "--config", config, "--data", corpus, "--out", tmp_path / "retune")
+    assert code == 2
+    assert "It is finished: see" in err

@@ -30,6 +30,7 @@ from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.run.untrained import hear_untrained
 from stt_tune.speech.decode import list_cases
 from stt_tune.speech.example import Example
+from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.rates import UtteranceErrors, summarise
 from stt_tune.sweep.metric import Metric
@@ -123,7 +124,10 @@ def plan_systems(table: TrialTable, metric: Metric, settings: TuneSettings, top:
     trials = [
         trial
         for trial in table.trials
-        if trial.status == COMPLETED and np.isfinite(trial.last(metric.name)) and dict(trial.configuration) not in known
+        if trial.status == COMPLETED
+        and np.isfinite(trial.last(metric.name))
+        and not trial.is_default
+        and Hyperparameters.from_mapping(trial.configuration).to_dict() not in known
     ]
     trained = table.default()
     before = trained.last(metric.name) if trained and trained.status == COMPLETED else 0.0

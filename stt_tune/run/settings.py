@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -125,9 +125,9 @@ class TuneSettings:
         """What each trial is to get, where it is not to be found."""
         return None if self.gpus_per_trial is None else {"gpu": self.gpus_per_trial}
 
-    def default_configuration(self) -> dict[str, Any]:
-        """The default with all its hyperparameters."""
-        return Hyperparameters.from_mapping(self.default or {}).to_dict()
+    def default_configuration(self, also: Collection[str] = ()) -> dict[str, Any]:
+        """The default with all its hyperparameters; those in `also` are named in any case."""
+        return Hyperparameters.from_mapping(self.default or {}).to_dict(also)
 
     def incumbent_configuration(self) -> dict[str, Any] | None:
         """What production uses, with all its hyperparameters; None where that is not known."""

@@ -230,7 +230,7 @@ def _run(
 
 def _start(folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech) -> None:
     facts = {SETTINGS: settings.to_dict(), **speech.facts()}
-    folder.start(sweep, settings.seed, settings.default_configuration(), facts)
+    folder.start(sweep, settings.seed, settings.default_configuration(sweep.parameters), facts)
     if speech.rejected:
         write_lines(folder.rejected, speech.rejected)
         say(f"{len(speech.rejected)} bad rows were set aside, see {folder.rejected}")
@@ -242,7 +242,7 @@ def _search(
     from stt_tune.run.labels import check_objective, select_cases
     from stt_tune.run.speech_trial import build_train
 
-    default = settings.default_configuration()
+    default = settings.default_configuration(sweep.parameters)
     models = folder.models if settings.keep_best_model else None
     if models:
         from stt_tune.speech.saved import forget

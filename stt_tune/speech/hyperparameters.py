@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -73,17 +73,22 @@ class Hyperparameters:
             raise ValueError("\n".join(problems))
         return cls(**{name: _RULES[name].read(value) for name, value in configuration.items()})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, also: Collection[str] = ()) -> dict[str, Any]:
         """The configuration as written to files: what people tune by hand, and whatever else is set.
 
         The warm-up that is not used is left out.
+
+        Args:
+            also: Names that are to be in it in any case, where they have a value.
         """
         unused = "warmup_ratio" if self.warmup_steps else "warmup_steps"
         own = asdict(self)
         return {
             name: own[name]
             for name in NAMES
-            if name != unused and (name in _BY_HAND or own[name] != getattr(Hyperparameters, name))
+            if name != unused
+            and (name in _BY_HAND or own[name] != getattr(Hyperparameters, name) or name in also)
+            and own[name] is not None
         }
 
 
