@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from stt_tune.results.production import training_callback
     from stt_tune.results.trials import TrialTable
     from stt_tune.run.confirm import confirm
+    from stt_tune.run.drift import find_drift
+    from stt_tune.run.export import export
     from stt_tune.run.orchestrator import WandbSweepOrchestrator
+    from stt_tune.run.prepare import prepare_data
     from stt_tune.run.reporting import report
+    from stt_tune.run.retune import retune
     from stt_tune.run.settings import TuneSettings
     from stt_tune.run.sweep import SweepResult, run_sweep
     from stt_tune.run.tune import TuneResult, resume, tune
@@ -34,14 +38,18 @@ __all__ = [
     "TuneSettings",
     "WandbSweepOrchestrator",
     "confirm",
+    "export",
+    "find_drift",
     "finetune",
     "load_config",
     "load_reports",
     "load_trials",
     "merge_config",
+    "prepare_data",
     "read_optimal_config",
     "report",
     "resume",
+    "retune",
     "run_sweep",
     "save_config",
     "training_callback",
@@ -59,14 +67,18 @@ _HOMES = {
     "TuneSettings": "stt_tune.run.settings",
     "WandbSweepOrchestrator": "stt_tune.run.orchestrator",
     "confirm": "stt_tune.run.confirm",
+    "export": "stt_tune.run.export",
+    "find_drift": "stt_tune.run.drift",
     "finetune": "stt_tune.speech.finetune",
     "load_config": "stt_tune.results.optimal_config",
     "load_reports": "stt_tune.results.frames",
     "load_trials": "stt_tune.results.frames",
     "merge_config": "stt_tune.results.merging",
+    "prepare_data": "stt_tune.run.prepare",
     "read_optimal_config": "stt_tune.results.optimal_config",
     "report": "stt_tune.run.reporting",
     "resume": "stt_tune.run.tune",
+    "retune": "stt_tune.run.retune",
     "run_sweep": "stt_tune.run.sweep",
     "save_config": "stt_tune.results.optimal_config",
     "training_callback": "stt_tune.results.production",

@@ -141,22 +141,21 @@ def retune(
     """
     out = out or Path("runs") / f"retune-{datetime.now(UTC):%Y-%m-%d}"
     with interruptible("Interrupted before a trial was started. The config stays as it is."):
-        from stt_tune.results.shared_file import locate_shared
-        from stt_tune.run.retune import plan_retune
+        from stt_tune.run.retune import retune as run_retune
         from stt_tune.run.settings import locate, read_columns
-        from stt_tune.run.tune import tune
 
-        planned, settings = plan_retune(
-            locate_shared(config),
-            sweep,
+        result = run_retune(
+            config,
+            out,
+            sweep=sweep,
             model=model,
             language=language,
             normaliser=normaliser,
+            trials=trials,
+            min_gain=min_gain,
             data=locate(data),
             split=split,
             columns=read_columns(columns),
-            trials=trials,
-            min_gain=min_gain,
             record=record,
             guard=locate(guard) if guard else None,
             guard_tolerance=guard_tolerance,
@@ -168,7 +167,6 @@ def retune(
             wandb=wandb,
             address=address,
         )
-        result = tune(planned, settings, out)
     show(result, as_json=as_json)
 
 

@@ -21,7 +21,7 @@ from stt_tune.results.optimal_config import update_config
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import TrialResources, connect, find_resources
 from stt_tune.run.folder import SETTINGS, RunFolder
-from stt_tune.run.retune import Replacement, conclude
+from stt_tune.run.replacement import Replacement, conclude
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.speech.hyperparameters import NAMES, complete, find_problems
