@@ -21,7 +21,7 @@ from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manife
 from stt_tune.speech.model import load_model
 from stt_tune.speech.normalisers import Normalise, describe_normaliser, find_normaliser, load_normaliser
 from stt_tune.speech.rates import count_errors, summarise
-from stt_tune.speech.splits import assign_splits, set_apart_copies, warn_of_small_dev
+from stt_tune.speech.splits import assign_splits, set_apart_copies, warn_of_small
 
 # Trained at 4 s, a low learning rate has not mended by the last epoch what the short context
 # breaks; from 10 s on, the WER at the full 30 s is that of longer contexts (real digit strings,
@@ -97,8 +97,9 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
     model = _fit_vocabulary(settings, model, [*utterances, *replay])
     context_s = _choose_context(settings, [*utterances, *replay], model)
     _announce(utterances, split_by, replay, guard, model, context_s)
-    if warning := warn_of_small_dev(*_expect(utterances, normalise)):
-        say(warning)
+    for split in ("dev", "test"):
+        if warning := warn_of_small(split, *_expect([each for each in utterances if each.split == split], normalise)):
+            say(warning)
     task = SpeechTask(
         data=prepare(utterances, model, normalise, replay, guard),
         model=model,
@@ -129,18 +130,17 @@ def _announce(
     )
 
 
-def _expect(utterances: list[Utterance], normalise: Normalise) -> tuple[int, float | None]:
-    """Words of dev's references, and the WER of what the production system heard, where that is known."""
-    dev = [each for each in utterances if each.split == "dev"]
-    heard = [each for each in dev if each.hypothesis is not None]
+def _expect(utterances: list[Utterance], normalise: Normalise) -> tuple[int, int, float | None]:
+    """How many, words of the references, and the WER of what the production system heard, where that is known."""
+    heard = [each for each in utterances if each.hypothesis is not None]
     errors = count_errors(
         [each.id for each in heard],
         [each.text for each in heard],
         [each.hypothesis or "" for each in heard],
         normalise,
     )
-    words = sum(len(normalise(each.text).split()) for each in dev)
-    return words, summarise(errors).wer if errors else None
+    words = sum(len(normalise(each.text).split()) for each in utterances)
+    return len(utterances), words, summarise(errors).wer if errors else None
 
 
 def _read(

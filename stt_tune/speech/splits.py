@@ -180,10 +180,12 @@ def _divide(utterances: list[Utterance], names: Sequence[str], rng: np.random.Ge
     return [replace(utterance, split=assigned[i]) for i, utterance in enumerate(utterances)]
 
 
-def warn_of_small_dev(words: int, wer: float | None) -> str | None:
-    """Say what a dev split of so many words cannot tell apart; None where it tells 5 % apart.
+def warn_of_small(split: str, utterances: int, words: int, wer: float | None) -> str | None:
+    """Say what a split of so many words cannot tell apart; None where it tells 5 % apart.
 
     Args:
+        split: `dev` or `test`.
+        utterances: In it.
         words: Of its references.
         wer: What is expected; None: 0.2.
     """
@@ -192,8 +194,12 @@ def warn_of_small_dev(words: int, wer: float | None) -> str | None:
     if half_width <= _TELLS_APART * wer:
         return None
     needed = math.ceil(_CLUSTERING * (1.96 / _TELLS_APART) ** 2 * (1 - wer) / wer)
+    until = {
+        "dev": "until then trust the held-out interval, not the order of trials",
+        "test": "until then only large gains can be confirmed",
+    }[split]
     return (
-        f"dev is small: with its {words} words, a WER of {wer:.2f} is known to about {half_width:.3f} (95 %), which is "
-        f"{half_width / wer:.0%} of it. To tell 5 % apart takes about {needed} words; until then trust the held-out "
-        "interval, not the order of trials."
+        f"{split} is small: with its {words} words, a WER of {wer:.2f} is known to about {half_width:.3f} (95 %), "
+        f"which is {half_width / wer:.0%} of it. To tell 5 % apart takes about {needed} words, "
+        f"{math.ceil(needed / words * utterances)} such utterances; {until}."
     )

@@ -15,7 +15,7 @@ from stt_tune.errors import ManifestError
 from stt_tune.speech.clip import FileClip
 from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
 from stt_tune.speech.normalisers import load_normaliser
-from stt_tune.speech.splits import assign_splits, group_alike, warn_of_small_dev
+from stt_tune.speech.splits import assign_splits, group_alike, warn_of_small
 
 _NORMALISE = load_normaliser("basic")
 
@@ -187,13 +187,14 @@ def test_a_pattern_of_commands_is_not_one_sentence() -> None:
 
 
 def test_a_small_dev_split_is_told_with_what_would_do() -> None:
-    told = warn_of_small_dev(300, 0.25)
+    told = warn_of_small("dev", 60, 300, 0.25)
     assert told is not None
     assert "with its 300 words, a WER of 0.25 is known to about 0.069 (95 %), which is 28% of it" in told
-    (needed,) = re.findall(r"takes about (\d+) words", told)
-    assert warn_of_small_dev(int(needed), 0.25) is None
-    assert warn_of_small_dev(int(needed) - 50, 0.25) is not None
-    assert warn_of_small_dev(300, None) == warn_of_small_dev(300, 0.2)
+    needed, utterances = re.findall(r"takes about (\d+) words, (\d+) such utterances", told)[0]
+    assert int(utterances) == pytest.approx(int(needed) / 5, abs=1)
+    assert warn_of_small("dev", 9, int(needed), 0.25) is None
+    assert warn_of_small("test", 9, int(needed) - 50, 0.25) is not None
+    assert warn_of_small("dev", 60, 300, None) == warn_of_small("dev", 60, 300, 0.2)
 
 
 def test_splits_come_from_the_seed() -> None:
