@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -343,12 +344,19 @@ def test_a_config_is_exported_confirmed_watched_and_re_tuned(
     report = json.loads(out)
     assert report["is_due"]
     assert [each["name"] for each in report["shifts"] if each["is_large"]] == ["vocabulary", "base WER"]
-    code, out, _ = run("drift", "--config", config, "--data", corpus, "--cron")
+    code, out, _ = run(
+        "drift", "--config", config, "--data", corpus, "--cron", "--columns", "text=it's 5%", "--skip-bad"
+    )
     crontab, manifest = out.split("# kubectl apply -f")
-    assert f"retune --config {config} --data {corpus} --record" in crontab
+    assert f"retune --config {config} --data {corpus} --columns" in crontab
+    assert r"5\%" in crontab
     job = yaml.safe_load(manifest.partition("\n")[2])
     assert job["kind"] == "CronJob"
-    assert "drift" in job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"][0]
+    (script,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    words = shlex.split(script.partition(";")[0])
+    assert words[:2] == ["stt-tune", "drift"]
+    assert words[words.index("--columns") + 1] == "text=it's 5%"
+    assert words[-1] == "--exit-code"
 
     before = config.read_bytes()
     code, out, err = run(
@@ -369,3 +377,7 @@ def test_a_config_is_exported_confirmed_watched_and_re_tuned(
     code, _, err = run("retune", "--config", config, "--data", corpus, "--out", tmp_path / "retune")
     assert code == 2
     assert "It is finished: see" in err
+    # and resuming it does its last step once more, should the file not have been reached
+    code, out, err = run("resume", tmp_path / "retune", "--json")
+    assert code == 0, err
+    assert json.loads(out)["replaced"] == answer["replaced"]

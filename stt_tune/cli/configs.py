@@ -20,12 +20,13 @@ from stt_tune.cli.options import (
     ConfigModel,
     ConfigNormaliser,
     Data,
+    ExtendVocabulary,
     GpusPerTrial,
     Guard,
     GuardTolerance,
     Incumbent,
     MaxConcurrent,
-    Out,
+    Replay,
     RunDir,
     Seed,
     SkipBad,
@@ -118,7 +119,9 @@ def retune(
     sweep: Annotated[
         Path | None, typer.Option(help="A W&B sweep file.  [default: a sweep around the config]", show_default=False)
     ] = None,
-    out: Out = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder.  [default: runs/retune-DATE]", show_default=False)
+    ] = None,
     model: ConfigModel = None,
     split: Split = None,
     columns: Columns = None,
@@ -128,6 +131,8 @@ def retune(
     language: ConfigLanguage = None,
     audio_context: AudioContext = None,
     skip_bad: SkipBad = False,
+    replay: Replay = None,
+    extend_vocabulary: ExtendVocabulary = False,
     seed: Seed = 0,
     max_concurrent: MaxConcurrent = None,
     gpus_per_trial: GpusPerTrial = None,
@@ -161,6 +166,8 @@ def retune(
             guard_tolerance=guard_tolerance,
             audio_context_s=audio_context,
             skip_bad=skip_bad,
+            replay=str(replay.absolute()) if replay else None,
+            extend_vocabulary=extend_vocabulary,
             seed=seed,
             max_concurrent=max_concurrent,
             gpus_per_trial=gpus_per_trial,
@@ -194,7 +201,7 @@ def drift(
 
         where = locate_shared(config), locate(data)
         if cron:
-            typer.echo(describe_cron(*where))
+            typer.echo(describe_cron(*where, split=split, columns=columns, skip_bad=skip_bad))
             return
         report = find_drift(*where, split=split, columns=read_columns(columns), skip_bad=skip_bad)
     if as_json:

@@ -105,14 +105,14 @@ Config = Annotated[
 ConfigModel = Annotated[
     str | None,
     typer.Option(
-        help="As for tune.  [default: the one that the config was found with, else tiny.en]", show_default=False
+        help="What is fine-tuned, as for tune.  [default: what the config was found with]", show_default=False
     ),
 ]
 ConfigLanguage = Annotated[
-    str | None, typer.Option(help="Spoken language.  [default: the config's]", show_default=False)
+    str | None, typer.Option(help="Spoken language.  [default: the config's, or en]", show_default=False)
 ]
 ConfigNormaliser = Annotated[
-    str | None, typer.Option(help="What counts as the same word.  [default: the config's]", show_default=False)
+    str | None, typer.Option(help="What counts as the same word.  [default: the config's, or auto]", show_default=False)
 ]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A finished run's folder.", show_default=False)]
 ExtendVocabulary = Annotated[

@@ -22,7 +22,6 @@ DEFAULT, INCUMBENT, CANDIDATE = "default", "incumbent", "candidate"
 ONE, SEPARATE, CROSS = "one candidate", "a separate part", "cross-fitting"
 _ENOUGH_BLOCKS = 6
 _ENOUGH_FOR_PARTS = 400  # utterances; fewer are all needed to measure
-_SIGNIFICANT = 0.05
 _FOLDS = 5
 
 
@@ -75,17 +74,25 @@ class Measured:
     wer: Interval | None
     gain: Gain | None
 
-    def to_dict(self, words: np.ndarray) -> dict[str, Any]:
-        """As it stands in `optimal_config.json`."""
+    def to_dict(self, words: np.ndarray, measured: np.ndarray, reference: System) -> dict[str, Any]:
+        """As it stands in `optimal_config.json`.
+
+        Args:
+            words: Of the references, [utterances].
+            measured: Which of the utterances count.
+            reference: What training times are compared with.
+        """
+        by_seed = self.system.errors[:, measured].sum(axis=1) if len(self.system.errors) else []
         return {
             "role": self.system.role,
             "name": self.system.name,
             "hyperparameters": dict(self.system.configuration),
             "wer": self.wer.value if self.wer else None,
             "wer_interval": [self.wer.low, self.wer.high] if self.wer else None,
-            "wer_by_seed": [float(errors.sum() / words.sum()) for errors in self.system.errors],
+            "wer_by_seed": [float(errors / words[measured].sum()) for errors in by_seed],
             "diverged": self.system.diverged,
             "training_s": self.system.training_s,
+            "training_change": self.system.training_s / reference.training_s - 1 if reference.training_s else None,
             **({"promised_gain": self.system.promise} if self.system.promise is not None else {}),
             **(_describe_gain(self.gain) if self.gain else {}),
             **({"objection": self.system.objection} if self.system.objection else {}),
@@ -104,25 +111,28 @@ class Verdict:
     Attributes:
         reference: What the chosen one is compared with: the incumbent, or else the default.
         chosen: The candidate that is best where candidates are chosen; None where none can be.
+        wer: Of choosing so; of the reference, where none is chosen. On the same utterances as `gain`.
         gain: Of choosing so over the reference, on utterances that took no part in the choice; None
             where there is nothing to compare.
         is_better: Whether it is beyond chance, and as large as was asked for.
         how: How choosing and measuring were kept apart: `one candidate`, `a separate part` or `cross-fitting`.
-        systems: All of them.
+        systems: All of them. Where candidates were chosen by cross-fitting, the chosen one's own figures
+            flatter it.
         words: Of the references, [utterances].
-        measured_on: How many utterances the gain was measured on.
+        measured: Which utterances all this was measured on, as indices.
         blocks: How many blocks they are in.
         noise: Of training.
     """
 
     reference: Measured
     chosen: Measured | None
+    wer: Interval
     gain: Gain | None
     is_better: bool
     how: str
     systems: list[Measured]
     words: np.ndarray
-    measured_on: int
+    measured: np.ndarray
     blocks: int
     noise: TrainingNoise
 
@@ -153,8 +163,9 @@ def confirm(
     """Choose the best candidate, and find out whether it is better than what there is.
 
     Where there are several candidates, no utterance takes part both in choosing one of them and in
-    measuring what is gained by it: of 400 utterances on one half is for the one and one for the
-    other; fewer are divided in five, and each fifth is measured with what the others would choose.
+    measuring what is gained by it: of 400 utterances on, in at least 12 blocks, one half is for the
+    one and one for the other; fewer are divided in five, and each fifth is measured with what the
+    others would choose.
 
     Args:
         systems: The default, the incumbent if there is one, and candidates.
@@ -168,46 +179,35 @@ def confirm(
     """
     kept = [each for each in systems if each.role != CANDIDATE and len(each.errors)]
     if not kept:
-        raise ValueError("there is nothing to compare with: all trainings of the default configuration diverged.")
+        names = " and ".join(each.name for each in systems if each.role != CANDIDATE)
+        raise ValueError(f"there is nothing to compare with: all trainings of the {names} diverged.")
     reference = max(kept, key=lambda each: each.role == INCUMBENT)
-    candidates = [each for each in systems if each.role == CANDIDATE and not each.objection]
+    candidates = [each for each in systems if _is_eligible(each)]
     noise = find_noise([each.errors for each in systems])
     how, parts = _divide(candidates, blocks, np.random.default_rng(seed))
     reported = np.concatenate([measured for _choosing, measured in parts])
     inner = _renumber(blocks[reported])
     table = _tabulate(systems, reference, words, reported, inner, noise, seed)
-    chosen, gain = None, None
+    chosen, gain, after = None, None, reference.errors[:, reported]
     if candidates:
         # what is kept is chosen on all that choosing may see
         all_choosing = np.unique(np.concatenate([choosing for choosing, _measured in parts]))
         chosen = next(each for each in table if each.system is _best(candidates, all_choosing))
-        gain = chosen.gain
-    if how == CROSS:
         after = np.concatenate([_best(candidates, part).errors[:, measured] for part, measured in parts], axis=1)
+        # one comparison, of what was chosen elsewhere: nothing to be corrected
         gain = compare(reference.errors[:, reported], after, inner, noise=noise, seed=seed)
     return Verdict(
         reference=next(each for each in table if each.system is reference),
         chosen=chosen,
+        wer=find_rate(after, words[reported], inner, noise=noise, seed=seed),
         gain=gain,
-        is_better=gain is not None and chosen is not None and _pays(gain, chosen, min_gain),
+        is_better=gain is not None and gain.is_real and gain.relative > min_gain,
         how=how,
         systems=table,
-        words=words[reported],
-        measured_on=len(reported),
+        words=words,
+        measured=reported,
         blocks=int(inner.max()) + 1,
         noise=noise,
-    )
-
-
-def _pays(gain: Gain, chosen: Measured, min_gain: float) -> bool:
-    # the chosen one's own test counts as well: it is corrected for the number of candidates
-    own = chosen.gain
-    return (
-        gain.is_real
-        and gain.relative > min_gain
-        and own is not None
-        and own.relative > 0
-        and own.p_value < _SIGNIFICANT
     )
 
 
@@ -251,10 +251,14 @@ def _tabulate(
         if each is not reference:
             gain = compare(reference.errors[:, utterances], errors, blocks, noise=noise, seed=seed)
         measured.append(Measured(each, rate, gain))
-    gains = {i: each.gain for i, each in enumerate(measured) if each.gain and each.system.role == CANDIDATE}
+    gains = {i: each.gain for i, each in enumerate(measured) if each.gain and _is_eligible(each.system)}
     for i, gain in zip(gains, correct(list(gains.values())), strict=True):
         measured[i] = replace(measured[i], gain=gain)
     return measured
+
+
+def _is_eligible(system: System) -> bool:
+    return system.role == CANDIDATE and not system.objection
 
 
 def _renumber(blocks: np.ndarray) -> np.ndarray:

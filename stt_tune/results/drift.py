@@ -13,6 +13,7 @@ from scipy import stats
 _SIGNIFICANT = 0.05
 # Smaller ones are called negligible (Cohen 1988): with many utterances, chance alone is soon excluded.
 _SMALL_V, _SMALL_D = 0.1, 0.2
+_SCALE = 10**6
 _EXPECTED = 5  # counts below it are put together, as is usual for chi-squared
 
 
@@ -45,13 +46,17 @@ def compare_profiles(before: Mapping[str, Any], after: Mapping[str, Any]) -> lis
     Source: chi-squared tests of homogeneity with Cramér's V, Welch's t-test with Cohen's d, by scipy.
     """
     found = []
-    if "duration_deciles_s" in before and "durations_s" in after:
-        found.append(_compare_durations(before, after))
+    if "duration_edges_s" in before and "durations_s" in after:
+        edges, now = np.array(before["duration_edges_s"]), after["durations_s"]
+        told = f"median {before['median_s']:.1f} s, now {float(np.median(now)):.1f} s"
+        old = np.array(before["duration_counts"])
+        found.append(("durations", *_test(old, count_between(edges, now)), _SMALL_V, told))
     if "error_types" in before and "error_types" in after:
-        found.append(_compare_counts("error types", before["error_types"], after["error_types"]))
+        kinds = list(before["error_types"])
+        old, new = (np.array([each["error_types"].get(kind, 0) for kind in kinds]) for each in (before, after))
+        found.append(("error types", *_test(old, new), _SMALL_V, _describe(old, new, kinds)))
     if "words" in before and "words" in after:
-        now = Counter(after["words"][0]) + Counter(after["words"][1])
-        found.append(_compare_counts("vocabulary", before["words"], now))
+        found.append(_compare_words(before["words"], after["words"]))
     if "base" in before and "base" in after and before["base"]["source"] == after["base"]["source"]:
         found.append(_compare_wers(before["base"], after["base"]))
     if not found:
@@ -68,38 +73,51 @@ def compare_profiles(before: Mapping[str, Any], after: Mapping[str, Any]) -> lis
 _Found = tuple[str, float, float, float, str]
 
 
-def _compare_durations(before: Mapping[str, Any], after: Mapping[str, Any]) -> _Found:
-    """Count how many of the new clips fall between the deciles of the old ones."""
-    edges = np.unique(before["duration_deciles_s"][1:-1])
-    new = np.bincount(np.searchsorted(edges, after["durations_s"]), minlength=len(edges) + 1)
-    old = np.full(len(edges) + 1, before["utterances"] / (len(edges) + 1))
-    told = f"median {before['duration_deciles_s'][5]:.1f} s, now {float(np.median(after['durations_s'])):.1f} s"
-    return ("durations", *_test(old, new), _SMALL_V, told)
+def count_between(edges: np.ndarray, values: Sequence[float]) -> np.ndarray:
+    """How many values lie below, between and above the edges, [edges + 1]; a value on an edge lies below it."""
+    return np.bincount(np.searchsorted(edges, np.asarray(values).round(3)), minlength=len(edges) + 1)
 
 
-def _compare_counts(name: str, before: Mapping[str, int], after: Mapping[str, int]) -> _Found:
-    # what the old profile does not list is one kind: "" stands for it there
-    listed = [each for each in before if each]
-    rest = sum(count for each, count in after.items() if each not in listed)
-    old = np.array([*(before[each] for each in listed), before.get("", 0)], float)
-    new = np.array([*(after.get(each, 0) for each in listed), rest], float)
-    shares = [(new[i] / new.sum() - old[i] / old.sum(), each or "others") for i, each in enumerate([*listed, ""])]
-    change, which = max(shares, key=lambda each: abs(each[0]))
-    return (name, *_test(old, new), _SMALL_V, f"most of all {which}, {100 * change:+.1f} points")
+def _compare_words(before: Sequence[Mapping[str, int]], after: Sequence[Mapping[str, int]]) -> _Found:
+    """Compare how often the old profile's words occur; "" stands for all others there."""
+    words = list(before[0])
+    quarters = [np.array([each.get(word, 0) for word in words]) for each in before]
+    now = Counter[str]()
+    for part in after:
+        now.update(part)
+    new = np.array([now[word] for word in words])
+    new[words.index("")] = now.total() - new.sum() + new[words.index("")]
+    # words of one utterance come together, so that they differ by more than so many draws would
+    table = _tabulate(*quarters)
+    statistic, _p_value, df, _expected = stats.chi2_contingency(table) if table.shape[1] > 1 else (0, 1, 1, None)
+    old = quarters[0] + quarters[1]
+    return ("vocabulary", *_test(old, new, max(statistic / df, 1.0)), _SMALL_V, _describe(old, new, words))
 
 
-def _test(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
-    """P-value and Cramér's V of two lists of counts."""
+def _describe(old: np.ndarray, new: np.ndarray, names: Sequence[str]) -> str:
+    change = new / max(new.sum(), 1) - old / max(old.sum(), 1)
+    most = int(np.argmax(np.abs(change)))
+    return f"most of all {names[most] or 'others'}, {100 * change[most]:+.1f} points"
+
+
+def _test(old: np.ndarray, new: np.ndarray, dispersion: float = 1.0) -> tuple[float, float]:
+    """P-value, and Cramér's V as of two samples of one size: the effect is not to depend on theirs."""
+    table = _tabulate(old, new)
+    if table.shape[1] < 2 or not table.sum(axis=1).all():
+        return 1.0, 0.0
+    statistic, _p_value, df, _expected = stats.chi2_contingency(table, correction=False)
+    shares = np.rint(_SCALE * table / table.sum(axis=1, keepdims=True)).astype(int)
+    effect = stats.contingency.association(shares[:, shares.any(axis=0)], method="cramer")
+    return float(stats.chi2.sf(statistic / dispersion, df)), float(effect)
+
+
+def _tabulate(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Two rows of counts; the rare ones are put together."""
     table = np.stack([old, new])
-    expected = table.sum(axis=0) * min(table.sum(axis=1)) / table.sum()
+    expected = table.sum(axis=0) * min(table.sum(axis=1)) / max(table.sum(), 1)
     rare = expected < _EXPECTED
     table = np.column_stack([table[:, ~rare], table[:, rare].sum(axis=1)])
-    table = table[:, table.sum(axis=0) > 0]
-    if table.shape[1] < 2:
-        return 1.0, 0.0
-    return float(stats.chi2_contingency(table).pvalue), float(
-        stats.contingency.association(np.rint(table).astype(int), method="cramer")
-    )
+    return table[:, table.any(axis=0)]
 
 
 def _compare_wers(before: Mapping[str, Any], after: Mapping[str, Any]) -> _Found:

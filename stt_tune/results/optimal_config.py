@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import getpass
 import json
@@ -57,11 +58,20 @@ def select_hyperparameters(document: Mapping[str, Any], error_type: str | None) 
     Raises:
         SettingsError: There is no such kind of error.
     """
+    check_error_type(error_type)
+    own = document.get("by_error_type", {}).get(error_type, document)
+    return copy.deepcopy(own["hyperparameters"])  # whoever trains may change nested ones
+
+
+def check_error_type(error_type: str | None) -> None:
+    """Refuse a kind of error that there is not.
+
+    Raises:
+        SettingsError: It is none of those that the schema names.
+    """
     kinds = load_schema()["properties"]["by_error_type"]["propertyNames"]["enum"]
     if error_type is not None and error_type not in kinds:
         raise SettingsError(f"error_type: must be one of {', '.join(kinds)}, found {error_type!r}.")
-    own = document.get("by_error_type", {}).get(error_type, document)
-    return dict(own["hyperparameters"])
 
 
 def save_config(path: str | Path, hyperparameters: Mapping[str, Any]) -> None:
@@ -72,7 +82,15 @@ def save_config(path: str | Path, hyperparameters: Mapping[str, Any]) -> None:
         SharedFileError: The file cannot be written.
     """
     document = {"hyperparameters": dict(hyperparameters), "history": []}
-    open_shared(path).update(lambda _before: _print(document, 0, path), _PATIENCE_S)
+
+    def replace(before: str | None) -> str:
+        try:
+            revision = _parse(before, path)["revision"] if before else 0
+        except SettingsError:
+            revision = 0  # damaged: it is written over
+        return _print(document, revision, path)
+
+    open_shared(path).update(replace, _PATIENCE_S)
 
 
 def update_optimal_config(hyperparameters: Mapping[str, Any], path: str | Path = "optimal_config.json") -> None:
@@ -149,6 +167,7 @@ def update_config(
         before = {} if text is None else _parse(text, path)
         revision = before.get("revision", 0)  # `change` may change it in place
         printed = _print(change(before), revision, path)
+        written.clear()
         written.update(json.loads(printed))
         return printed
 
@@ -175,7 +194,7 @@ def _load_schema() -> dict[str, Any]:
 
 def _parse(text: str, path: str | Path) -> dict[str, Any]:
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
+        document = json.loads(text, parse_constant=_refuse, parse_float=_read_float)
     except ValueError as error:
         raise SettingsError(f"{path}: must be an optimal_config.json, and cannot be read ({error}).") from error
     if isinstance(document, dict) and "schema_version" not in document:
@@ -185,8 +204,14 @@ def _parse(text: str, path: str | Path) -> dict[str, Any]:
     return found
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"numbers must be finite, found {name}")
+def _refuse(number: str) -> None:
+    raise ValueError(f"numbers must be finite, found {number}")
+
+
+def _read_float(number: str) -> float:
+    if not math.isfinite(float(number)):
+        _refuse(number)  # too large for a float
+    return float(number)
 
 
 def _check(document: Any, path: str | Path) -> None:
@@ -224,8 +249,10 @@ def _explain(error: Any) -> str:
 def _print(content: Any, revision: int, path: str | Path) -> str:
     if not isinstance(content, Mapping):
         raise SettingsError(f"{path}: the new content must be a mapping, found {content!r}. Return it from `change`.")
+    known = load_schema()["properties"]
     document = {
-        **_shorten(content),
+        # what this version does not know is not its to shorten
+        **{name: _shorten({name: value})[name] if name in known else value for name, value in content.items()},
         "schema_version": SCHEMA_VERSION,
         "revision": revision + 1,
         "written_at": _now(),

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from stt_tune.errors import SttTuneError
 from stt_tune.results.merging import MergedConfig, merge_config
-from stt_tune.results.optimal_config import read_optimal_config, select_hyperparameters
+from stt_tune.results.optimal_config import check_error_type, read_optimal_config, select_hyperparameters
 from stt_tune.results.shared_file import locate_shared, open_shared
 
 Result = TypeVar("Result")
@@ -37,29 +37,46 @@ def training_callback(
         error_type: The kind of error that all jobs are about; None: what the job's own `error_type`
             (an attribute or a key) says. Where the file has no configuration for it, the general one.
         default: What is trained with where the file cannot be used; None: the explicit parameters alone.
-        strict: Whether a missing or bad file is an error.
+        strict: Whether a missing or bad file, or a job of an unknown kind of error, is an error.
 
     Returns:
         A function of `(job, params=None)` that gives what `train_model` gives. It raises what
         `train_model` raises, and with `strict` the SttTuneError of a file that cannot be used.
+
+    Raises:
+        SettingsError: `error_type` is none that there is.
     """
+    check_error_type(error_type)
     reader = _Reader(locate_shared(config))  # jobs may run in another folder
 
     def train(job: Any, params: Mapping[str, Any] | None = None) -> Result:
         try:
-            optimal = select_hyperparameters(reader.read(), error_type or _find_error_type(job))
+            document = reader.read()
         except SttTuneError as error:
             if strict:
                 raise
             _LOG.warning("training with the default configuration: %s", error)
             optimal = dict(default or {})
+        else:
+            optimal = _select(document, error_type or _find_error_type(job), strict=strict)
         return train_model(job, merge_config(optimal, params or {}))
 
     return train
 
 
+def _select(document: Mapping[str, Any], error_type: str | None, *, strict: bool) -> dict[str, Any]:
+    try:
+        return select_hyperparameters(document, error_type)
+    except SttTuneError as error:
+        if strict:
+            raise
+        _LOG.warning("training with the general configuration: %s", error)
+        return select_hyperparameters(document, None)
+
+
 def _find_error_type(job: Any) -> str | None:
     found = job.get("error_type") if isinstance(job, Mapping) else getattr(job, "error_type", None)
+    found = getattr(found, "value", found)  # of an enumeration
     return found if isinstance(found, str) and found else None
 
 

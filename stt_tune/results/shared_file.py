@@ -19,6 +19,7 @@ from stt_tune.files import remove_leftovers, write_text
 Change = Callable[[str | None], str]
 """From what a file holds, None if there is none, to what it is to hold. May be called more than once."""
 
+_CREATING = {"gs", "gcs", "az", "abfs", "abfss", "memory"}
 _LEFT_S = 30.0  # a lock in an object store that has not changed for so long was left by a writer that died
 
 
@@ -59,10 +60,9 @@ def open_shared(location: str | Path) -> SharedFile:
         SharedFileError: What the URL needs is not installed.
     """
     text = str(location)
-    if text.startswith("file://"):
-        return _Local(Path(text.removeprefix("file://")))
-    if "://" not in text:
-        return _Local(Path(location))
+    if "://" not in text or text.startswith("file://"):
+        # what a link points to is what is locked and written
+        return _Local(Path(text.removeprefix("file://")), Path(text.removeprefix("file://")).resolve())
     import fsspec
 
     with _told(text):
@@ -72,17 +72,18 @@ def open_shared(location: str | Path) -> SharedFile:
 
 @dataclass(frozen=True)
 class _Local:
+    name: Path
     path: Path
 
     def read(self) -> str | None:
-        with _told(self.path):
+        with _told(self.name):
             try:
                 return self.path.read_text(encoding="utf-8")
             except FileNotFoundError:
                 return None
 
     def stamp(self) -> str | None:
-        with _told(self.path):
+        with _told(self.name):
             try:
                 found = self.path.stat()
             except FileNotFoundError:
@@ -92,19 +93,23 @@ class _Local:
     def update(self, change: Change, timeout_s: float) -> None:
         with self._locked(timeout_s):
             after = _apply(change, self.read)
-            with _told(self.path):
+            with _told(self.name):
                 remove_leftovers(self.path)
-                write_text(self.path.resolve(), after)
+                write_text(self.path, after)
 
     @contextlib.contextmanager
     def _locked(self, timeout_s: float) -> Iterator[None]:
-        with _told(self.path):
+        with _told(self.name):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=timeout_s)
+            file = self.path.with_name(f".{self.path.name}.lock")
+            lock = FileLock(file, timeout=timeout_s)
             try:
                 lock.acquire()
             except Timeout as error:
-                raise _busy(self.path, timeout_s) from error
+                raise _busy(self.name, timeout_s) from error
+            with contextlib.suppress(PermissionError):  # another user's, who has seen to it
+                # whoever may write in the folder may take turns
+                file.chmod(self.path.parent.stat().st_mode & 0o666)
         try:
             yield
         finally:
@@ -113,11 +118,19 @@ class _Local:
 
 @dataclass(frozen=True)
 class _Remote:
-    """In a store where only the creation of a file can be made to depend on what is there."""
+    """In a store where only the creation of a file can be made to depend on what is there.
+
+    What fsspec calls so elsewhere looks and then writes, so that two may do it at once.
+    """
 
     url: str
     system: Any
     path: str
+
+    @property
+    def _protocols(self) -> tuple[str, ...]:
+        names = self.system.protocol
+        return (names,) if isinstance(names, str) else tuple(names)
 
     def read(self) -> str | None:
         with _told(self.url):
@@ -129,20 +142,28 @@ class _Remote:
     def stamp(self) -> str | None:
         with _told(self.url):
             self.system.invalidate_cache()
+            if "http" in self._protocols:
+                return None  # fsspec takes such files for unchanging
             try:
                 return str(self.system.ukey(self.path))
             except FileNotFoundError:
                 return None
 
     def update(self, change: Change, timeout_s: float) -> None:
-        with self._locked(timeout_s):
+        if _CREATING.isdisjoint(self._protocols):
+            raise SharedFileError(
+                f"{self.url}: can be read, and not be written by several at once. Use a path, s3://, gs:// or az://."
+            )
+        lock, own = f"{self.path}.lock", uuid.uuid4().bytes
+        with self._locked(lock, own, timeout_s):
             after = _apply(change, self.read)
+            if self._peek(lock) != own:  # `change` took so long that others thought we had died
+                raise _busy(self.url, timeout_s)
             with _told(self.url):
                 self.system.pipe_file(self.path, after.encode())
 
     @contextlib.contextmanager
-    def _locked(self, timeout_s: float) -> Iterator[None]:
-        lock, own = f"{self.path}.lock", uuid.uuid4().bytes
+    def _locked(self, lock: str, own: bytes, timeout_s: float) -> Iterator[None]:
         start = since = time.monotonic()
         seen: bytes | None = None
         while not self._create(lock, own):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -25,6 +26,20 @@ _SCHEMA = pa.schema(
     + [(name, pa.string()) for name in ("id", "kind", "reference", "hypothesis")]
     + [(name, pa.int64()) for name in _COUNTS]
 )
+
+
+def load_counts(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Read what `save_utterances` wrote of one training: wrong, missing and extra words, and words, [utterances].
+
+    Returns:
+        None where there is no such file, or it cannot be read.
+    """
+    try:
+        rows = pq.read_table(path, columns=["substitutions", "deletions", "insertions", "words"]).to_pylist()
+    except (OSError, pa.ArrowException):
+        return None
+    errors = [row["substitutions"] + row["deletions"] + row["insertions"] for row in rows]
+    return np.array(errors, float), np.array([row["words"] for row in rows])
 
 
 def save_utterances(path: Path, rows: Sequence[Mapping[str, Any]], normaliser: str) -> None:

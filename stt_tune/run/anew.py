@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from stt_tune.errors import DivergedError
+from stt_tune.errors import DivergedError, SweepFailedError
 from stt_tune.files import write_json
 from stt_tune.progress import say
 from stt_tune.run.cluster import TrialResources
@@ -90,8 +90,11 @@ def train_anew(
 
         calls = [(pairs[i][0], tasks[pairs[i][1]]) for i in todo]
         run_on_workers(_train_and_measure, calls, resources, "confirming failed while training anew", keep)
-    found = [training for path in paths if (training := _load(path))]
-    return [found[i : i + len(seeds)] for i in range(0, len(found), len(seeds))]
+    found = [_load(path) for path in paths]
+    if not all(found):
+        raise SweepFailedError(f"{store}: what trainings gave was written there, and cannot be read any more.")
+    trainings = [each for each in found if each]
+    return [trainings[i : i + len(seeds)] for i in range(0, len(trainings), len(seeds))]
 
 
 def _train_and_measure(configuration: dict[str, Any], task: SpeechTask) -> Training:

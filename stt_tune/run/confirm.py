@@ -55,11 +55,11 @@ def confirm(
         run["beside_hash"] = speech.beside_hash
     check_same_data(run_dir, run, settings, speech)
     table = folder.read_table(METRICS)
-    from stt_tune.run.confirmation import confirm_systems, plan_systems
     from stt_tune.run.document import build_document
+    from stt_tune.run.held_out import confirm_systems, plan_systems
     from stt_tune.run.labels import select_cases
 
-    with folder.locked(), connect(settings.address):
+    with folder.written(), folder.locked(), connect(settings.address):
         resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
         task = select_cases(speech.task, resources, "test", settings.only_error_type)
         confirmation = confirm_systems(
@@ -74,10 +74,10 @@ def confirm(
     document = build_document(folder, sweep, settings, table, confirmation, task.data.dev)
 
     def write(before: dict[str, Any]) -> dict[str, Any]:
-        # what confirming does not find out anew
-        kept: dict[str, Any] = {
-            name: before[name] for name in ("by_error_type", "data_profile", "history") if name in before
-        }
-        return {**document, **kept}
+        kept: dict[str, Any] = {name: before[name] for name in ("data_profile", "history") if name in before}
+        if before.get("hyperparameters") == document["hyperparameters"]:
+            return {**before, **document, **kept}
+        # what is best for a kind was compared with other hyperparameters
+        return {**{name: value for name, value in before.items() if name != "by_error_type"}, **document, **kept}
 
     return update_config(folder.optimal_config, write)

@@ -21,7 +21,7 @@ from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manife
 from stt_tune.speech.model import load_model
 from stt_tune.speech.normalisers import Normalise, describe_normaliser, find_normaliser, load_normaliser
 from stt_tune.speech.rates import count_errors, summarise
-from stt_tune.speech.splits import assign_splits, set_apart_copies, warn_of_small
+from stt_tune.speech.splits import assign_splits, set_apart_copies, warn_of_few_speakers, warn_of_small
 
 # Trained at 4 s, a low learning rate has not mended by the last epoch what the short context
 # breaks; from 10 s on, the WER at the full 30 s is that of longer contexts (real digit strings,
@@ -100,6 +100,8 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
     for split in ("dev", "test"):
         if warning := warn_of_small(split, *_expect([each for each in utterances if each.split == split], normalise)):
             say(warning)
+    if warning := warn_of_few_speakers([each for each in utterances if each.split == "test"]):
+        say(warning)
     task = SpeechTask(
         data=prepare(utterances, model, normalise, replay, guard),
         model=model,

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from stt_tune.results.confirmation import DEFAULT, INCUMBENT
+from stt_tune.results.confirmation import DEFAULT, INCUMBENT, choose_blocks
+from stt_tune.results.statistics import find_rate
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
-from stt_tune.run.confirmation import Confirmation
+from stt_tune.results.utterances import load_counts
 from stt_tune.run.folder import RunFolder, find_versions
+from stt_tune.run.held_out import Confirmation
 from stt_tune.run.profile import BASE_MODEL, profile_errors
 from stt_tune.run.settings import TuneSettings
 from stt_tune.speech.example import Example
@@ -57,7 +59,13 @@ def build_document(
         "sweep": sweep.name,
         "sweep_hash": run["sweep_hash"],
         "data_hash": run["data_hash"],
-        "data_profile": {**_profile_base(dev), **run.get("data_profile", {})},
+        "data_profile": {**_profile_base(dev, settings), **run.get("data_profile", {})},
+        "dev": {
+            name: measured
+            for name, trial in (("default", default), ("winner", best))
+            if trial and (measured := _measure_dev(folder, trial, dev))
+        },
+        "run": str(folder.path),
         "model": settings.model,
         "language": settings.language,
         "seed": settings.seed,
@@ -72,9 +80,24 @@ def _last(trial: Trial | None, metric: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _profile_base(dev: Sequence[Example]) -> dict[str, Any]:
+def _profile_base(dev: Sequence[Example], settings: TuneSettings) -> dict[str, Any]:
     heard = [each.base for each in dev if each.base is not None]
-    return {"base": profile_errors(heard, BASE_MODEL)} if heard else {}
+    # some cases only, chosen by what the base model gets wrong, would not say what it gets wrong of all
+    is_whole = len(heard) == len(dev) and settings.only_error_type is None
+    return {"base": profile_errors(heard, BASE_MODEL)} if heard and is_whole else {}
+
+
+def _measure_dev(folder: RunFolder, trial: Trial, dev: Sequence[Example]) -> dict[str, Any] | None:
+    """What dev said of a trial; as it chose the winner, it flatters this one."""
+    counts = load_counts(folder.utterances / f"{trial.trial_id}.parquet")
+    if counts is None or len(counts[1]) != len(dev):
+        return None
+    errors, words = counts
+    blocks, _are = choose_blocks([each.speaker for each in dev], [each.session for each in dev])
+    if blocks.max() == 0:
+        return None  # one utterance has no interval
+    rate = find_rate(errors[None], words, blocks)
+    return {"wer": rate.value, "interval": [rate.low, rate.high], "utterances": len(words)}
 
 
 def _describe(trial: Trial) -> Mapping[str, Any]:

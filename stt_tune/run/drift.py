@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from stt_tune.progress import say
 from stt_tune.results.drift import Shift, compare_profiles, is_due
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.run.profile import BASE_MODEL, profile_data, profile_errors
+from stt_tune.run.settings import found_with
 from stt_tune.speech.inspection import telling_of_cache
 from stt_tune.speech.manifest import Utterance, read_manifest, reject
 from stt_tune.speech.normalisers import Normalise, find_normaliser, load_normaliser
@@ -84,7 +86,8 @@ def find_drift(
             f"{config}: data_profile: must say what the data were like, and is not there. The files that stt-tune "
             "tune writes have it."
         )
-    normaliser = find_normaliser(document.get("normaliser", "auto").partition("/")[0], document.get("language", "en"))
+    settings = found_with(document)
+    normaliser = find_normaliser(settings["normaliser"], settings["language"])
     normalise = load_normaliser(normaliser)
     utterances, rejected = read_manifest(
         source, max_duration_s=_LONGEST_S, normalise=normalise, split=split, columns=columns
@@ -93,7 +96,7 @@ def find_drift(
         raise reject(source, rejected)
     after = profile_data(utterances, normalise)
     if before.get("base", {}).get("source") == BASE_MODEL:
-        after["base"] = _hear_base(utterances, document, normaliser, normalise)
+        after["base"] = _hear_base(utterances, settings, normaliser, normalise)
     elif "base" in before and "base" not in after:
         say(f"base WER: not compared, as {source} does not say what production heard (hypothesis)")
     shifts = compare_profiles(before, after)
@@ -101,13 +104,13 @@ def find_drift(
 
 
 def _hear_base(
-    utterances: list[Utterance], document: Mapping[str, Any], normaliser: str, normalise: Normalise
+    utterances: list[Utterance], settings: Mapping[str, str], normaliser: str, normalise: Normalise
 ) -> dict[str, Any]:
     from stt_tune.speech.decode import measure_untrained
     from stt_tune.speech.features import make_examples
     from stt_tune.speech.model import load_model
 
-    model = load_model(document["model"], language=document.get("language", "en"))
+    model = load_model(settings["model"], language=settings["language"])
     fitting = [each for each in utterances if each.duration_s <= model.max_context_s]
     chosen = np.random.default_rng(0).permutation(len(fitting))[:_HEARD]
     say(f"finding out what {model.name} gets wrong of {len(chosen)} utterances")
@@ -115,17 +118,32 @@ def _hear_base(
     return profile_errors(measure_untrained(model, examples, normaliser), BASE_MODEL)
 
 
-def describe_cron(config: str, data: str) -> str:
-    """A crontab line and a Kubernetes CronJob: look every month, and re-tune where that is due."""
-    program = f"{shlex.quote(sys.executable)} -m stt_tune"
-    paths = f"--config {shlex.quote(config)} --data {shlex.quote(data)}"
+def describe_cron(
+    config: str, data: str, *, split: str | None = None, columns: str | None = None, skip_bad: bool = False
+) -> str:
+    """A crontab line and a Kubernetes CronJob: look every month, and re-tune where that is due.
+
+    Args:
+        config: As for `find_drift`, and so are the others.
+        data: New data.
+        split: Of a data set: only this one.
+        columns: As on the command line.
+        skip_bad: Whether bad rows are left out.
+    """
+    words = ["--config", config, "--data", data]
+    words += ["--split", split] if split else []
+    words += ["--columns", columns] if columns else []
+    words += ["--skip-bad"] if skip_bad else []
+    given = shlex.join(words)
 
     def check(call: str) -> str:
-        return f"{call} drift {paths} --exit-code; if [ $? -eq {DUE} ]; then {call} retune {paths} --record; fi"
+        retune = f"{call} retune {given} --record"
+        return f"{call} drift {given} --exit-code; c=$?; if [ $c -eq {DUE} ]; then {retune}; else exit $c; fi"
 
+    line = check(f"{shlex.quote(sys.executable)} -m stt_tune").replace("%", r"\%")  # cron's end of a line
     return f"""\
 # crontab -e: at 3:00 on the first of every month
-0 3 1 * * {check(program)}
+0 3 1 * * {line}
 
 # kubectl apply -f: the same in a cluster; fill in the image, and mount or reach both paths
 apiVersion: batch/v1
@@ -146,5 +164,5 @@ spec:
               image: {_IMAGE}
               command: ["/bin/sh", "-c"]
               args:
-                - {check("stt-tune")!r}
+                - {json.dumps(check("stt-tune"))}
 """

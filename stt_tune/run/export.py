@@ -99,7 +99,7 @@ def export(run_dir: Path, out: str, *, per_error_type: bool) -> tuple[dict[str, 
         results = _compare_kinds(folder, settings, speech, document["hyperparameters"])
         better = {result.kind: result.to_dict() for result in results if result.is_better}
         document = update_config(folder.optimal_config, lambda before: {**before, "by_error_type": better})
-    if str(Path(out).absolute()) != str(folder.optimal_config):
+    if "://" in out or Path(out).resolve() != folder.optimal_config.resolve():
         publish(document, out)
     return document, results
 
@@ -111,7 +111,7 @@ def _compare_kinds(
     from stt_tune.run.anew import train_anew
     from stt_tune.run.labels import select_cases
 
-    with connect(settings.address):
+    with folder.written(), connect(settings.address):
         resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
         task = select_cases(speech.task, resources, "test", settings.only_error_type)
         kinds = [example.kind for example in task.data.test]
@@ -169,7 +169,6 @@ def judge_kinds(
         after: Those of each kind's own; None where a training of it diverged.
         seed: Of resampling.
     """
-    noise = find_noise([before, *(each for each in after.values() if each is not None)])
     results = []
     for kind in KINDS:
         cases = [i for i, each in enumerate(examples) if each.kind == kind]
@@ -178,6 +177,7 @@ def judge_kinds(
             results.append(KindResult(kind, len(cases)))
             continue
         blocks, _are = choose_blocks([examples[i].speaker for i in cases], [examples[i].session for i in cases])
+        noise = find_noise([before[:, cases], own[:, cases]])
         gain = compare(before[:, cases], own[:, cases], blocks, noise=noise, seed=seed, comparisons=len(after))
         wer, general_wer = (float(errors[:, cases].sum(axis=1).mean() / words[cases].sum()) for errors in (own, before))
         results.append(KindResult(kind, len(cases), chosen[kind], wer, general_wer, gain))

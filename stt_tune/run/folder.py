@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from stt_tune.errors import SettingsError, SweepHaltedError
+from stt_tune.errors import SettingsError, SttTuneError, SweepHaltedError
 from stt_tune.files import write_json, write_text
 from stt_tune.results.trials import TrialTable
 from stt_tune.sweep.config import SweepConfig
@@ -123,6 +123,22 @@ class RunFolder:
             f"{error.filename or self.path}: cannot be written ({error.strerror}). What was finished is kept.\n"
             f"{self.how_to_go_on()}"
         )
+
+    @contextlib.contextmanager
+    def written(self) -> Iterator[None]:
+        """Say of whatever of the folder cannot be written inside the block.
+
+        Raises:
+            SweepHaltedError: Something could not.
+        """
+        try:
+            yield
+        except SttTuneError:
+            raise  # some of them are errors of the system, too
+        except (TimeoutError, ConnectionError):
+            raise  # these are Ray's, and no matter of files
+        except OSError as error:
+            raise self.halted_by(error) from error
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from stt_tune.results.drift import count_between
 from stt_tune.speech.kinds import find_kind
 from stt_tune.speech.manifest import Utterance
 from stt_tune.speech.normalisers import Normalise
@@ -21,16 +22,16 @@ def profile_data(utterances: Sequence[Utterance], normalise: Normalise) -> dict[
     """Describe a data set.
 
     Returns:
-        `utterances`; `durations_s`; `words`, how often each word occurs in every other utterance, and in
-        the rest; `error_types`, how many cases of each kind; and `base`, the word error rate an
+        `utterances`; `durations_s`; `words`, how often each word occurs in one half of the utterances, and
+        in two quarters; `error_types`, how many cases of each kind; and `base`, the word error rate an
         utterance of what production heard, where that is known for all.
     """
     profile: dict[str, Any] = {
         "utterances": len(utterances),
         "durations_s": [each.duration_s for each in utterances],
         "words": [
-            dict(Counter(word for each in utterances[start::2] for word in normalise(each.text).split()))
-            for start in (0, 1)
+            dict(Counter(word for each in utterances[start::step] for word in normalise(each.text).split()))
+            for start, step in ((0, 2), (1, 4), (3, 4))
         ],
     }
     kinds = Counter(find_kind(each, normalise) for each in utterances)
@@ -60,13 +61,20 @@ def profile_errors(errors: Sequence[UtteranceErrors], source: str) -> dict[str, 
 
 
 def shorten_profile(profile: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a profile small enough for `optimal_config.json`: deciles of durations, the most frequent words."""
-    # words that are frequent by chance in what they are chosen on are not so in the other half
-    first, second = (Counter[str](each) for each in profile["words"])
-    frequent = {word: second[word] for word, _count in first.most_common(_WORDS)}
-    deciles = np.quantile(profile["durations_s"], np.linspace(0, 1, 11))
+    """Make a profile small enough for `optimal_config.json`: counts between deciles, the most frequent words."""
+    # words that are frequent by chance in what they are chosen on are not so elsewhere
+    chosen_on, *quarters = (Counter[str](each) for each in profile["words"])
+    frequent = [word for word, _count in chosen_on.most_common(_WORDS)]
+    # two quarters: how far they differ says how far words of one utterance come together
+    counts = [
+        {**{word: each[word] for word in frequent}, "": each.total() - sum(each[word] for word in frequent)}
+        for each in quarters
+    ]
+    edges = np.unique(np.quantile(profile["durations_s"], np.linspace(0.1, 0.9, 9)).round(3))
     return {
-        **{name: value for name, value in profile.items() if name != "durations_s"},
-        "duration_deciles_s": [round(float(each), 3) for each in deciles],
-        "words": {**frequent, "": second.total() - sum(frequent.values())},
+        **{name: value for name, value in profile.items() if name not in ("durations_s", "words")},
+        "median_s": float(np.median(profile["durations_s"])),
+        "duration_edges_s": edges.tolist(),
+        "duration_counts": count_between(edges, profile["durations_s"]).tolist(),
+        "words": counts,
     }

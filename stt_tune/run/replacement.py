@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stt_tune.results.optimal_config import note, succeed, update_config
+from stt_tune.results.shared_file import open_shared
 from stt_tune.run.settings import TuneSettings
 
 
@@ -61,9 +62,9 @@ def conclude(document: Mapping[str, Any], settings: TuneSettings) -> Replacement
     reason = _find_objection(document, settings.min_gain)
     if reason is None and not _publish(document, config, settings):
         reason = "the file was changed by others meanwhile, so the comparison does not hold any more"
-    if reason is not None and settings.record:
+    if reason is not None and settings.record and open_shared(config).stamp() is not None:
         entry = {**note("kept"), "reason": reason, "relative_gain": held_out["relative_gain"]}
-        update_config(config, lambda before: {**before, "history": [*before["history"], entry]})
+        update_config(config, lambda before: {**before, "history": [*before.get("history", []), entry]})
     return Replacement(
         replaced=reason is None,
         reason=reason or f"at least {settings.min_gain:.0%} fewer errors on held-out speech, beyond chance",
@@ -112,6 +113,8 @@ def _publish(document: Mapping[str, Any], config: str, settings: TuneSettings) -
     """Replace the file; give whether it still held what the new configuration was compared with."""
 
     def replace(before: dict[str, Any]) -> dict[str, Any]:
+        if before.get("hyperparameters") == document["hyperparameters"]:
+            return before  # it was replaced, and this is done again
         if before and before["hyperparameters"] != settings.default:
             raise _ChangedError
         return succeed(before, document, "re-tuned")

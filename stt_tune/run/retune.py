@@ -8,7 +8,7 @@ from typing import Any
 from stt_tune.errors import SettingsError
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.results.shared_file import locate_shared
-from stt_tune.run.settings import TuneSettings, check_trainable
+from stt_tune.run.settings import TuneSettings, check_trainable, found_with
 from stt_tune.run.tune import TuneResult, tune
 from stt_tune.sweep.around import build_sweep_around
 
@@ -48,13 +48,14 @@ def retune(
     config = locate_shared(config)
     document = read_optimal_config(config)
     incumbent = check_trainable(document["hyperparameters"], config)
-    model = model or document.get("model")
-    if model is None:
+    given |= {
+        **found_with(document),
+        **{name: value for name, value in (("language", language), ("normaliser", normaliser)) if value is not None},
+    }
+    given["model"] = model or document.get("model")
+    if given["model"] is None:
         raise SettingsError(f"{config}: model: must say what is fine-tuned, and is not there. Name it with --model.")
     settings = TuneSettings(
-        model=model,
-        language=language or document.get("language", "en"),
-        normaliser=normaliser or document.get("normaliser", "auto").partition("/")[0],
         default=incumbent,
         retunes=config,
         trials=trials,

@@ -200,6 +200,15 @@ def read_incumbent(location: str) -> dict[str, Any]:
     return check_trainable(load_config(location), location)
 
 
+def found_with(document: Mapping[str, Any]) -> dict[str, str]:
+    """What an `optimal_config.json` was found with, as settings; what it does not say is the command line's default."""
+    return {
+        "model": document.get("model", "tiny.en"),
+        "language": document.get("language", "en"),
+        "normaliser": document.get("normaliser", "auto").partition("/")[0],
+    }
+
+
 def check_trainable(hyperparameters: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Make sure that hyperparameters can be trained.
 

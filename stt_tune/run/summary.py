@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from stt_tune.run.tune import TuneResult
 
 _USELESS_WER = 1.0
+_FEW_SPEAKERS = 6
+_SIGNIFICANT = 0.05
 _STAYS = {"default_kept": "the default configuration stays", "incumbent_kept": "the incumbent stays"}
 
 
@@ -50,6 +52,12 @@ def describe_held_out(document: Mapping[str, Any]) -> list[str]:
         f"On held-out speech ({held_out['utterances']} utterances{blocks}{at_context}), each trained anew {times}:",
         *(f"  {_describe_system(each, held_out['compared_with'])}" for each in held_out["systems"]),
     ]
+    if held_out["blocks_are"] != "speaker" and 0 < held_out["speakers"] < _FEW_SPEAKERS:
+        lines.append(
+            f"These are {held_out['speakers']} speakers: the intervals hold for them, and say nothing of others."
+        )
+    if held_out["choice"] == "cross-fitting":
+        lines.append("Choosing has seen all of them, so the lines above flatter the best candidate; the next does not.")
     if held_out["guard"]:
         guard = held_out["guard"]
         lines.append(
@@ -81,10 +89,11 @@ def _describe_system(system: Mapping[str, Any], reference: str) -> str:
             f"p {_format_p(system['p_value'])})"
         )
     if "promised_gain" in system:
-        parts.append(f"dev promised {system['promised_gain']:+.1%}")
+        parts.append(f"dev promised {system['promised_gain']:+.1%} over the default")
     if len(system["wer_by_seed"]) > 1:
         parts.append(f"by seed {min(system['wer_by_seed']):.4f} to {max(system['wer_by_seed']):.4f}")
-    parts.append(f"{system['training_s']:.0f} s a training")
+    change = f" ({system['training_change']:+.0%})" if system["training_change"] else ""
+    parts.append(f"{system['training_s']:.0f} s a training{change}")
     if "guard" in system:
         parts.append(f"guard {100 * system['guard']['rise']:+.1f} points")
     if "objection" in system:
@@ -117,4 +126,6 @@ def _describe_verdict(document: Mapping[str, Any]) -> list[str]:
     name = f"Trial {document['winner']['number']}"
     if decision == "winner":
         return [f"{name}: {figures}{how}."]
-    return [f"{name}: {figures}{how}.", f"It is not better beyond chance: {_STAYS[decision]}."]
+    is_real = low > 0 and held_out["p_value"] < _SIGNIFICANT
+    why = "It is less than was asked for" if is_real else "It is not better beyond chance"
+    return [f"{name}: {figures}{how}.", f"{why}: {_STAYS[decision]}."]

@@ -16,7 +16,7 @@ from stt_tune.results.confirmation import choose_blocks
 from stt_tune.results.optimal_config import read_optimal_config, select_hyperparameters
 from stt_tune.results.statistics import find_rate
 from stt_tune.run.data import load_speech
-from stt_tune.run.settings import TuneSettings, check_trainable
+from stt_tune.run.settings import TuneSettings, check_trainable, found_with
 from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.run.tracking import find_mode, fit_tags
 from stt_tune.run.wandb_function import STATUS
@@ -58,8 +58,8 @@ def _read_value(text: str) -> Any:
         return text
 
 
-def read_config(location: str | None, error_type: str | None) -> tuple[dict[str, Any], str | None]:
-    """Read hyperparameters that can be trained, and the model that they were found with.
+def read_config(location: str | None, error_type: str | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read hyperparameters that can be trained, and the model, language and normaliser that they were found with.
 
     Args:
         location: An `optimal_config.json`, a path or a URL; None: there is none.
@@ -72,10 +72,10 @@ def read_config(location: str | None, error_type: str | None) -> tuple[dict[str,
     if location is None:
         if error_type:
             raise SettingsError("--error-type: chooses from --config, which is not given. Add it.")
-        return {}, None
+        return {}, found_with({})
     document = read_optimal_config(location)
     hyperparameters = select_hyperparameters(document, error_type)
-    return check_trainable(hyperparameters, location), document.get("model")
+    return check_trainable(hyperparameters, location), found_with(document)
 
 
 def train(

@@ -17,7 +17,7 @@ from stt_tune.errors import (
 )
 from stt_tune.files import write_lines
 from stt_tune.progress import say
-from stt_tune.results.optimal_config import update_config
+from stt_tune.results.optimal_config import read_optimal_config, update_config
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import TrialResources, connect, find_resources
 from stt_tune.run.folder import SETTINGS, RunFolder
@@ -32,8 +32,8 @@ from stt_tune.sweep.distributions import Parameter
 from stt_tune.sweep.metric import Metric
 
 if TYPE_CHECKING:
-    from stt_tune.run.confirmation import Confirmation
     from stt_tune.run.data import PreparedSpeech
+    from stt_tune.run.held_out import Confirmation
     from stt_tune.run.speech_trial import SpeechTask
 
 LIGHT_TRAININGS = 2
@@ -96,9 +96,9 @@ def resume(path: Path) -> TuneResult:
         SttTuneError: As `tune`; also if the run is finished or its data have changed.
     """
     folder = RunFolder.existing(path)
-    if folder.optimal_config.exists():
-        raise SettingsError(f"{path}: must be an interrupted run, and is finished. See {folder.optimal_config}")
     run = folder.read_run()
+    if folder.optimal_config.exists():
+        return _conclude_again(folder, run)
     if SETTINGS not in run:
         raise SettingsError(f"{path}: must be a run of stt-tune tune, and is another.\n{folder.how_to_go_on()}")
     settings = TuneSettings.from_dict(run[SETTINGS])
@@ -108,6 +108,23 @@ def resume(path: Path) -> TuneResult:
     ended, planned = len(folder.read_table(METRICS).ended()), sweep.count_trials(settings.trials)
     say(f"resuming {path}: {ended} of {planned} trials are finished")
     return _run(folder, sweep, settings, speech, resumed=True)
+
+
+def _conclude_again(folder: RunFolder, run: Mapping[str, Any]) -> TuneResult:
+    """Do the last step of a finished re-tune once more: the shared file may not have been reached.
+
+    Raises:
+        SettingsError: The run is no re-tune.
+        SharedFileError: It is still not reached.
+    """
+    settings = TuneSettings.from_dict(run.get(SETTINGS, {"data": "", "model": ""}))
+    if not settings.retunes:
+        raise SettingsError(f"{folder.path}: must be an interrupted run, and is finished. See {folder.optimal_config}")
+    document, sweep, table = read_optimal_config(folder.optimal_config), folder.read_sweep(), folder.read_table(METRICS)
+    best = table.best(sweep.metric.name, sweep.metric.mode)
+    if best is None:
+        raise SettingsError(f"{folder.trials}: must hold the trials of a finished run, and does not.")
+    return TuneResult(folder, table, best, document, sweep, conclude(document, settings))
 
 
 def open_finished(run_dir: Path) -> tuple[RunFolder, TuneSettings]:
@@ -282,7 +299,7 @@ def _confirm(
     resources: TrialResources,
 ) -> Confirmation:
     """Train the winner and what it has to beat anew; where dev prefers the default, only this."""
-    from stt_tune.run.confirmation import confirm_systems, plan_systems
+    from stt_tune.run.held_out import confirm_systems, plan_systems
 
     top = 0 if result.best_trial.is_default else 1
     planned = plan_systems(result.table, result.sweep.metric, settings, top)

@@ -59,13 +59,7 @@ def assign_splits(utterances: list[Utterance], seed: int, normalise: Normalise) 
     else:
         groups, split_by = _group(utterances, normalise)
         utterances = _divide(utterances, groups, np.random.default_rng(seed))
-    counts = Counter(utterance.split for utterance in utterances)
-    if any(counts[split] < least for split, least in _LEAST.items()):
-        found = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
-        raise ManifestError(
-            f"there must be at least 1 train, 1 dev and 2 test utterances, found {found} (split by {split_by}). "
-            "Add rows, or remove every split to let the tool divide them."
-        )
+    check_sizes(utterances, split_by)
     return utterances, split_by
 
 
@@ -101,7 +95,24 @@ def set_apart_copies(utterances: list[Utterance], *, skip: bool) -> list[Utteran
         )
     say(f"left out, as the same audio is in another split: {told}")
     left_out = {each.id for each in copies}
-    return [each for each in utterances if each.id not in left_out]
+    kept = [each for each in utterances if each.id not in left_out]
+    check_sizes(kept, "what is left")
+    return kept
+
+
+def check_sizes(utterances: Sequence[Utterance], split_by: str) -> None:
+    """Make sure that every split can do what it is for.
+
+    Raises:
+        ManifestError: One holds too few.
+    """
+    counts = Counter(utterance.split for utterance in utterances)
+    if any(counts[split] < least for split, least in _LEAST.items()):
+        found = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
+        raise ManifestError(
+            f"there must be at least 1 train, 1 dev and 2 test utterances, found {found} (split by {split_by}). "
+            "Add rows, or remove every split to let the tool divide them."
+        )
 
 
 def _group(utterances: Sequence[Utterance], normalise: Normalise) -> tuple[list[str], str]:
@@ -202,4 +213,15 @@ def warn_of_small(split: str, utterances: int, words: int, wer: float | None) ->
         f"{split} is small: with its {words} words, a WER of {wer:.2f} is known to about {half_width:.3f} (95 %), "
         f"which is {half_width / wer:.0%} of it. To tell 5 % apart takes about {needed} words, "
         f"{math.ceil(needed / words * utterances)} such utterances; {until}."
+    )
+
+
+def warn_of_few_speakers(test: Sequence[Utterance]) -> str | None:
+    """Say whom the results will hold for, where test has too few speakers to stand for others; None where not."""
+    speakers = {each.speaker for each in test} - {None}
+    if not 0 < len(speakers) < _ENOUGH_GROUPS:
+        return None
+    return (
+        f"test has {len(speakers)} speakers: its results will hold for them, and say nothing of others. It takes at "
+        f"least {_ENOUGH_GROUPS}."
     )

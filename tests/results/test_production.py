@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import threading
+from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +44,7 @@ def test_explicit_parameters_win_over_the_optimal_ones(config: Path) -> None:
     [
         ({"error_type": "deletion"}, 3),
         (SimpleNamespace(error_type="deletion"), 3),
+        (SimpleNamespace(error_type=Enum("Kind", {"DELETION": "deletion"}).DELETION), 3),
         ({"error_type": "insertion"}, 5),
         ({"error_type": None}, 5),
         (SimpleNamespace(), 5),
@@ -70,10 +72,24 @@ def test_a_missing_or_bad_file_fails_no_job(
         training_callback(_train, path, strict=True)("job", {})
 
 
-def test_a_job_of_an_unknown_kind_of_error_is_trained_all_the_same(config: Path) -> None:
-    assert training_callback(_train, config)({"error_type": "typo"}, {"epochs": 4})[1]["epochs"] == 4
+def test_a_job_of_an_unknown_kind_of_error_gets_the_general_configuration(config: Path) -> None:
+    assert training_callback(_train, config)({"error_type": "typo"})[1] == {"epochs": 5, "learning_rate": 1e-5}
+    with pytest.raises(SettingsError, match="error_type: must be one of"):
+        training_callback(_train, config, error_type="typo")
     with pytest.raises(SettingsError, match="error_type: must be one of"):
         training_callback(_train, config, strict=True)({"error_type": "typo"})
+
+
+def test_a_job_that_changes_its_parameters_changes_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "optimal_config.json"
+    save_config(path, {"optimizer": {"lr": 1.0}})
+
+    def train(_job: Any, params: MergedConfig) -> float:
+        params["optimizer"]["lr"] *= 10
+        return float(params["optimizer"]["lr"])
+
+    callback = training_callback(train, path)
+    assert [callback("job"), callback("job")] == [10.0, 10.0]
 
 
 def test_what_training_raises_is_the_callers(config: Path) -> None:

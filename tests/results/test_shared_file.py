@@ -183,6 +183,31 @@ def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
     update_optimal_config({"epochs": 9}, link)
     assert link.is_symlink()
     assert load_config(tmp_path / "v1.json") == {"epochs": 9}
+    # and who writes by its own name takes turns with who writes by the link
+    threads = [threading.Thread(target=_add, args=(str(each), 15, each.name)) for each in (link, tmp_path / "v1.json")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(read_optimal_config(link)["history"]) == 31
+
+
+def test_a_store_without_exclusive_creation_is_not_written(tmp_path: Path) -> None:
+    save_config(tmp_path / "optimal_config.json", _PARAMS)
+    url = f"local://{tmp_path}/optimal_config.json"
+    assert load_config(url) == _PARAMS
+    with pytest.raises(SharedFileError, match=r"can be read, and not be written by several at once"):
+        update_optimal_config({"epochs": 9}, url)
+
+
+def test_permissions_stay_as_they_were_made(tmp_path: Path) -> None:
+    path = tmp_path / "optimal_config.json"
+    save_config(path, _PARAMS)
+    path.chmod(0o660)
+    tmp_path.chmod(0o770)
+    update_optimal_config({"epochs": 9}, path)
+    assert path.stat().st_mode & 0o777 == 0o660
+    assert (tmp_path / f".{path.name}.lock").stat().st_mode & 0o777 == 0o660
 
 
 def test_a_lock_that_its_holder_left_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,19 @@ def test_the_test_is_wilcoxons_on_the_blocks() -> None:
     before, after = rng.poisson(2, size=(2, 60)), rng.poisson(1.5, size=(2, 60))
     blocks = np.arange(60) // 3
     totals = [each.mean(axis=0).reshape(20, 3).sum(axis=1) for each in (before, after)]
-    assert compare(before, after, blocks).p_value == stats.wilcoxon(*totals, zero_method="pratt").pvalue
+    assert (
+        compare(before, after, blocks).p_value
+        == stats.wilcoxon(*totals, zero_method="pratt", alternative="greater").pvalue
+    )
+
+
+def test_thirds_that_are_equal_make_no_difference() -> None:
+    rng = np.random.default_rng(8)
+    before, after = rng.poisson(2, size=(3, 120)) / 1.0, rng.poisson(2, size=(3, 120)) / 1.0
+    blocks = np.arange(120) // 6
+    exact = [each.sum(axis=0).reshape(20, 6).sum(axis=1) for each in (before, after)]
+    expected = stats.wilcoxon(*exact, zero_method="pratt", alternative="greater").pvalue
+    assert compare(before, after, blocks).p_value == pytest.approx(expected)
 
 
 def test_p_values_of_several_comparisons_are_raised_as_holm_does() -> None:

@@ -18,8 +18,8 @@ from stt_tune.results.trials import COMPLETED, DIVERGED, Trial, TrialTable
 from stt_tune.run.anew import train_anew
 from stt_tune.run.cluster import find_resources
 from stt_tune.run.confirm import confirm
-from stt_tune.run.confirmation import Planned, confirm_systems, plan_systems
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.held_out import Planned, confirm_systems, plan_systems
 from stt_tune.run.replacement import conclude, is_lower
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.speech_trial import SpeechTask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from stt_tune.errors import SweepFailedError
+from stt_tune.progress import say
 from stt_tune.results.confirmation import (
     CANDIDATE,
     DEFAULT,
     INCUMBENT,
-    Measured,
     System,
     Verdict,
     choose_blocks,
@@ -34,6 +35,9 @@ from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.rates import UtteranceErrors, summarise
 from stt_tune.sweep.metric import Metric
+
+_WRONG_GUARD = 0.05
+_SEEN = 4  # errors; fewer are no accident only if no error was to be expected (Poisson)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Confirmation:
         verdict: What was found.
         seeds: Each system was trained with each.
         blocks_are: `speaker`, `session` or `utterance`.
+        speakers: How many are known.
         audio_context_s: What clips were padded to, in seconds; None where the model takes them as they are.
         guard: `utterances`, `base_wer` and `tolerance`; None without a guard.
     """
@@ -70,39 +75,41 @@ class Confirmation:
     verdict: Verdict
     seeds: Sequence[int]
     blocks_are: str
+    speakers: int
     audio_context_s: float | None
     guard: Mapping[str, Any] | None
 
     def to_dict(self) -> dict[str, Any]:
         """`held_out`, as it stands in `optimal_config.json`."""
         verdict = self.verdict
-        chosen, gain = verdict.chosen or verdict.reference, verdict.gain
+        gain = verdict.gain
+        wers = {"wer": verdict.wer}
+        for name, role in (("default_wer", DEFAULT), ("incumbent_wer", INCUMBENT)):
+            found = verdict.find(role)
+            if found and found.wer:
+                wers[name] = found.wer
         return {
-            **_describe("wer", chosen),
-            **_describe("default_wer", verdict.find(DEFAULT)),
-            **_describe("incumbent_wer", verdict.find(INCUMBENT)),
+            **{name: each.value for name, each in wers.items()},
+            **{f"{name}_interval": [each.low, each.high] for name, each in wers.items()},
             # where there is nothing but what there was, nothing is gained
             "relative_gain": gain.relative if gain else 0.0,
             "interval": [gain.low, gain.high] if gain else [0.0, 0.0],
             "p_value": gain.p_value if gain else 1.0,
             "compared_with": verdict.reference.system.role,
             "choice": verdict.how,
-            "utterances": verdict.measured_on,
-            "words": int(verdict.words.sum()),
+            "utterances": len(verdict.measured),
+            "words": int(verdict.words[verdict.measured].sum()),
             "blocks": verdict.blocks,
             "blocks_are": self.blocks_are,
+            "speakers": self.speakers,
             "seeds": list(self.seeds),
             "training_noise": verdict.noise.sd if verdict.noise.df else None,
             "audio_context_s": self.audio_context_s,
             "guard": self.guard,
-            "systems": [each.to_dict(verdict.words) for each in verdict.systems],
+            "systems": [
+                each.to_dict(verdict.words, verdict.measured, verdict.reference.system) for each in verdict.systems
+            ],
         }
-
-
-def _describe(name: str, measured: Measured | None) -> dict[str, Any]:
-    if measured is None or measured.wer is None:
-        return {}
-    return {name: measured.wer.value, f"{name}_interval": [measured.wer.low, measured.wer.high]}
 
 
 def plan_systems(table: TrialTable, metric: Metric, settings: TuneSettings, top: int) -> list[Planned]:
@@ -187,9 +194,16 @@ def confirm_systems(
         raise SweepFailedError(str(error)) from error
     guard = None
     if base:
-        guard = {"utterances": len(base), "base_wer": summarise(base).wer, "tolerance": settings.guard_tolerance}
+        guard = {
+            "manifest": settings.guard,
+            "utterances": len(base),
+            "base_wer": summarise(base).wer,
+            "tolerance": settings.guard_tolerance,
+        }
+        _warn_of_guard(base, settings.guard_tolerance)
     context_s = task.model.max_context_s if task.model.has_fixed_context else None
-    return Confirmation(verdict, seeds, blocks_are, context_s, guard)
+    speakers = len({each.speaker for each in task.data.test} - {None})
+    return Confirmation(verdict, seeds, blocks_are, speakers, context_s, guard)
 
 
 def _first(results: Sequence[Sequence[Training]]) -> list[UtteranceErrors]:
@@ -236,6 +250,21 @@ def _find_rise(
     """How far the WER on the guard rises over the base model's, absolute."""
     blocks, _are = _find_blocks(guarded)
     return find_rate(_count(after) - _count([base]), np.array([each.words for each in base]), blocks, seed=seed)
+
+
+def _warn_of_guard(base: Sequence[UtteranceErrors], tolerance: float) -> None:
+    """Say what keeps a guard from guarding: errors of the base model, or too few words."""
+    words, wer = sum(each.words for each in base), summarise(base).wer
+    if wer > _WRONG_GUARD:
+        say(
+            f"--guard: is to hold what the system gets right today, and the base model's WER on it is {wer:.2f}: what "
+            "is learned anew hides what is forgotten. Check it, and --normaliser."
+        )
+    if tolerance and words * tolerance < _SEEN:
+        say(
+            f"--guard: is small: on its {words} words a rise of {100 * tolerance:g} points is {words * tolerance:.1f} "
+            f"errors, too few to tell from chance. It takes about {math.ceil(_SEEN / tolerance)} words."
+        )
 
 
 def _count(heard: Sequence[Sequence[UtteranceErrors]]) -> np.ndarray:
