@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from stt_tune.demo.corpus import CorpusSize, make_corpus
 from stt_tune.run.cluster import connect
+from stt_tune.run.folder import RunFolder
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import TuneResult, tune
 from stt_tune.speech.example import SpeechData
@@ -18,6 +21,9 @@ from stt_tune.speech.features import prepare
 from stt_tune.speech.manifest import read_manifest
 from stt_tune.speech.model import load_model
 from stt_tune.speech.normalisers import load_normaliser
+
+hypothesis.settings.register_profile("machines are slow at times", deadline=None)
+hypothesis.settings.load_profile("machines are slow at times")
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -101,3 +107,11 @@ def small_run(corpus: Path, ray_session: None, tmp_path_factory: pytest.TempPath
         default={"learning_rate": 1e-5, "batch_size": 8, "epochs": 2},
     )
     return tune(sweep, settings, folder / "small")
+
+
+@pytest.fixture
+def own_run(small_run: TuneResult, tmp_path: Path) -> RunFolder:
+    """A copy of the finished run, that a test may change."""
+    folder = RunFolder(tmp_path / "copy")
+    shutil.copytree(small_run.folder.path, folder.path, ignore=shutil.ignore_patterns("ray", "wandb"))
+    return folder

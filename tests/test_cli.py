@@ -233,6 +233,15 @@ def test_validate_shows_the_space_of_every_file_and_all_problems(run: Run, tmp_p
     assert len(second["problems"]) == 2
 
 
+def test_whole_numbers_are_not_drawn_from_continuous_distributions(run: Run, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text("method: random\nparameters: {epochs: {min: 1.0, max: 4.0}, batch_size: {min: 4, max: 8}}\n")
+    code, _, err = run("validate", sweep)
+    assert code == 2
+    assert "parameters.epochs: must be a whole number of at least 1, found 2.1157" in err
+    assert "batch_size" not in err
+
+
 def test_train_refuses_what_cannot_be_trained(run: Run, tmp_path: Path, corpus: Path) -> None:
     code, _, err = run("train", "--data", corpus, "--learning_rate=-1", "--speed=3", "--out", tmp_path / "out")
     assert code == 2

@@ -126,7 +126,7 @@ class Verdict:
 
     reference: Measured
     chosen: Measured | None
-    wer: Interval
+    wer: Interval | None
     gain: Gain | None
     is_better: bool
     how: str
@@ -188,22 +188,27 @@ def confirm(
     reported = np.concatenate([measured for _choosing, measured in parts])
     inner = _renumber(blocks[reported])
     table = _tabulate(systems, reference, words, reported, inner, noise, seed)
-    chosen, gain, after = None, None, reference.errors[:, reported]
+    by_system = {id(each.system): each for each in table}
+    best, wer, gain = None, by_system[id(reference)].wer, None
     if candidates:
         # what is kept is chosen on all that choosing may see
         all_choosing = np.unique(np.concatenate([choosing for choosing, _measured in parts]))
-        chosen = next(each for each in table if each.system is _best(candidates, all_choosing))
-        after = np.concatenate([_best(candidates, part).errors[:, measured] for part, measured in parts], axis=1)
+        best = _best(candidates, all_choosing)
         # one comparison, of what was chosen elsewhere: nothing to be corrected
+        wer, gain = by_system[id(best)].wer, by_system[id(best)].gain
+    if how == CROSS:
+        after = np.concatenate([_best(candidates, part).errors[:, measured] for part, measured in parts], axis=1)
+        wer = find_rate(after, words[reported], inner, noise=noise, seed=seed)
         gain = compare(reference.errors[:, reported], after, inner, noise=noise, seed=seed)
+    corrected = _correct(table)
     return Verdict(
-        reference=next(each for each in table if each.system is reference),
-        chosen=chosen,
-        wer=find_rate(after, words[reported], inner, noise=noise, seed=seed),
+        reference=next(each for each in corrected if each.system is reference),
+        chosen=next((each for each in corrected if each.system is best), None),
+        wer=wer,
         gain=gain,
         is_better=gain is not None and gain.is_real and gain.relative > min_gain,
         how=how,
-        systems=table,
+        systems=corrected,
         words=words,
         measured=reported,
         blocks=int(inner.max()) + 1,
@@ -251,10 +256,16 @@ def _tabulate(
         if each is not reference:
             gain = compare(reference.errors[:, utterances], errors, blocks, noise=noise, seed=seed)
         measured.append(Measured(each, rate, gain))
-    gains = {i: each.gain for i, each in enumerate(measured) if each.gain and _is_eligible(each.system)}
-    for i, gain in zip(gains, correct(list(gains.values())), strict=True):
-        measured[i] = replace(measured[i], gain=gain)
     return measured
+
+
+def _correct(table: Sequence[Measured]) -> list[Measured]:
+    """Correct the candidates' p-values for their number."""
+    corrected = list(table)
+    gains = {i: each.gain for i, each in enumerate(table) if each.gain and _is_eligible(each.system)}
+    for i, gain in zip(gains, correct(list(gains.values())), strict=True):
+        corrected[i] = replace(corrected[i], gain=gain)
+    return corrected
 
 
 def _is_eligible(system: System) -> bool:

@@ -83,7 +83,7 @@ class Confirmation:
         """`held_out`, as it stands in `optimal_config.json`."""
         verdict = self.verdict
         gain = verdict.gain
-        wers = {"wer": verdict.wer}
+        wers = {"wer": verdict.wer} if verdict.wer else {}
         for name, role in (("default_wer", DEFAULT), ("incumbent_wer", INCUMBENT)):
             found = verdict.find(role)
             if found and found.wer:

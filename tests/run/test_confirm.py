@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from stt_tune.run.held_out import Planned, confirm_systems, plan_systems
 from stt_tune.run.replacement import conclude, is_lower
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.speech_trial import SpeechTask
-from stt_tune.run.tune import TuneResult
 from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import TrainingSettings
@@ -33,37 +31,29 @@ _SETTINGS = TuneSettings(data="data.jsonl", model="tiny.en", default={"epochs": 
 _DEFAULT = _SETTINGS.default_configuration()
 
 
-@pytest.fixture
-def run(small_run: TuneResult, tmp_path: Path) -> RunFolder:
-    """A copy of the finished run, that a test may change."""
-    folder = RunFolder(tmp_path / "copy")
-    shutil.copytree(small_run.folder.path, folder.path, ignore=shutil.ignore_patterns("ray", "wandb"))
-    return folder
-
-
-def test_the_best_trials_are_confirmed_and_no_training_is_done_twice(run: RunFolder, ray_session: None) -> None:
-    before = read_optimal_config(run.optimal_config)
-    done = {path.name: path.stat().st_mtime_ns for path in run.confirm.iterdir()}
-    document = confirm(run.path, top=1, trainings=2)
+def test_the_best_trials_are_confirmed_and_no_training_is_done_twice(own_run: RunFolder, ray_session: None) -> None:
+    before = read_optimal_config(own_run.optimal_config)
+    done = {path.name: path.stat().st_mtime_ns for path in own_run.confirm.iterdir()}
+    document = confirm(own_run.path, top=1, trainings=2)
     held_out = document["held_out"]
     assert [each["role"] for each in held_out["systems"]] == [DEFAULT, CANDIDATE]
     assert held_out["seeds"] == [1, 2]
-    assert document == read_optimal_config(run.optimal_config)
+    assert document == read_optimal_config(own_run.optimal_config)
     assert document["data_profile"] == before["data_profile"]
-    files = {path.name: path.stat().st_mtime_ns for path in run.confirm.iterdir()}
+    files = {path.name: path.stat().st_mtime_ns for path in own_run.confirm.iterdir()}
     assert done.items() <= files.items()
     assert len(files) == 4
     start = time.monotonic()
-    again = confirm(run.path, top=1, trainings=2)
-    assert {path.name: path.stat().st_mtime_ns for path in run.confirm.iterdir()} == files
+    again = confirm(own_run.path, top=1, trainings=2)
+    assert {path.name: path.stat().st_mtime_ns for path in own_run.confirm.iterdir()} == files
     assert again["held_out"]["wer"] == held_out["wer"]
     assert time.monotonic() - start < 60
 
 
-def test_only_a_finished_run_can_be_confirmed(run: RunFolder) -> None:
-    run.optimal_config.unlink()
+def test_only_a_finished_run_can_be_confirmed(own_run: RunFolder) -> None:
+    own_run.optimal_config.unlink()
     with pytest.raises(SettingsError, match=r"must be a finished run of stt-tune tune\.\nContinue with"):
-        confirm(run.path)
+        confirm(own_run.path)
 
 
 def _trial(number: int, wer: float, status: str = COMPLETED, **configuration: Any) -> Trial:

@@ -15,6 +15,7 @@ from stt_tune.errors import ManifestError, SettingsError, SweepConfigError
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import find_resources
 from stt_tune.run.export import _choose, describe_kinds, export, judge_kinds
+from stt_tune.run.folder import RunFolder
 from stt_tune.run.labels import check_objective, keep_kind, label_cases
 from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.run.tune import TuneResult
@@ -90,8 +91,10 @@ def test_each_trial_leaves_what_it_heard(small_run: TuneResult) -> None:
         assert table.schema.metadata[b"normaliser"].startswith(b"basic/1 whisper-normalizer/")
 
 
-def test_a_finished_run_is_exported_with_what_helps_single_kinds(small_run: TuneResult, tmp_path: Path) -> None:
-    document, results = export(small_run.folder.path, str(tmp_path / "config.json"), per_error_type=True)
+def test_a_finished_run_is_exported_with_what_helps_single_kinds(
+    own_run: RunFolder, small_run: TuneResult, ray_session: None, tmp_path: Path
+) -> None:
+    document, results = export(own_run.path, str(tmp_path / "config.json"), per_error_type=True)
     assert [each.kind for each in results] == ["substitution", "deletion", "insertion", "pronunciation"]
     assert sum(each.cases for each in results) <= 8
     assert document["hyperparameters"] == small_run.document["hyperparameters"]

@@ -169,6 +169,30 @@ def test_ctrl_c_exits_130_keeps_what_is_done_and_resume_finishes_it(tmp_path: Pa
     assert math.isfinite(document["held_out"]["wer"])
 
 
+def test_ctrl_c_while_confirming_ends_the_run_too(tmp_path: Path, corpus: Path) -> None:
+    sweep = tmp_path / "one.yaml"
+    sweep.write_text("method: random\nparameters: {epochs: {value: 1}}\n")
+    default = tmp_path / "default.yaml"
+    default.write_text("{epochs: 1, batch_size: 8}")
+    out = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "stt_tune", "tune", str(sweep), "--data", str(corpus), "--default", str(default),
+        "--trials", "1", "--audio-context", "4", "--out", str(out), "--wandb", "disabled",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = []
+        for line in process.stderr:
+            told.append(line)
+            if line.startswith("confirming: 2 trainings"):
+                break
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, "".join(told) + err
+    assert f"Continue with: stt-tune resume {out}" in err
+    assert not (out / "optimal_config.json").exists()
+
+
 def _wait_for_a_trial(path: Path) -> TrialTable:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:

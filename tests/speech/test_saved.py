@@ -10,7 +10,7 @@ import pytest
 from transformers import GenerationConfig, WhisperForConditionalGeneration
 
 from stt_tune.errors import ModelError
-from stt_tune.speech.decode import measure
+from stt_tune.speech.decode import measure, measure_at_full_context
 from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.families.whisper import WhisperModel
@@ -50,6 +50,24 @@ def test_ctranslate2_itself_hears_with_the_converted_model(
     theirs = [tiny.tokenizer.decode(each.sequences_ids[0], skip_special_tokens=True) for each in written]
     ours = measure(tiny.build(), some, tiny, audio_context_s=30, normalise=load_normaliser("none"))
     assert [" ".join(text.split()) for text in theirs] == [each.hypothesis for each in ours.utterances]
+
+
+def test_a_converted_checkpoint_is_saved_so_that_others_can_use_it(
+    speech: SpeechData, tiny: SpeechModel, tmp_path: Path
+) -> None:
+    """CTranslate2's folders have no generation config; without one, transformers cuts every transcript at 20 tokens."""
+    network = tiny.build()
+    save_model(network, tiny, tmp_path)
+    generation = GenerationConfig.from_pretrained(tmp_path)
+    assert (generation.max_length, generation.is_multilingual) == (448, False)
+    assert generation.no_timestamps_token_id == tiny.prompt[-1]
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
+    loaded = WhisperForConditionalGeneration.from_pretrained(tmp_path)
+    example = max(speech.test, key=lambda each: len(each.labels))
+    features = tiny.collate([example], 30)["input_features"]
+    text = tiny.tokenizer.batch_decode(loaded.generate(features), skip_special_tokens=True)[0]
+    (heard,) = measure_at_full_context(network, [example], tiny, "basic")
+    assert load_normaliser("basic")(text) == heard.hypothesis
 
 
 def test_a_multilingual_checkpoint_keeps_how_it_is_decoded(tiny: SpeechModel, tmp_path: Path) -> None:
