@@ -140,7 +140,7 @@ def demo(
     mock: Annotated[bool, typer.Option("--mock", help="A made-up training instead: a whole sweep in seconds.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the main job on synthesised speech with Whisper tiny.en, in about five minutes on two cores.
+    """Run the main job on synthesised speech with Whisper tiny.en, in about six minutes on two cores.
 
     Example: stt-tune demo --out runs/demo
     """
