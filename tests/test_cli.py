@@ -219,6 +219,7 @@ def test_validate_shows_the_space_of_every_file_and_all_problems(run: Run, tmp_p
     assert f"{bad}: cannot be run" in out
     assert f"{bad}: parameters.batch_size.values: must be a list of at least one value" in err
     assert f"{bad}: parameters.epochs: a grid needs values that can be counted" in err
+    assert f"{bad}: parameters.epochs: must be a whole number of at least 1, found 1.7438" in err
     assert f"{own}: parameters.net.layers: no such hyperparameter" in err
     assert f"{own}: metric.name: must be one of wer, cer" in err
     code, out, err = run("validate", "--own-training", own)
@@ -230,7 +231,7 @@ def test_validate_shows_the_space_of_every_file_and_all_problems(run: Run, tmp_p
     assert code == 2
     assert (first["valid"], first["trials"], first["parameters"]["batch_size"]) == (True, 20, "choice of 4, 8")
     assert not second["valid"]
-    assert len(second["problems"]) == 2
+    assert len(second["problems"]) == 3
 
 
 def test_whole_numbers_are_not_drawn_from_continuous_distributions(run: Run, tmp_path: Path) -> None:
