@@ -20,7 +20,7 @@ from stt_tune.results.statistics import (
 
 DEFAULT, INCUMBENT, CANDIDATE = "default", "incumbent", "candidate"
 ONE, SEPARATE, CROSS = "one candidate", "a separate part", "cross-fitting"
-_ENOUGH_BLOCKS = 6
+ENOUGH_BLOCKS = 6
 _ENOUGH_FOR_PARTS = 400  # utterances; fewer are all needed to measure
 _FOLDS = 5
 
@@ -152,7 +152,7 @@ def choose_blocks(speakers: Sequence[str | None], sessions: Sequence[str | None]
         `utterance`.
     """
     for names, by in ((speakers, "speaker"), (sessions, "session")):
-        if None not in names and len(set(names)) >= _ENOUGH_BLOCKS:
+        if None not in names and len(set(names)) >= ENOUGH_BLOCKS:
             return np.unique(np.asarray(names, str), return_inverse=True)[1], by
     return np.arange(len(speakers)), "utterance"
 
@@ -224,7 +224,7 @@ def _divide(
     if len(candidates) < 2:
         return ONE, [(everything, everything)]
     count = int(blocks.max()) + 1
-    has_parts = len(blocks) >= _ENOUGH_FOR_PARTS and count >= 2 * _ENOUGH_BLOCKS
+    has_parts = len(blocks) >= _ENOUGH_FOR_PARTS and count >= 2 * ENOUGH_BLOCKS
     folds = 2 if has_parts else min(_FOLDS, count)
     fold = (rng.permutation(count) % folds)[blocks]
     if has_parts:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-_SIGNIFICANT = 0.05
+from stt_tune.results.statistics import SIGNIFICANT, correct_p_values
+
 # Smaller ones are called negligible (Cohen 1988): with many utterances, chance alone is soon excluded.
 _SMALL_V, _SMALL_D = 0.1, 0.2
 _SCALE = 10**6
@@ -59,13 +60,9 @@ def compare_profiles(before: Mapping[str, Any], after: Mapping[str, Any]) -> lis
         found.append(_compare_words(before["words"], after["words"]))
     if "base" in before and "base" in after and before["base"]["source"] == after["base"]["source"]:
         found.append(_compare_wers(before["base"], after["base"]))
-    if not found:
-        return []
-    from statsmodels.stats.multitest import multipletests  # takes over a second to import
-
-    _rejected, corrected, *_levels = multipletests([p_value for _name, p_value, *_rest in found], method="holm")
+    corrected = correct_p_values([p_value for _name, p_value, *_rest in found])
     return [
-        Shift(name, float(p_value), effect, bool(p_value < _SIGNIFICANT and abs(effect) >= small), told)
+        Shift(name, p_value, effect, p_value < SIGNIFICANT and abs(effect) >= small, told)
         for (name, _p_value, effect, small, told), p_value in zip(found, corrected, strict=True)
     ]
 

@@ -180,13 +180,9 @@ def note(event: str) -> dict[str, Any]:
     return {"at": _now(), "by": _who(), "event": event}
 
 
+@functools.cache
 def load_schema() -> dict[str, Any]:
     """The JSON Schema of the file, as published with the package."""
-    return _load_schema()
-
-
-@functools.cache
-def _load_schema() -> dict[str, Any]:
     text = resources.files(__package__).joinpath("optimal_config.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema

@@ -133,11 +133,9 @@ class _Remote:
         return (names,) if isinstance(names, str) else tuple(names)
 
     def read(self) -> str | None:
+        found = self._peek(self.path)
         with _told(self.url):
-            try:
-                return bytes(self.system.cat_file(self.path)).decode()
-            except FileNotFoundError:
-                return None
+            return None if found is None else found.decode()
 
     def stamp(self) -> str | None:
         with _told(self.url):

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+SIGNIFICANT = 0.05
 _RESAMPLES = 4999
 
 
@@ -40,7 +41,7 @@ class Gain:
     @property
     def is_real(self) -> bool:
         """Whether there is a gain beyond chance: the whole interval above none, and the test agrees."""
-        return self.low > 0 and self.p_value < 1 - CONFIDENCE
+        return self.low > 0 and self.p_value < SIGNIFICANT
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,27 @@ def compare(
 
 def correct(gains: Sequence[Gain]) -> list[Gain]:
     """Raise the p-values of comparisons made at once, so that none is significant by their number (Holm)."""
-    if not gains:
+    corrected = correct_p_values([gain.p_value for gain in gains])
+    return [replace(gain, p_value=p_value) for gain, p_value in zip(gains, corrected, strict=True)]
+
+
+def correct_p_values(p_values: Sequence[float]) -> list[float]:
+    """Raise p-values of tests made at once (Holm), by statsmodels."""
+    if not p_values:
         return []
     from statsmodels.stats.multitest import multipletests  # takes over a second to import
 
-    _rejected, corrected, *_levels = multipletests([gain.p_value for gain in gains], method="holm")
-    return [replace(gain, p_value=float(p_value)) for gain, p_value in zip(gains, corrected, strict=True)]
+    _rejected, corrected, *_levels = multipletests(p_values, method="holm")
+    return [float(p_value) for p_value in corrected]
+
+
+def format_p_value(p_value: float) -> str:
+    """For people.
+
+    >>> format_p_value(0.0004), format_p_value(0.0312)
+    ('< 0.001', '0.031')
+    """
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def _sum(values: np.ndarray, blocks: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.features import prepare
 from stt_tune.speech.finetune import TrainingSettings
 from stt_tune.speech.inspection import telling_of_cache
-from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
+from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_sound
 from stt_tune.speech.model import load_model
 from stt_tune.speech.normalisers import Normalise, describe_normaliser, find_normaliser, load_normaliser
 from stt_tune.speech.rates import count_errors, summarise
@@ -148,17 +148,15 @@ def _expect(utterances: list[Utterance], normalise: Normalise) -> tuple[int, int
 def _read(
     source: str, settings: TuneSettings, model: SpeechModel, normalise: Normalise
 ) -> tuple[list[Utterance], list[Rejected]]:
-    utterances, rejected = read_manifest(
+    return read_sound(
         source,
+        skip_bad=settings.skip_bad,
         max_duration_s=model.max_context_s,
         normalise=normalise,
         find_misfit=model.find_misfit,
         split=settings.split if source == settings.data else None,
         columns=settings.columns if source == settings.data else None,
     )
-    if rejected and not (settings.skip_bad and utterances):
-        raise reject(source, rejected)
-    return utterances, rejected
 
 
 def _read_beside(

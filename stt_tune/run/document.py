@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from stt_tune.results.confirmation import DEFAULT, INCUMBENT, choose_blocks
+from stt_tune.results.confirmation import DEFAULT, INCUMBENT
 from stt_tune.results.statistics import find_rate
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.results.utterances import load_counts
 from stt_tune.run.folder import RunFolder, find_versions
 from stt_tune.run.held_out import Confirmation
+from stt_tune.run.measures import find_blocks
 from stt_tune.run.profile import BASE_MODEL, profile_errors
 from stt_tune.run.settings import TuneSettings
 from stt_tune.speech.example import Example
@@ -93,7 +94,7 @@ def _measure_dev(folder: RunFolder, trial: Trial, dev: Sequence[Example]) -> dic
     if counts is None or len(counts[1]) != len(dev):
         return None
     errors, words = counts
-    blocks, _are = choose_blocks([each.speaker for each in dev], [each.session for each in dev])
+    blocks, _are = find_blocks(dev)
     if blocks.max() == 0:
         return None  # one utterance has no interval
     rate = find_rate(errors[None], words, blocks)

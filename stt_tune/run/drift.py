@@ -15,15 +15,15 @@ from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.results.drift import Shift, compare_profiles, is_due
 from stt_tune.results.optimal_config import read_optimal_config
+from stt_tune.results.statistics import format_p_value
 from stt_tune.run.profile import BASE_MODEL, profile_data, profile_errors
 from stt_tune.run.settings import found_with
 from stt_tune.speech.inspection import telling_of_cache
-from stt_tune.speech.manifest import Utterance, read_manifest, reject
+from stt_tune.speech.manifest import LONGEST_S, Utterance, read_sound
 from stt_tune.speech.normalisers import Normalise, find_normaliser, load_normaliser
 
 DUE = 3
 """What the command line exits with, if asked to, where a re-tune is due."""
-_LONGEST_S = 64.0  # what the most patient family takes
 _HEARD = 200  # utterances are enough for the base model's word error rate
 _IMAGE = "YOUR-IMAGE-WITH-STT-TUNE"
 
@@ -50,9 +50,10 @@ class DriftReport:
         """For people, a line for each property, then the verdict."""
         lines = []
         for shift in self.shifts:
-            p_value = "< 0.001" if shift.p_value < 0.001 else f"{shift.p_value:.3f}"
             verdict = "has moved" if shift.is_large else "has not moved beyond chance and a small effect"
-            lines.append(f"{shift.name}: {shift.told}; p {p_value}, effect {shift.effect:+.2f}: {verdict}")
+            lines.append(
+                f"{shift.name}: {shift.told}; p {format_p_value(shift.p_value)}, effect {shift.effect:+.2f}: {verdict}"
+            )
         names = ", ".join(shift.name for shift in self.shifts if shift.is_large)
         verdict = f"A re-tune is due: {names}." if self.is_due else "No re-tune is due."
         return [*lines, f"{self.utterances} new utterances. {verdict}"]
@@ -89,11 +90,9 @@ def find_drift(
     settings = found_with(document)
     normaliser = find_normaliser(settings["normaliser"], settings["language"])
     normalise = load_normaliser(normaliser)
-    utterances, rejected = read_manifest(
-        source, max_duration_s=_LONGEST_S, normalise=normalise, split=split, columns=columns
+    utterances, _rejected = read_sound(
+        source, skip_bad=skip_bad, max_duration_s=LONGEST_S, normalise=normalise, split=split, columns=columns
     )
-    if rejected and not (skip_bad and utterances):
-        raise reject(source, rejected)
     after = profile_data(utterances, normalise)
     if before.get("base", {}).get("source") == BASE_MODEL:
         after["base"] = _hear_base(utterances, settings, normaliser, normalise)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stt_tune.errors import SweepFailedError
-from stt_tune.results.confirmation import choose_blocks
 from stt_tune.results.optimal_config import publish, read_optimal_config, update_config
 from stt_tune.results.statistics import Gain, compare, correct, find_noise
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import LIGHT_TRAININGS, check_same_data, load_prepared, open_finished
 from stt_tune.speech.rates import KINDS
@@ -120,7 +120,7 @@ def _compare_kinds(
             return [KindResult(kind, kinds.count(kind)) for kind in KINDS]
         configurations = [dict(general), *(dict(trial.configuration) for trial in chosen.values())]
         unique = [each for i, each in enumerate(configurations) if each not in configurations[:i]]
-        seeds = [settings.seed + 1 + i for i in range(LIGHT_TRAININGS)]
+        seeds = settings.fresh_seeds(LIGHT_TRAININGS)
         trained = train_anew(task, unique, seeds, resources, folder.confirm, folder.data_name(speech.beside_hash))
     trainings = dict(zip(map(repr, unique), trained, strict=True))
     before = _count(trainings[repr(dict(general))])
@@ -129,7 +129,7 @@ def _compare_kinds(
             "the general configuration diverged when trained anew: there is nothing to compare with."
         )
     after = {kind: _count(trainings[repr(dict(trial.configuration))]) for kind, trial in chosen.items()}
-    words = np.array([errors.words for errors in trainings[repr(dict(general))][0].test])
+    words = count_words(trainings[repr(dict(general))][0].test)
     return judge_kinds(task.data.test, words, chosen, before, after, settings.seed)
 
 
@@ -137,7 +137,7 @@ def _count(trainings: Sequence[Training]) -> np.ndarray | None:
     """Errors, [trainings, utterances]; None where one of them diverged."""
     if any(each.diverged for each in trainings):
         return None
-    return np.array([[errors.errors for errors in each.test] for each in trainings], float)
+    return tabulate_errors([each.test for each in trainings])
 
 
 def _choose(table: TrialTable, general: Mapping[str, Any]) -> dict[str, Trial]:
@@ -176,7 +176,7 @@ def judge_kinds(
         if own is None:
             results.append(KindResult(kind, len(cases)))
             continue
-        blocks, _are = choose_blocks([examples[i].speaker for i in cases], [examples[i].session for i in cases])
+        blocks, _are = find_blocks([examples[i] for i in cases])
         noise = find_noise([before[:, cases], own[:, cases]])
         gain = compare(before[:, cases], own[:, cases], blocks, noise=noise, seed=seed, comparisons=len(after))
         wer, general_wer = (float(errors[:, cases].sum(axis=1).mean() / words[cases].sum()) for errors in (own, before))

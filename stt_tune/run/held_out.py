@@ -17,7 +17,6 @@ from stt_tune.results.confirmation import (
     INCUMBENT,
     System,
     Verdict,
-    choose_blocks,
     confirm,
 )
 from stt_tune.results.statistics import Interval, find_rate
@@ -26,6 +25,7 @@ from stt_tune.results.utterances import save_utterances
 from stt_tune.run.anew import Training, train_anew
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.run.untrained import hear_untrained
@@ -177,7 +177,7 @@ def confirm_systems(
         SweepFailedError: A training failed, or nothing is left to compare with.
         OSError: The folder cannot be written.
     """
-    seeds = [settings.seed + 1 + i for i in range(trainings)]
+    seeds = settings.fresh_seeds(trainings)
     configurations = [each.configuration for each in planned]
     results = train_anew(task, configurations, seeds, resources, folder.confirm, data)
     _save(folder, task, planned, results, seeds)
@@ -186,8 +186,8 @@ def confirm_systems(
         _measure(each, trainings, task.data.guard, base, settings)
         for each, trainings in zip(planned, results, strict=True)
     ]
-    blocks, blocks_are = _find_blocks(task.data.test)
-    words = np.array([each.words for each in _first(results)])
+    blocks, blocks_are = find_blocks(task.data.test)
+    words = count_words(_first(results))
     try:
         verdict = confirm(systems, words, blocks, seed=settings.seed, min_gain=settings.min_gain)
     except ValueError as error:
@@ -208,10 +208,6 @@ def confirm_systems(
 
 def _first(results: Sequence[Sequence[Training]]) -> list[UtteranceErrors]:
     return next((each.test for trainings in results for each in trainings if not each.diverged), [])
-
-
-def _find_blocks(examples: Sequence[Example]) -> tuple[np.ndarray, str]:
-    return choose_blocks([each.speaker for each in examples], [each.session for each in examples])
 
 
 def _measure(
@@ -235,7 +231,7 @@ def _measure(
         role=planned.role,
         name=planned.name,
         configuration=planned.configuration,
-        errors=_count([each.test for each in good]) if good else np.zeros((0, 0)),
+        errors=tabulate_errors([each.test for each in good]) if good else np.zeros((0, 0)),
         diverged=len(trainings) - len(good),
         training_s=float(np.mean([each.training_s for each in good or trainings])),
         promise=planned.promise,
@@ -248,8 +244,8 @@ def _find_rise(
     base: Sequence[UtteranceErrors], after: Sequence[list[UtteranceErrors]], guarded: Sequence[Example], seed: int
 ) -> Interval:
     """How far the WER on the guard rises over the base model's, absolute."""
-    blocks, _are = _find_blocks(guarded)
-    return find_rate(_count(after) - _count([base]), np.array([each.words for each in base]), blocks, seed=seed)
+    blocks, _are = find_blocks(guarded)
+    return find_rate(tabulate_errors(after) - tabulate_errors([base]), count_words(base), blocks, seed=seed)
 
 
 def _warn_of_guard(base: Sequence[UtteranceErrors], tolerance: float) -> None:
@@ -265,10 +261,6 @@ def _warn_of_guard(base: Sequence[UtteranceErrors], tolerance: float) -> None:
             f"--guard: is small: on its {words} words a rise of {100 * tolerance:g} points is {words * tolerance:.1f} "
             f"errors, too few to tell from chance. It takes about {math.ceil(_SEEN / tolerance)} words."
         )
-
-
-def _count(heard: Sequence[Sequence[UtteranceErrors]]) -> np.ndarray:
-    return np.array([[each.errors for each in utterances] for utterances in heard], float)
 
 
 def _save(

@@ -16,7 +16,7 @@ from stt_tune.progress import say
 from stt_tune.speech.clip import DatasetClip
 from stt_tune.speech.inspection import telling_of_cache
 from stt_tune.speech.kinds import find_kind
-from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
+from stt_tune.speech.manifest import LONGEST_S, Rejected, Utterance, hash_data, read_sound
 from stt_tune.speech.normalisers import Normalise, find_normaliser, load_normaliser
 from stt_tune.speech.rates import KINDS
 from stt_tune.speech.splits import assign_splits, group_alike, set_apart_copies
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from stt_tune.speech.families.base import SpeechModel
 
 _MANIFEST, _REPORT = "manifest.jsonl", "prepared.json"
-_LONGEST_S = 64.0  # what the most patient family takes
 
 
 @dataclass(frozen=True)
@@ -120,12 +119,12 @@ def prepare_data(
         )
     normalise = load_normaliser(find_normaliser(normaliser, language))
     loaded = _load(model, language) if model else None
-    limits: dict[str, Any] = {"max_duration_s": _LONGEST_S}
+    limits: dict[str, Any] = {"max_duration_s": LONGEST_S}
     if loaded:
         limits = {"max_duration_s": loaded.max_context_s, "find_misfit": loaded.find_misfit}
-    utterances, rejected = read_manifest(source, normalise=normalise, split=split, columns=columns, **limits)
-    if rejected and not (skip_bad and utterances):
-        raise reject(source, rejected)
+    utterances, rejected = read_sound(
+        source, skip_bad=skip_bad, normalise=normalise, split=split, columns=columns, **limits
+    )
     utterances, split_by = assign_splits(utterances, seed, normalise)
     utterances = set_apart_copies(utterances, skip=skip_bad)
     if loaded:

@@ -129,6 +129,10 @@ class TuneSettings:
         """The default with all its hyperparameters; those in `also` are named in any case."""
         return Hyperparameters.from_mapping(self.default or {}).to_dict(also)
 
+    def fresh_seeds(self, count: int) -> list[int]:
+        """Seeds that the search never used, the same ones whenever they are asked for."""
+        return [self.seed + 1 + i for i in range(count)]
+
     def incumbent_configuration(self) -> dict[str, Any] | None:
         """What production uses, with all its hyperparameters; None where that is not known."""
         if self.incumbent is None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from stt_tune.results.confirmation import ENOUGH_BLOCKS
+from stt_tune.results.statistics import Gain, format_p_value
+
 if TYPE_CHECKING:
     from stt_tune.run.tune import TuneResult
 
 _USELESS_WER = 1.0
-_FEW_SPEAKERS = 6
-_SIGNIFICANT = 0.05
 _STAYS = {"default_kept": "the default configuration stays", "incumbent_kept": "the incumbent stays"}
 
 
@@ -52,7 +53,7 @@ def describe_held_out(document: Mapping[str, Any]) -> list[str]:
         f"On held-out speech ({held_out['utterances']} utterances{blocks}{at_context}), each trained anew {times}:",
         *(f"  {_describe_system(each, held_out['compared_with'])}" for each in held_out["systems"]),
     ]
-    if held_out["blocks_are"] != "speaker" and 0 < held_out["speakers"] < _FEW_SPEAKERS:
+    if held_out["blocks_are"] != "speaker" and 0 < held_out["speakers"] < ENOUGH_BLOCKS:
         lines.append(
             f"These are {held_out['speakers']} speakers: the intervals hold for them, and say nothing of others."
         )
@@ -86,7 +87,7 @@ def _describe_system(system: Mapping[str, Any], reference: str) -> str:
         low, high = system["interval"]
         parts.append(
             f"gain over the {reference} {system['relative_gain']:+.1%} ({low:+.1%} to {high:+.1%}, "
-            f"p {_format_p(system['p_value'])})"
+            f"p {format_p_value(system['p_value'])})"
         )
     if "promised_gain" in system:
         parts.append(f"dev promised {system['promised_gain']:+.1%} over the default")
@@ -99,10 +100,6 @@ def _describe_system(system: Mapping[str, Any], reference: str) -> str:
     if "objection" in system:
         parts.append(system["objection"])
     return name + "; ".join(parts)
-
-
-def _format_p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _describe_verdict(document: Mapping[str, Any]) -> list[str]:
@@ -126,6 +123,6 @@ def _describe_verdict(document: Mapping[str, Any]) -> list[str]:
     name = f"Trial {document['winner']['number']}"
     if decision == "winner":
         return [f"{name}: {figures}{how}."]
-    is_real = low > 0 and held_out["p_value"] < _SIGNIFICANT
+    is_real = Gain(held_out["relative_gain"], low, high, held_out["p_value"]).is_real
     why = "It is less than was asked for" if is_real else "It is not better beyond chance"
     return [f"{name}: {figures}{how}.", f"{why}: {_STAYS[decision]}."]

@@ -180,7 +180,7 @@ def run_sweep(
                 complete=complete or functools.partial(_fill_in, sweep, default or {}),
                 on_change=display.update,
             )
-            with _kept(folder, table, num_trials), display:
+            with folder.written(), _kept(folder, table, num_trials), display:
                 run_trials(sweep, trainable, plan, folder=folder, table=table)
     return SweepResult(folder, table, sweep)
 
@@ -197,10 +197,6 @@ def _kept(folder: RunFolder, table: TrialTable, num_trials: int) -> Iterator[Non
         ) from stop
     except SweepHaltedError as halt:
         raise SweepHaltedError(f"{halt}\n{folder.how_to_go_on()}") from halt
-    except (TimeoutError, ConnectionError):
-        raise  # these are Ray's, and no matter of files
-    except OSError as error:
-        raise folder.halted_by(error) from error
 
 
 def read_sweep(sweep: SweepConfig | Mapping[str, Any] | str | Path) -> SweepConfig:

@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import wandb
 
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
-from stt_tune.results.confirmation import choose_blocks
 from stt_tune.results.optimal_config import read_optimal_config, select_hyperparameters
 from stt_tune.results.statistics import find_rate
 from stt_tune.run.data import load_speech
+from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
 from stt_tune.run.settings import TuneSettings, check_trainable, found_with
 from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.run.tracking import find_mode, fit_tags
@@ -130,7 +129,6 @@ def _measure(network: Any, task: SpeechTask) -> dict[str, Any]:
     say(f"measuring it on {len(task.data.test)} held-out utterances")
     test = task.data.test
     heard = measure_at_full_context(network, test, task.model, task.settings.normaliser)
-    blocks, _are = choose_blocks([each.speaker for each in test], [each.session for each in test])
-    errors = np.array([[each.errors for each in heard]], float)
-    rate = find_rate(errors, np.array([each.words for each in heard]), blocks, seed=task.settings.seed)
+    blocks, _are = find_blocks(test)
+    rate = find_rate(tabulate_errors([heard]), count_words(heard), blocks, seed=task.settings.seed)
     return {"held_out_wer": rate.value, "held_out_wer_interval": [rate.low, rate.high]}

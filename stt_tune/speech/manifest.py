@@ -20,6 +20,7 @@ from stt_tune.speech.rates import KINDS
 from stt_tune.speech.rows import Row, read_rows
 
 SPLITS = ("train", "dev", "test")
+LONGEST_S = 64.0  # what the most patient family takes
 _TEXT_FIELDS = ("text", "id", "hypothesis", "speaker", "session", "error_type", "split")
 _TIME_FIELDS = ("offset_s", "duration_s")
 # The fastest speakers say about 7 words a second; what is beyond is the transcript of another clip.
@@ -125,6 +126,23 @@ def read_manifest(
         else:
             rejected.append(made)
     return utterances, sorted(rejected, key=lambda each: each.line)
+
+
+def read_sound(source: str, *, skip_bad: bool, **reading: Any) -> tuple[list[Utterance], list[Rejected]]:
+    """Read a manifest whose bad rows stop everything, unless they may be left out and others remain.
+
+    Args:
+        source: As `read_manifest` takes it.
+        skip_bad: Whether bad rows may be left out.
+        **reading: What else `read_manifest` takes.
+
+    Raises:
+        ManifestError: The manifest cannot be read, or its bad rows are told, all at once.
+    """
+    utterances, rejected = read_manifest(source, **reading)
+    if rejected and not (skip_bad and utterances):
+        raise reject(source, rejected)
+    return utterances, rejected
 
 
 def reject(source: str | Path, rejected: Iterable[Rejected]) -> ManifestError:

@@ -76,7 +76,7 @@ def test_a_clip_is_decoded_again_only_when_its_file_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for i in range(3):
-        soundfile.write(tmp_path / f"{i}.wav", np.full(1600, i / 10), 16_000)
+        soundfile.write(tmp_path / f"{i}.wav", np.full(1600, (i + 1) / 10), 16_000)
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text("\n".join(json.dumps({"audio": f"{i}.wav", "text": f"text {i}"}) for i in range(3)))
     before = _read(manifest)
@@ -104,7 +104,7 @@ def test_a_clip_is_decoded_again_only_when_its_file_has_changed(
 def test_a_problem_is_looked_into_again(tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text(json.dumps({"audio": "a.wav", "text": "one"}))
-    soundfile.write(tmp_path / "a.wav", np.zeros(1600), 16_000)
+    soundfile.write(tmp_path / "a.wav", np.full(1600, 0.1), 16_000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inspection, "read_audio", _fail)
         assert _read(manifest) == []
