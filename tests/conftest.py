@@ -67,6 +67,15 @@ def wandb_reference() -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
+def recorded_runs() -> Path:
+    """The folder of recorded fine-tuning runs, where this checkout has it beside it."""
+    folder = SHARED / "bench"
+    if not folder.is_dir():
+        pytest.skip("the recorded runs (../shared/bench) are not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One local Ray for all tests that need one: starting it takes seconds."""
     with connect(None):

@@ -18,19 +18,21 @@ _MAY_IMPORT = {
     "results": {"results"},
     "run": {"run", "sweep", "speech", "results"},
     "demo": {"demo", "run", "sweep", "speech", "results"},
-    "cli": {"cli", "demo", "run", "sweep", "speech", "results"},
+    "bench": {"bench", "run", "sweep", "results"},
+    "cli": {"cli", "bench", "demo", "run", "sweep", "speech", "results"},
     "__init__": {"run", "sweep", "speech", "results"},
     "__main__": {"cli"},
 }
 _ONLY_IN = {
     "ray": ("run/", "sweep/searcher.py", "sweep/scheduler.py", "sweep/ray_space.py"),
-    "optuna": ("sweep/samplers.py", "sweep/ray_space.py"),
+    "optuna": ("sweep/ray_space.py", "bench/peers.py"),
+    "sklearn": ("sweep/gaussian_process.py", "bench/recorded.py"),
     "torch": ("speech/", "run/speech_trial.py"),
     "transformers": ("speech/",),
     "pandas": ("results/",),
     "matplotlib": ("results/",),
 }
-_HEAVY = {"ray", "torch", "transformers", "pandas", "optuna", "wandb"}
+_HEAVY = {"ray", "torch", "transformers", "pandas", "optuna", "sklearn", "wandb"}
 
 
 def _modules() -> list[Path]:

@@ -6,9 +6,11 @@ from stt_tune.cli.sweeps import demo, resume, tune  # isort: skip (the order of 
 from stt_tune.cli.data import prepare, validate  # isort: skip
 from stt_tune.cli.configs import confirm, drift, export, retune  # isort: skip
 from stt_tune.cli.training import train  # isort: skip
+from stt_tune.cli.bench import bench  # isort: skip
 
 __all__ = [
     "app",
+    "bench",
     "confirm",
     "demo",
     "drift",

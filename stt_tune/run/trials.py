@@ -14,15 +14,17 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from stt_tune.errors import SweepConfigError, SweepHaltedError, SweepInterruptedError
 from stt_tune.progress import say
-from stt_tune.results.trials import INTERRUPTED, Trial, TrialTable
+from stt_tune.results.trials import COMPLETED, INTERRUPTED, STOPPED_EARLY, Trial, TrialTable
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.recorder import TARGET, UNREPORTED, Recorder
 from stt_tune.run.tracking import build_trackers
 from stt_tune.run.wandb_function import RunIdentity
 from stt_tune.sweep.config import SweepConfig
-from stt_tune.sweep.samplers import Observation, build_sampler
-from stt_tune.sweep.scheduler import build_scheduler
+from stt_tune.sweep.numerals import is_count
+from stt_tune.sweep.observation import Observation
+from stt_tune.sweep.samplers import build_sampler
+from stt_tune.sweep.scheduler import EPOCHS, build_scheduler
 from stt_tune.sweep.searcher import SweepSearcher
 
 Trainable = Callable[[dict[str, Any]], None]
@@ -77,15 +79,15 @@ def run_trials(
         return
     searcher = SweepSearcher(
         sweep,
-        build_sampler(sweep, plan.seed),
+        build_sampler(sweep, plan.seed, plan.default),
         planned,
-        observe=lambda: _observe(sweep, table, searcher),
+        observe=lambda: observe(sweep, table, running=searcher.numbers.values()),
         default=plan.default,
         complete=plan.complete,
     )
-    scheduler = build_scheduler(plan.scheduler, sweep.early_terminate, metric, searcher.is_default)
+    scheduler = build_scheduler(plan.scheduler, sweep, plan.default, searcher.is_default)
     for trial in ended:
-        scheduler.replay(trial.trial_id, trial.reports)
+        scheduler.replay(trial.trial_id, trial.configuration, trial.reports)
     recorder = Recorder(table, folder.trials, metric, searcher, scheduler.stopped, plan.on_change)
 
     def name_trial(trial: Any) -> str:
@@ -148,14 +150,33 @@ def _plan_trials(sweep: SweepConfig, num_trials: int, table: TrialTable) -> dict
     return {number: interrupted.get(number) for number in sorted([*interrupted, *new])}
 
 
-def _observe(sweep: SweepConfig, table: TrialTable, searcher: SweepSearcher) -> list[Observation]:
-    """Trials that have ended, and those that run; not those that an earlier start left unfinished."""
-    running = set(searcher.numbers.values())
+def observe(sweep: SweepConfig, table: TrialTable, *, running: Collection[int]) -> list[Observation]:
+    """Trials that have ended, and those that run; not those that an earlier start left unfinished.
+
+    Args:
+        sweep: What is searched.
+        table: All trials.
+        running: Numbers of trials that this start has proposed.
+    """
+    metric = sweep.metric.name
+    whole = [len(trial.values(metric)) for trial in table.trials if trial.status == COMPLETED]
     return [
-        Observation(trial.number, sweep.nest(trial.configuration), trial.outcome(sweep.metric.name))
+        Observation(
+            trial.number,
+            sweep.nest(trial.configuration),
+            trial.outcome(metric),
+            tuple(trial.values(metric)),
+            share=_find_share(trial, max(whole, default=0)) if trial.status == STOPPED_EARLY else 1.0,
+        )
         for trial in table.trials
         if trial.status != INTERRUPTED or trial.number in running
     ]
+
+
+def _find_share(trial: Trial, longest: int) -> float:
+    """How much of its run a trial has done that was stopped; one of unknown length would have gone as far as any."""
+    planned, epoch = trial.configuration.get(EPOCHS), int(trial.reports[-1]["epoch"])
+    return min(epoch / (planned if is_count(planned) else max(longest, epoch)), 1.0)
 
 
 def _check(sweep: SweepConfig, num_trials: int, ended_by: str, table: TrialTable, planned: Collection[int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -38,6 +38,6 @@ def is_number(value: Any) -> bool:
     return is_real and -sys.float_info.max <= value <= sys.float_info.max
 
 
-def is_count(value: Any) -> bool:
+def is_count(value: Any) -> TypeGuard[int | float]:
     """Whether the value is a whole number of at least 1, whether written as one or as 1.0."""
     return is_number(value) and value >= 1 and float(value).is_integer()

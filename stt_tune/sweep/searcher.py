@@ -8,7 +8,8 @@ from typing import Any, cast
 from ray.tune.search import Searcher
 
 from stt_tune.sweep.config import SweepConfig
-from stt_tune.sweep.samplers import Configuration, Observation, Sampler
+from stt_tune.sweep.observation import Configuration, Observation
+from stt_tune.sweep.samplers import Sampler
 
 
 class SweepSearcher(Searcher):

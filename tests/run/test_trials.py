@@ -18,9 +18,6 @@ from stt_tune.run.reporting import report
 from stt_tune.run.trainable import TrainFunction
 from stt_tune.run.trials import _check
 from stt_tune.sweep.config import SweepConfig
-from stt_tune.sweep.early_terminate import EarlyTerminate
-from stt_tune.sweep.metric import Metric
-from stt_tune.sweep.scheduler import _Asha
 from tests.run import synthetic
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -194,12 +191,6 @@ def test_wandbs_own_rule_can_do_the_stopping(tmp_path: Path) -> None:
     assert synthetic.run(tmp_path / "none", synthetic.falling, trials=4, change=change, scheduler="none").counts() == {
         "completed": 4
     }
-
-
-def test_asha_uses_exactly_wandbs_bands() -> None:
-    early = EarlyTerminate(bands=(6, 13), eta=2)
-    (bracket,) = _Asha(early, Metric())._brackets
-    assert [milestone for milestone, _ in bracket._rungs] == [13, 6]
 
 
 @pytest.mark.parametrize("method", ["bayes", "grid"])

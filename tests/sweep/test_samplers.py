@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from stt_tune.sweep.config import METHODS, SweepConfig
-from stt_tune.sweep.samplers import Observation, build_sampler
+from stt_tune.sweep.observation import Observation
+from stt_tune.sweep.samplers import build_sampler
 from tests.sweep.specs import EVERY
 
 _DISCRETE = {

@@ -1,0 +1,1 @@
+"""Show how good the search is: replay sweeps on recorded trainings."""

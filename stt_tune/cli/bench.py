@@ -1,0 +1,58 @@
+"""The verb that measures the tool itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stt_tune.cli.app import app, interruptible, print_json
+from stt_tune.cli.options import AsJson
+
+_bench = typer.Typer(help="Measure how well the tool does.", no_args_is_help=True)
+app.add_typer(_bench, name="bench")
+
+
+@_bench.callback()
+def bench() -> None:
+    """Measure how well the tool does."""
+
+
+@_bench.command()
+def search(
+    table: Annotated[Path, typer.Option(help="Recorded runs (JSONL, .gz).", show_default=False)],
+    method: Annotated[str, typer.Option(help="bayes, random, or Optuna's: optuna-tpe, optuna-gp.")] = "bayes",
+    scheduler: Annotated[str, typer.Option(help="Early stopping: none, asha or wandb-hyperband.")] = "none",
+    trials: Annotated[int, typer.Option(help="Trials of a sweep, the default configuration among them.")] = 20,
+    parallel: Annotated[int, typer.Option(help="Trials at a time.")] = 1,
+    seeds: Annotated[int, typer.Option(help="How many sweeps.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Replay sweeps on recorded runs, and tell how far below the default's WER they come.
+
+    Example: stt-tune bench search --table runs.jsonl.gz --method bayes --scheduler asha
+    """
+    with interruptible("Interrupted. Nothing has changed."):
+        from stt_tune.bench.search import SearchBench, bench_search
+
+        asked = SearchBench(table, method, scheduler, trials, parallel, seeds)
+        result = bench_search(asked)
+    if as_json:
+        print_json(result)
+        return
+    for line in _describe(result):
+        typer.echo(line)
+
+
+def _describe(result: dict[str, Any]) -> list[str]:
+    lines = [
+        f"after {after} trials: best WER {each['median']:.3f} of the default's "
+        f"(quartiles {each['q25']:.3f} to {each['q75']:.3f})"
+        for after, each in result["best_over_default"].items()
+    ]
+    return [
+        *lines,
+        f"epochs spent: {100 * result['epochs_fraction']:.0f} % of full trainings",
+        f"sweeps that end below 0.95 of the default: {100 * result['share_below_095']:.0f} %",
+    ]
