@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from stt_tune.cli import app
@@ -34,6 +35,8 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
 def test_a_command_of_the_readme_has_its_verb_flags_and_files(call: list[str]) -> None:
     verb, *rest = call
     command = get_command(app).commands[verb]  # type: ignore[attr-defined]
+    if isinstance(command, TyperGroup):
+        command = command.commands[rest.pop(0)]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in rest if word.startswith("--")} <= known
     for word in rest:
@@ -47,5 +50,5 @@ def test_files_and_states_are_those_of_a_real_run(small_run: TuneResult) -> None
     names = {name.rstrip("/") for cell in told for name in re.findall(r"`([\w./]+)`", cell)}
     made = {path.name for path in small_run.folder.path.iterdir() if not path.name.startswith(".")}
     assert made <= names
-    assert names - made == {"rejected.jsonl", "best_model", "best_model_ctranslate2"}
+    assert names - made == {"spent.json", "frame.yaml", "rejected.jsonl", "best_model", "best_model_ctranslate2"}
     assert all(f"`{status}`" in _README for status in STATUSES)

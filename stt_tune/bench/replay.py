@@ -57,7 +57,7 @@ def replay_sweep(
     stopping = build_scheduler(scheduler, sweep, default, searcher.is_default)
     for trial in table.ended():
         stopping.replay(trial.trial_id, trial.configuration, trial.reports)
-    ids = (f"{len(table.trials) + i:05d}" for i in itertools.count())
+    ids = (f"{i:05d}" for i in itertools.count(len(table.trials)))
     running: list[tuple[int, str]] = []
 
     def start(now: int) -> None:

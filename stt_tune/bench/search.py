@@ -16,8 +16,10 @@ from stt_tune.bench.replay import replay_sweep
 from stt_tune.errors import SettingsError
 from stt_tune.progress import track
 from stt_tune.results.trials import TrialTable
+from stt_tune.run.refine import choose_best
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.early_terminate import SCHEDULERS
+from stt_tune.sweep.narrow import narrow_sweep
 from stt_tune.sweep.samplers import build_sampler
 
 OWN = ("bayes", "random")
@@ -52,6 +54,7 @@ class SearchBench:
         method: One of `METHODS`.
         scheduler: One of `SCHEDULERS`.
         trials: Trials of a sweep.
+        refine: Trials of a Bayesian refinement after it.
         parallel: How many at a time.
         seeds: How many sweeps.
     """
@@ -60,6 +63,7 @@ class SearchBench:
     method: str = "bayes"
     scheduler: str = "none"
     trials: int = 20
+    refine: int = 0
     parallel: int = 1
     seeds: int = 30
 
@@ -70,6 +74,7 @@ class SearchBench:
             for name, value, must, holds in (
                 ("method", self.method, f"one of {', '.join(METHODS)}", self.method in METHODS),
                 ("scheduler", self.scheduler, f"one of {', '.join(SCHEDULERS)}", self.scheduler in SCHEDULERS),
+                ("refine", self.refine, "at least 0", self.refine >= 0),
                 *((name, getattr(self, name), "at least 1", getattr(self, name) >= 1) for name in _COUNTS),
             )
             if not holds
@@ -97,22 +102,22 @@ def bench_search(bench: SearchBench) -> dict[str, Any]:
     surrogate = Surrogate(runs)
     default = next(run["config"] for run in runs if run["id"] == DEFAULT_ID)
     tables = [replay_once(bench, surrogate, default, seed) for seed in track(range(bench.seeds), "sweeps", bench.seeds)]
-    return _summarise(tables, bench.trials)
+    return _summarise(tables, bench.trials + bench.refine)
 
 
 def replay_once(bench: SearchBench, surrogate: Surrogate, default: Mapping[str, Any], seed: int) -> TrialTable:
     """One of the sweeps."""
     sweep = SweepConfig.from_dict({**SPACE, "method": bench.method if bench.method in OWN else "bayes"})
     own = build_sampler(sweep, seed, default)
-    return replay_sweep(
-        sweep,
-        own if bench.method in OWN else build_peer(bench.method, sweep, seed),
-        surrogate.curve,
-        default=default,
-        trials=bench.trials,
-        scheduler=bench.scheduler,
-        parallel=bench.parallel,
-    )
+    sampler = own if bench.method in OWN else build_peer(bench.method, sweep, seed)
+    options: dict[str, Any] = {"default": default, "scheduler": bench.scheduler, "parallel": bench.parallel}
+    table = replay_sweep(sweep, sampler, surrogate.curve, trials=bench.trials, **options)
+    if bench.refine:
+        refined = narrow_sweep(sweep, [sweep.nest(trial.configuration) for trial in choose_best(table, sweep.metric)])
+        sampler = build_sampler(refined, seed, default)
+        trials = bench.trials + bench.refine
+        replay_sweep(refined, sampler, surrogate.curve, trials=trials, table=table, **options)
+    return table
 
 
 def _summarise(tables: Sequence[TrialTable], trials: int) -> dict[str, Any]:

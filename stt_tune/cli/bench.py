@@ -25,6 +25,7 @@ def search(
     method: Annotated[str, typer.Option(help="bayes, random, or Optuna's: optuna-tpe, optuna-gp.")] = "bayes",
     scheduler: Annotated[str, typer.Option(help="Early stopping: none, asha or wandb-hyperband.")] = "none",
     trials: Annotated[int, typer.Option(help="Trials of a sweep, the default configuration among them.")] = 20,
+    refine: Annotated[int, typer.Option(help="Trials of a refinement after it, as stt-tune refine does it.")] = 0,
     parallel: Annotated[int, typer.Option(help="Trials at a time.")] = 1,
     seeds: Annotated[int, typer.Option(help="How many sweeps.")] = 30,
     as_json: AsJson = False,
@@ -36,7 +37,7 @@ def search(
     with interruptible("Interrupted. Nothing has changed."):
         from stt_tune.bench.search import SearchBench, bench_search
 
-        asked = SearchBench(table, method, scheduler, trials, parallel, seeds)
+        asked = SearchBench(table, method, scheduler, trials, refine, parallel, seeds)
         result = bench_search(asked)
     if as_json:
         print_json(result)

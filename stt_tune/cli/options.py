@@ -36,6 +36,25 @@ Scheduler = Annotated[
         help="Early stopping: asha on the bands of early_terminate, wandb-hyperband (W&B's own rule) or none."
     ),
 ]
+StartFrom = Annotated[
+    str | None,
+    typer.Option(
+        help="optimal_config.json (path or URL) whose winners, earlier ones too, are the first trials.",
+        show_default=False,
+    ),
+]
+TimeBudget = Annotated[str | None, typer.Option(help="What the sweep may take, such as 2h or 90m.", show_default=False)]
+GpuHours = Annotated[float | None, typer.Option(help="What its trials may take.", show_default=False)]
+TargetWer = Annotated[
+    float | None, typer.Option(help="Start no further trial once one has this dev WER.", show_default=False)
+]
+MinImprovement = Annotated[
+    float | None,
+    typer.Option(
+        help="End once the model of bayes expects the next trial to improve on the best by less than this share.",
+        show_default=False,
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Run folder.  [default: runs/NAME-OF-SWEEP-FILE]", show_default=False)]
 Default = Annotated[
     Path | None,

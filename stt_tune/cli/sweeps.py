@@ -17,6 +17,7 @@ from stt_tune.cli.options import (
     Data,
     Default,
     ExtendVocabulary,
+    GpuHours,
     GpusPerTrial,
     Guard,
     GuardTolerance,
@@ -24,17 +25,22 @@ from stt_tune.cli.options import (
     KeepBestModel,
     Language,
     MaxConcurrent,
+    MinImprovement,
     Model,
     Normaliser,
     OnlyErrorType,
     Out,
     Replay,
+    RunDir,
     Scheduler,
     Seed,
     SkipBad,
     Split,
+    StartFrom,
     SweepFile,
     SweepTrials,
+    TargetWer,
+    TimeBudget,
     Trials,
     Wandb,
     WandbProject,
@@ -55,6 +61,11 @@ def tune(
     trials: SweepTrials = None,
     out: Out = None,
     default: Default = None,
+    start_from: StartFrom = None,
+    time_budget: TimeBudget = None,
+    gpu_hours: GpuHours = None,
+    target_wer: TargetWer = None,
+    min_improvement: MinImprovement = None,
     seed: Seed = 0,
     max_concurrent: MaxConcurrent = None,
     gpus_per_trial: GpusPerTrial = None,
@@ -80,7 +91,8 @@ def tune(
 
     Example: stt-tune tune configs/digits.yaml --data errors.jsonl --model openai/whisper-small
     """
-    from stt_tune.run.settings import TuneSettings, locate, read_columns, read_default, read_incumbent
+    from stt_tune.run.budget import read_duration
+    from stt_tune.run.settings import TuneSettings, locate, read_columns, read_default, read_incumbent, read_winners
 
     settings = TuneSettings(
         data=locate(data),
@@ -91,6 +103,11 @@ def tune(
         scheduler=scheduler,
         seed=seed,
         default=read_default(default) if default else None,
+        start_from=read_winners(start_from) if start_from else (),
+        time_budget_s=read_duration(time_budget) if time_budget else None,
+        gpu_hours=gpu_hours,
+        target_wer=target_wer,
+        min_improvement=min_improvement,
         max_concurrent=max_concurrent,
         gpus_per_trial=gpus_per_trial,
         wandb=wandb,
@@ -127,6 +144,41 @@ def resume(
         from stt_tune.run.tune import resume as resume_run
 
         result = resume_run(run_dir)
+    show(result, as_json=as_json)
+
+
+@app.command()
+def refine(
+    run_dir: RunDir,
+    trials: Annotated[int, typer.Option(help="How many more.")] = 10,
+    expand: Annotated[bool, typer.Option("--expand", help="Let the space leave the sweep's bounds.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder.  [default: RUN_DIR-refined]", show_default=False)
+    ] = None,
+    time_budget: TimeBudget = None,
+    gpu_hours: GpuHours = None,
+    target_wer: TargetWer = None,
+    min_improvement: MinImprovement = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search on around the best trials of a finished run, with all that it has learnt.
+
+    Example: stt-tune refine runs/digits --trials 10
+    """
+    with interruptible():
+        from stt_tune.run.budget import read_duration
+        from stt_tune.run.refine import refine as run_refine
+
+        result = run_refine(
+            run_dir,
+            out or run_dir.with_name(f"{run_dir.absolute().name}-refined"),
+            trials=trials,
+            expand=expand,
+            time_budget_s=read_duration(time_budget) if time_budget else None,
+            gpu_hours=gpu_hours,
+            target_wer=target_wer,
+            min_improvement=min_improvement,
+        )
     show(result, as_json=as_json)
 
 

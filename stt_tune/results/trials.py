@@ -137,15 +137,19 @@ class TrialTable:
         """The trial of the default configuration, if the sweep has one."""
         return next((trial for trial in self.trials if trial.is_default), None)
 
-    def best(self, metric: str, mode: str) -> Trial | None:
-        """The completed trial whose last report is best; the earlier one of equals.
+    def ranking(self, metric: str, mode: str) -> list[Trial]:
+        """The completed trials, the best last report first; the earlier one of equals.
 
-        A trial stopped early is no candidate: its result is not that of its configuration, whose
+        A trial stopped early is not among them: its result is not that of its configuration, whose
         learning rate would have gone on falling.
         """
         sign = 1 if mode == "min" else -1
         candidates = [trial for trial in self.trials if trial.status == COMPLETED and math.isfinite(trial.last(metric))]
-        return min(candidates, key=lambda trial: sign * trial.last(metric), default=None)
+        return sorted(candidates, key=lambda trial: sign * trial.last(metric))
+
+    def best(self, metric: str, mode: str) -> Trial | None:
+        """The first of `ranking`."""
+        return next(iter(self.ranking(metric, mode)), None)
 
     def to_arrow(self) -> pa.Table:
         """The table, with its schema."""

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -50,6 +51,16 @@ class RunFolder:
     def trials(self) -> Path:
         """The trial table."""
         return self.path / "trials.parquet"
+
+    @property
+    def spent(self) -> Path:
+        """What the sweep has cost so far, where it has a budget."""
+        return self.path / "spent.json"
+
+    @property
+    def frame(self) -> Path:
+        """The wider sweep that was refined, if one was."""
+        return self.path / "frame.yaml"
 
     @property
     def held_out(self) -> Path:
@@ -204,7 +215,29 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_text(self.sweep, sweep.text)
+            if sweep.frame is not None:
+                write_text(self.frame, sweep.frame.text)
             write_json(self.run, document)
+        except OSError as error:
+            raise SettingsError(f"{self.path}: must be a folder that can be written ({error.strerror}).") from error
+
+    def take_over(self, earlier: RunFolder, metrics: Sequence[str]) -> None:
+        """Begin with the trials of another run that ended, and with what it has confirmed.
+
+        Args:
+            earlier: The other run.
+            metrics: What its table holds at least.
+
+        Raises:
+            SettingsError: The folder cannot be written, or the other one cannot be read.
+        """
+        table = earlier.read_table(metrics)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for name in (self.utterances.name, self.confirm.name):
+                if (earlier.path / name).is_dir():
+                    shutil.copytree(earlier.path / name, self.path / name, dirs_exist_ok=True)
+            TrialTable(table.metrics, table.ended()).save(self.trials)
         except OSError as error:
             raise SettingsError(f"{self.path}: must be a folder that can be written ({error.strerror}).") from error
 
@@ -239,7 +272,10 @@ class RunFolder:
         """
         run = self.read_run()
         sweep = SweepConfig.from_yaml(self.sweep)
-        return replace(sweep, name=run["sweep"], default=run.get("default"), num_trials=run.get("num_trials"))
+        frame = SweepConfig.from_yaml(self.frame) if self.frame.exists() else None
+        return replace(
+            sweep, name=run["sweep"], default=run.get("default"), num_trials=run.get("num_trials"), frame=frame
+        )
 
     def read_table(self, metrics: Sequence[str]) -> TrialTable:
         """Read the trial table; one with `metrics` and no trials where there is none yet.

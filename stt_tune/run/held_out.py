@@ -127,18 +127,14 @@ def plan_systems(table: TrialTable, metric: Metric, settings: TuneSettings, top:
     if incumbent and incumbent != default:
         planned.append(Planned(INCUMBENT, "incumbent", incumbent))
     known = [each.configuration for each in planned]
-    sign = 1 if metric.mode == "min" else -1
     trials = [
         trial
-        for trial in table.trials
-        if trial.status == COMPLETED
-        and np.isfinite(trial.last(metric.name))
-        and not trial.is_default
-        and Hyperparameters.from_mapping(trial.configuration).to_dict() not in known
+        for trial in table.ranking(metric.name, metric.mode)
+        if not trial.is_default and Hyperparameters.from_mapping(trial.configuration).to_dict() not in known
     ]
     trained = table.default()
     before = trained.last(metric.name) if trained and trained.status == COMPLETED else 0.0
-    for trial in sorted(trials, key=lambda each: sign * each.last(metric.name))[:top]:
+    for trial in trials[:top]:
         value = trial.last(metric.name)
         planned.append(
             Planned(

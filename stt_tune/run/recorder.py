@@ -22,7 +22,7 @@ _BOOKKEEPING = {*AUTO_RESULT_KEYS, *DEFAULT_EXPERIMENT_INFO_KEYS, "done", "shoul
 _BOOKKEEPING |= {OWN_RUN, FINAL_REPORT}
 # Between reports the file is written this seldom: the table is written whole.
 _SAVE_EVERY_S = 1.0
-TARGET, UNREPORTED = "the target is reached", "the metric is not reported"
+UNREPORTED = "the metric is not reported"
 
 
 class Plan(Protocol):
@@ -43,7 +43,7 @@ class Recorder(Callback):
     """Keeps the table and its file up to date, and ends the sweep where going on has no use.
 
     Attributes:
-        ended_by: `TARGET` or `UNREPORTED`, where the sweep was ended.
+        ended_by: `UNREPORTED`, or that the target is reached, where that has ended the sweep.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Recorder(Callback):
         if result.get("diverged"):
             self._table.get(trial.trial_id).status = DIVERGED
         if self._metric.name in metrics and self._metric.reaches_target(metrics[self._metric.name]):
-            self._end_sweep(TARGET)
+            self._end_sweep(f"a trial has reached the target of {self._metric.name}")
         self._save(trial.trial_id, least_wait_s=_SAVE_EVERY_S)
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:

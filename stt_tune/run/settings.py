@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from stt_tune.errors import SettingsError
-from stt_tune.results.optimal_config import load_config
+from stt_tune.results.optimal_config import load_config, read_optimal_config
+from stt_tune.run.budget import Budget
 from stt_tune.speech.hyperparameters import Hyperparameters, complete
 from stt_tune.speech.normalisers import NORMALISERS
 from stt_tune.speech.rates import KINDS
@@ -35,6 +36,11 @@ class TuneSettings:
         scheduler: One of `SCHEDULERS`.
         seed: Of draws, splits, training and resampling.
         default: The untuned configuration that everything is compared with.
+        start_from: Earlier winners, the first trials after the default.
+        time_budget_s: What the sweep may take, in seconds; see `Budget`, also of the next three.
+        gpu_hours: What its trials may take.
+        target_wer: It starts no further trial once one has reached this.
+        min_improvement: It ends once its model expects less of the next trial, relative to the best.
         max_concurrent: Trials at a time; None: one a GPU, or one on all CPU cores.
         gpus_per_trial: GPUs, or a fraction of one; None: one where there is one.
         wandb: One of `WANDB_MODES`.
@@ -66,6 +72,11 @@ class TuneSettings:
     scheduler: str = "asha"
     seed: int = 0
     default: Mapping[str, Any] | None = None
+    start_from: Sequence[Mapping[str, Any]] = ()
+    time_budget_s: float | None = None
+    gpu_hours: float | None = None
+    target_wer: float | None = None
+    min_improvement: float | None = None
     max_concurrent: int | None = None
     gpus_per_trial: float | None = None
     wandb: str = "offline"
@@ -109,6 +120,15 @@ class TuneSettings:
                     "given with --keep-best-model",
                     self.keep_best_model or not self.ctranslate2,
                 ),
+                ("--time-budget", self.time_budget_s, "above 0", (self.time_budget_s or 1) > 0),
+                ("--gpu-hours", self.gpu_hours, "above 0", self.gpu_hours is None or self.gpu_hours > 0),
+                ("--target-wer", self.target_wer, "at least 0", (self.target_wer or 0) >= 0),
+                (
+                    "--min-improvement",
+                    self.min_improvement,
+                    "above 0 and below 1",
+                    self.min_improvement is None or 0 < self.min_improvement < 1,
+                ),
                 ("--min-gain", self.min_gain, "from 0 to below 1", 0 <= self.min_gain < 1),
                 ("--guard-tolerance", self.guard_tolerance, "from 0 to 1", 0 <= self.guard_tolerance <= 1),
                 ("--audio-context", self.audio_context_s, "at least 1 second", (self.audio_context_s or 1) >= 1),
@@ -128,6 +148,20 @@ class TuneSettings:
     def default_configuration(self, also: Collection[str] = ()) -> dict[str, Any]:
         """The default with all its hyperparameters; those in `also` are named in any case."""
         return Hyperparameters.from_mapping(self.default or {}).to_dict(also)
+
+    @property
+    def budget(self) -> Budget:
+        """What ends the sweep before its last trial."""
+        return Budget(self.time_budget_s, self.gpu_hours, self.target_wer, self.min_improvement)
+
+    def first_configurations(self, default: Mapping[str, Any], trials: int) -> list[dict[str, Any]]:
+        """Earlier winners to begin with, each once and none of them the default; no more than half of the trials."""
+        winners: list[dict[str, Any]] = []
+        for each in self.start_from:
+            configuration = complete(each, default)
+            if configuration not in (default, *winners):
+                winners.append(configuration)
+        return winners[: trials // 2]
 
     def fresh_seeds(self, count: int) -> list[int]:
         """Seeds that the search never used, the same ones whenever they are asked for."""
@@ -202,6 +236,22 @@ def read_incumbent(location: str) -> dict[str, Any]:
         SharedFileError: It cannot be reached.
     """
     return check_trainable(load_config(location), location)
+
+
+def read_winners(location: str) -> list[dict[str, Any]]:
+    """Read the configurations of an `optimal_config.json` that were once the best: today's, then earlier ones.
+
+    Args:
+        location: A path or a URL.
+
+    Raises:
+        SettingsError: It is not valid, or holds what cannot be trained.
+        SharedFileError: It cannot be reached.
+    """
+    document = read_optimal_config(location)
+    earlier = [entry["before"] for entry in reversed(document.get("history", [])) if entry.get("before")]
+    entries = [document, *document.get("by_error_type", {}).values(), *earlier]
+    return [check_trainable(each["hyperparameters"], location) for each in entries if each.get("hyperparameters")]
 
 
 def found_with(document: Mapping[str, Any]) -> dict[str, str]:

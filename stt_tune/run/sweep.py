@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stt_tune.errors import SettingsError, SweepFailedError, SweepHaltedError, SweepInterruptedError
 from stt_tune.progress import say
 from stt_tune.results.trials import Trial, TrialTable
+from stt_tune.run.budget import Budget
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.display import SweepDisplay
 from stt_tune.run.folder import RunFolder
@@ -105,6 +106,8 @@ def run_sweep(
     tags: Sequence[str] = (),
     scheduler: str = "asha",
     default: Mapping[str, Any] | None = None,
+    first: Sequence[Mapping[str, Any]] = (),
+    budget: Budget | None = None,
     complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     address: str | None = None,
     resume: bool = False,
@@ -128,6 +131,8 @@ def run_sweep(
         scheduler: `asha` on the bands of `early_terminate`, `wandb-hyperband` (W&B's own rule), or `none`.
         default: The configuration of the first trial, which is never stopped early; None: the sweep's
             own, if it has one. A grid never has it.
+        first: Configurations of the first trials after the default, such as earlier winners. A grid never has them.
+        budget: What ends the sweep before its last trial.
         complete: Fills in what the sweep leaves out of a configuration; None: the default does.
         address: A Ray cluster to join; None: a Ray of this run's own, unless one is connected to.
         resume: Whether to go on with the sweep in `storage_path`, up to `num_trials`.
@@ -145,6 +150,8 @@ def run_sweep(
         folder.check_new()
     default = None if sweep.method == "grid" else sweep.default if default is None else default
     num_trials = sweep.count_trials(num_trials)
+    budget = budget or Budget()
+    budget.check(sweep)
     _check(sweep, default, complete, num_trials, seed, max_concurrent_trials, wandb_mode, scheduler)
 
     from stt_tune.run.tracking import build_identity
@@ -164,6 +171,7 @@ def run_sweep(
     )
     with connect(address):
         resources = find_resources(max_concurrent=max_concurrent_trials, per_trial=resources_per_trial)
+        budget.check_resources(resources)
         trainable = build_trainable(TrainingTask(train_fn, sweep.metric.name, identity, str(Path.cwd())))
         if not resume:
             folder.start(replace(sweep, num_trials=num_trials), seed, default)
@@ -177,6 +185,8 @@ def run_sweep(
                 scheduler=scheduler,
                 identity=identity,
                 default=default,
+                first=() if sweep.method == "grid" else first,
+                budget=budget,
                 complete=complete or functools.partial(_fill_in, sweep, default or {}),
                 on_change=display.update,
             )

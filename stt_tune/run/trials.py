@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ray import tune
@@ -15,9 +15,11 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from stt_tune.errors import SweepConfigError, SweepHaltedError, SweepInterruptedError
 from stt_tune.progress import say
 from stt_tune.results.trials import COMPLETED, INTERRUPTED, STOPPED_EARLY, Trial, TrialTable
+from stt_tune.run.budget import Budget
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.folder import RunFolder
-from stt_tune.run.recorder import TARGET, UNREPORTED, Recorder
+from stt_tune.run.meter import Meter
+from stt_tune.run.recorder import UNREPORTED, Recorder
 from stt_tune.run.tracking import build_trackers
 from stt_tune.run.wandb_function import RunIdentity
 from stt_tune.sweep.config import SweepConfig
@@ -41,6 +43,8 @@ class TrialPlan:
         scheduler: One of `SCHEDULERS`.
         identity: What W&B runs are to be.
         default: The configuration of the first trial; None: it is chosen like the others.
+        first: Configurations of the first trials after the default.
+        budget: What ends the sweep before its last trial.
         complete: Fills in what the sweep leaves out of a configuration.
         on_change: Called with the table and the trial after every change.
     """
@@ -51,6 +55,8 @@ class TrialPlan:
     scheduler: str
     identity: RunIdentity
     default: Mapping[str, Any] | None = None
+    first: Sequence[Mapping[str, Any]] = ()
+    budget: Budget = field(default_factory=Budget)
     complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     on_change: Callable[[TrialTable, Trial], None] = lambda _table, _trial: None
 
@@ -69,8 +75,9 @@ def run_trials(
             not report the metric.
         SweepConfigError: No trial reports the sweep's metric.
     """
-    metric, ended = sweep.metric, table.ended()
-    planned = _plan_trials(sweep, plan.num_trials, table)
+    budget, ended = plan.budget, table.ended()
+    metric = sweep.metric if budget.target is None else replace(sweep.metric, target=budget.target)
+    planned = _plan_trials(sweep, plan, table)
     if any(metric.reaches_target(value) for trial in ended for value in trial.values(metric.name)):
         say(f"the target of {metric.name} is reached: no further trials are started")
         return
@@ -79,7 +86,7 @@ def run_trials(
         return
     searcher = SweepSearcher(
         sweep,
-        build_sampler(sweep, plan.seed, plan.default),
+        build_sampler(sweep, plan.seed, plan.default, budget.min_improvement),
         planned,
         observe=lambda: observe(sweep, table, running=searcher.numbers.values()),
         default=plan.default,
@@ -89,6 +96,16 @@ def run_trials(
     for trial in ended:
         scheduler.replay(trial.trial_id, trial.configuration, trial.reports)
     recorder = Recorder(table, folder.trials, metric, searcher, scheduler.stopped, plan.on_change)
+
+    def end() -> None:
+        searcher.finish()
+        scheduler.is_ending = True
+
+    meter = Meter(budget, folder.spent, plan.resources.gpus, end)
+    spent = meter.find_spent()
+    if spent and ended:
+        say(f"{spent}: no further trials are started")
+        return
 
     def name_trial(trial: Any) -> str:
         number = searcher.numbers[trial.trial_id]
@@ -109,7 +126,7 @@ def run_trials(
         run_config=tune.RunConfig(
             name="sweep",
             storage_path=str(folder.ray),
-            callbacks=[recorder, *build_trackers(plan.identity, recorder.status_of), _Silence()],
+            callbacks=[recorder, meter, *build_trackers(plan.identity, recorder.status_of), _Silence()],
             verbose=0,
         ),
     )
@@ -127,7 +144,13 @@ def run_trials(
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
     table.save(folder.trials)
-    _check(sweep, plan.num_trials, recorder.ended_by, table, planned)
+    meter.save()
+    expected = (
+        f"the model expects the next trial to improve on the best by less than {budget.min_improvement:.2%}"
+        if searcher.is_exhausted
+        else ""
+    )
+    _check(sweep, plan.num_trials, recorder.ended_by or meter.ended_by or expected, table, planned)
 
 
 class _Silence(TrialProgressCallback):
@@ -140,14 +163,16 @@ class _Silence(TrialProgressCallback):
         """Print nothing."""
 
 
-def _plan_trials(sweep: SweepConfig, num_trials: int, table: TrialTable) -> dict[int, dict[str, Any] | None]:
-    """The numbers of the trials to run, with the configurations of those that were interrupted."""
+def _plan_trials(sweep: SweepConfig, plan: TrialPlan, table: TrialTable) -> dict[int, Mapping[str, Any] | None]:
+    """The numbers of the trials to run, with the configurations of those that were interrupted, or come first."""
     begun = {trial.number for trial in table.trials}
     interrupted = {
         trial.number: sweep.nest(trial.configuration) for trial in table.trials if trial.status == INTERRUPTED
     }
-    new = [number for number in range(num_trials) if number not in begun]
-    return {number: interrupted.get(number) for number in sorted([*interrupted, *new])}
+    first = dict(enumerate(plan.first, start=0 if plan.default is None else 1))
+    known = {**first, **interrupted}
+    new = [number for number in range(plan.num_trials) if number not in begun]
+    return {number: known.get(number) for number in sorted([*interrupted, *new])}
 
 
 def observe(sweep: SweepConfig, table: TrialTable, *, running: Collection[int]) -> list[Observation]:
@@ -194,7 +219,7 @@ def _check(sweep: SweepConfig, num_trials: int, ended_by: str, table: TrialTable
             "has reported it since. Mend the training function, or go on as it is."
         )
     is_running = any(trial.status == INTERRUPTED for trial in table.trials)
-    if missing and (ended_by != TARGET or is_running):
+    if missing and (not ended_by or is_running):
         raise SweepInterruptedError(f"interrupted with {len(ended)} of {num_trials} trials finished.")
-    if missing:
-        say(f"a trial has reached the target of {metric}: {len(missing)} trials were not started")
+    if ended_by:
+        say(f"{ended_by}: {len(missing)} trials were not started")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,9 +84,9 @@ def tune(sweep: Path | SweepConfig, settings: TuneSettings, out: Path) -> TuneRe
     folder.check_new()
     if not isinstance(sweep, SweepConfig):
         sweep = SweepConfig.from_yaml(sweep, also=find_speech_problems)
+    check_budget(sweep, settings)
     speech = load_prepared(settings)
-    _check_family(sweep, settings, speech)
-    return _run(folder, sweep, settings, speech, resumed=False)
+    return run_new(folder, sweep, settings, speech)
 
 
 def resume(path: Path) -> TuneResult:
@@ -107,7 +107,50 @@ def resume(path: Path) -> TuneResult:
     check_same_data(path, run, settings, speech)
     ended, planned = len(folder.read_table(METRICS).ended()), sweep.count_trials(settings.trials)
     say(f"resuming {path}: {ended} of {planned} trials are finished")
-    return _run(folder, sweep, settings, speech, resumed=True)
+    return _run(folder, sweep, settings, speech)
+
+
+def check_budget(sweep: SweepConfig, settings: TuneSettings) -> None:
+    """Make sure that the budget has a meaning for the sweep.
+
+    Raises:
+        SettingsError: It has none.
+    """
+    settings.budget.check(sweep)
+    if settings.target_wer is not None and sweep.metric.name != "wer":
+        raise SettingsError(
+            f"--target-wer: must be given where the metric is wer, found {sweep.metric.name}. Write metric.target into "
+            "the sweep file."
+        )
+
+
+def run_new(
+    folder: RunFolder,
+    sweep: SweepConfig,
+    settings: TuneSettings,
+    speech: PreparedSpeech,
+    earlier: RunFolder | None = None,
+) -> TuneResult:
+    """Begin a run and bring it to its end.
+
+    Args:
+        folder: Where nothing lies yet.
+        sweep: What is searched.
+        settings: On what.
+        speech: The data.
+        earlier: A run whose trials are the first ones of this.
+
+    Raises:
+        SttTuneError: As `tune`.
+    """
+    _check_family(sweep, settings, speech)
+
+    def start() -> None:
+        if earlier is not None:
+            folder.take_over(earlier, METRICS)
+        _start(folder, sweep, settings, speech)
+
+    return _run(folder, sweep, settings, speech, start)
 
 
 def _conclude_again(folder: RunFolder, run: Mapping[str, Any]) -> TuneResult:
@@ -194,6 +237,11 @@ def _check_family(sweep: SweepConfig, settings: TuneSettings, speech: PreparedSp
     default = settings.default_configuration()
     examples = [complete(each, default) for each in find_examples(sweep.parameters)]
     problems = [f"--default.{problem}" for problem in speech.find_unsuited(default)]
+    problems += [
+        f"--start-from.{problem}"
+        for each in settings.start_from
+        for problem in speech.find_unsuited(complete(each, default))
+    ]
     problems += [f"parameters.{problem}" for each in examples for problem in speech.find_unsuited(each)]
     possible = {name for each in examples for name, value in each.items() if value and value != "none"}
     if {"lora_rank", "base_weight"} <= possible:
@@ -228,12 +276,16 @@ def load_prepared(settings: TuneSettings) -> PreparedSpeech:
 
 
 def _run(
-    folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech, *, resumed: bool
+    folder: RunFolder,
+    sweep: SweepConfig,
+    settings: TuneSettings,
+    speech: PreparedSpeech,
+    start: Callable[[], None] = lambda: None,
 ) -> TuneResult:
     with connect(settings.address):
         resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
-        if not resumed:
-            _start(folder, sweep, settings, speech)
+        settings.budget.check_resources(resources)
+        start()
         with folder.locked(), _resumable(folder):
             result, task = _search(folder, sweep, settings, speech, resources)
             confirmation = _confirm(folder, settings, speech, task, result, resources)
@@ -282,6 +334,8 @@ def _search(
         tags=(settings.model,),
         scheduler=settings.scheduler,
         default=default,
+        first=settings.first_configurations(default, sweep.count_trials(settings.trials)),
+        budget=settings.budget,
         complete=lambda configuration: complete(configuration, default),
         resume=True,
     )

@@ -46,6 +46,7 @@ class BayesSampler:
         *,
         default: Configuration | None = None,
         within: SweepConfig | None = None,
+        min_improvement: float | None = None,
     ) -> None:
         """Search `sweep`.
 
@@ -54,13 +55,16 @@ class BayesSampler:
             seed: Of everything that is drawn.
             default: Where the search begins.
             within: A narrower space, from which proposals come.
+            min_improvement: There are no more once the best proposal is expected to improve on the best
+                trial by less than this share, on average.
         """
         self._cube = UnitCube(sweep, within)
         self._seed = seed
         self._sign = 1 if sweep.metric.mode == "min" else -1
         self._centre = None if default is None else self._cube.place(default)
+        self._min_improvement = min_improvement
 
-    def propose(self, number: int, known: Sequence[Observation]) -> dict[str, Any]:
+    def propose(self, number: int, known: Sequence[Observation]) -> dict[str, Any] | None:
         """The configuration that promises the greatest improvement."""
         known = sorted(known, key=lambda each: each.number)
         spread = _SPREAD_TRIALS if self._centre is not None else 2 * _SPREAD_TRIALS
@@ -71,7 +75,9 @@ class BayesSampler:
         rng = np.random.default_rng([self._seed, number])
         if len(taken) < 2:
             return self._cube.configuration(self._cube.spread(rng.random((1, self._cube.size)))[0])
-        points = self._maximise(taken, [each for each, _place in placed], known, rng)
+        points, improvement = self._maximise(taken, [each for each, _place in placed], known, rng)
+        if self._min_improvement is not None and improvement < self._min_improvement:
+            return None
         is_new = (np.abs(points[:, None] - taken).max(axis=2) > 1e-9).all(axis=1)
         return self._cube.configuration(points[is_new][0] if is_new.any() else points[0])
 
@@ -89,11 +95,14 @@ class BayesSampler:
 
     def _maximise(
         self, taken: Array, placed: Sequence[Observation], known: Sequence[Observation], rng: np.random.Generator
-    ) -> Array:
-        """Points, the most promising first: a search ever nearer to the best ones found."""
+    ) -> tuple[Array, float]:
+        """Points, the most promising first, by a search ever nearer to the best found; and what the first promises.
+
+        The promise is the expected improvement as a share of the best value.
+        """
         features = self._cube.features
         ended = np.array([each.value is not None for each in placed])
-        values, noise = self._reckon([each for each in placed if each.value is not None], known)
+        values, noise, unit = self._reckon([each for each in placed if each.value is not None], known)
         process = gaussian_process.fit(features(taken[ended]), values, noise)
         if not ended.all():
             expected, _deviation = gaussian_process.predict(process, features(taken[~ended]))
@@ -112,7 +121,8 @@ class BayesSampler:
         for width in _STEPS:
             points = points[np.argsort(-promise(points), kind="stable")[:_STARTS]]
             points = np.concatenate([points, self._step(points, _NEIGHBOURS // 2, width, rng)])
-        return points[np.argsort(-promise(points), kind="stable")]
+        promised = promise(points)
+        return points[np.argsort(-promised, kind="stable")], math.exp(promised.max()) * unit
 
     def _step(self, points: Array, count: int, width: float, rng: np.random.Generator) -> Array:
         """Points near others, moved along some of the axes."""
@@ -122,8 +132,11 @@ class BayesSampler:
         steps = rng.normal(scale=width, size=(count, size)) * moved
         return self._cube.snap(points[rng.integers(len(points), size=count)] + steps)
 
-    def _reckon(self, ended: Sequence[Observation], known: Sequence[Observation]) -> tuple[Array, Array]:
-        """What the model is told of trials: values, the less the better, and the variances of those reckoned."""
+    def _reckon(self, ended: Sequence[Observation], known: Sequence[Observation]) -> tuple[Array, Array, float]:
+        """What the model is told of trials: values, the less the better, and the variances of those reckoned.
+
+        The last is how much a step of 1 in these values is, as a share of the best trial's.
+        """
         curves = [each.values if each.is_finite else () for each in known]
         # error rates and losses differ by factors
         is_rate = self._sign == 1 and all(value > 0 for curve in curves for value in curve)
@@ -135,7 +148,8 @@ class BayesSampler:
         found = np.array([extrapolate(scale(each), each.share, whole) if each.is_finite else np.nan for each in ended])
         found = np.where(np.isnan(found), np.nanmax(found), found)
         found = np.minimum(found, 2 * np.median(found) - found.min())
-        deviation = found.std()
-        values = (found - found.mean()) / (deviation if deviation > 0 else 1.0)
+        deviation = float(found.std()) or 1.0
+        values = (found - found.mean()) / deviation
         noise = np.array([(_EXTRAPOLATION_NOISE * (1 - each.share) / each.share) ** 2 for each in ended])
-        return values, noise
+        best = abs(float(found.min())) or abs(float(found.mean())) or 1.0
+        return values, noise, deviation if is_rate else deviation / best

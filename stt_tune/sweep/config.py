@@ -60,6 +60,7 @@ class SweepConfig:
         entity: The W&B entity, if the sweep names one.
         default: The configuration that people train with untuned, where it is known.
         num_trials: How many trials are planned, where that is known.
+        frame: The wider sweep that it was narrowed from, in which its first trials lie.
         text: The sweep as YAML.
     """
 
@@ -74,6 +75,7 @@ class SweepConfig:
     entity: str | None = None
     default: Mapping[str, Any] | None = None
     num_trials: int | None = None
+    frame: SweepConfig | None = field(default=None, compare=False, repr=False)
     text: str = field(default="", compare=False, repr=False)
     _document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 

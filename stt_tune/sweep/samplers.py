@@ -52,14 +52,20 @@ class GridSampler:
         return self._sweep.grid_point(number) if number < self._sweep.grid_size() else None
 
 
-def build_sampler(sweep: SweepConfig, seed: int, default: Configuration | None = None) -> Sampler:
+def build_sampler(
+    sweep: SweepConfig, seed: int, default: Configuration | None = None, min_improvement: float | None = None
+) -> Sampler:
     """Make the sampler of the sweep's method.
 
     Args:
         sweep: What is searched.
         seed: Of everything that is drawn.
         default: The configuration of trial 0, around which a Bayesian search begins.
+        min_improvement: What a Bayesian search must expect of a trial; see `BayesSampler`.
     """
     if sweep.method == "grid":
         return GridSampler(sweep)
-    return BayesSampler(sweep, seed, default=default) if sweep.method == "bayes" else RandomSampler(sweep, seed)
+    if sweep.method == "bayes":
+        within = sweep if sweep.frame else None
+        return BayesSampler(sweep.frame or sweep, seed, default=default, within=within, min_improvement=min_improvement)
+    return RandomSampler(sweep, seed)

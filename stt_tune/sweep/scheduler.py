@@ -33,6 +33,7 @@ class EarlyStopping(FIFOScheduler):
 
     Attributes:
         stopped: Ray's ids of the trials stopped before their last epoch.
+        is_ending: Whether all trials are to stop.
     """
 
     def __init__(self, rule: _Rule | None, metric: Metric, is_spared: Callable[[str], bool]) -> None:
@@ -45,6 +46,7 @@ class EarlyStopping(FIFOScheduler):
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self.stopped: set[str] = set()
+        self.is_ending = False
         self._rule = rule
         self._metric_name = metric.name
         self._is_spared = is_spared
@@ -53,7 +55,7 @@ class EarlyStopping(FIFOScheduler):
         """Decide whether the trial goes on."""
         is_weak = self._note(trial.trial_id, trial.config, result)
         has_ended = result.get(FINAL_REPORT) or result.get("epoch") == trial.config.get(EPOCHS, 0)
-        if not is_weak or has_ended or self._is_spared(trial.trial_id):
+        if not (is_weak or self.is_ending) or has_ended or self._is_spared(trial.trial_id):
             return str(TrialScheduler.CONTINUE)
         self.stopped.add(trial.trial_id)
         return str(TrialScheduler.STOP)
@@ -101,7 +103,8 @@ def build_scheduler(
 
 
 def _find_longest(sweep: SweepConfig, default: Mapping[str, Any] | None) -> int | None:
-    """Epochs of the longest run that the sweep can have."""
+    """Epochs of the longest run that the sweep, or what it was narrowed from, can have."""
+    sweep = sweep.frame or sweep
     possible = [
         *(sweep.parameters[EPOCHS].extremes() if EPOCHS in sweep.parameters else []),
         (default or {}).get(EPOCHS),

@@ -17,6 +17,7 @@ class SweepSearcher(Searcher):
 
     Attributes:
         numbers: The number in the sweep, from 0, of every trial proposed so far, by Ray's id.
+        is_exhausted: Whether the sampler had no more to propose.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class SweepSearcher(Searcher):
         """
         super().__init__(metric=sweep.metric.name, mode=sweep.metric.mode)
         self.numbers: dict[str, int] = {}
+        self.is_exhausted = False
         self._sampler = sampler
         self._planned = dict(planned)
         self._proposed: dict[int, Configuration] = {}
@@ -78,6 +80,7 @@ class SweepSearcher(Searcher):
         begun = {number: Observation(number, each, None) for number, each in self._proposed.items()}
         begun |= {each.number: each for each in self._observe()}
         chosen = self._sampler.propose(number, list(begun.values()))
+        self.is_exhausted = chosen is None
         return None if chosen is None else dict(self._complete(chosen))
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:

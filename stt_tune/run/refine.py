@@ -1,0 +1,79 @@
+"""Refine: go on from a finished sweep, in a space narrowed around its best trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stt_tune.errors import SettingsError
+from stt_tune.progress import say
+from stt_tune.results.trials import Trial, TrialTable
+from stt_tune.run.folder import RunFolder
+from stt_tune.run.tune import TuneResult, check_budget, check_same_data, load_prepared, open_finished, run_new
+from stt_tune.speech.hyperparameters import find_problems
+from stt_tune.speech.report import METRICS
+from stt_tune.sweep.config import SweepConfig
+from stt_tune.sweep.metric import Metric
+from stt_tune.sweep.narrow import narrow_sweep
+from stt_tune.sweep.space_table import describe
+
+_SHARE, _LEAST = 0.25, 3  # of the trials, around which the space is narrowed
+
+
+def refine(run_dir: Path, out: Path, *, trials: int, expand: bool = False, **given: Any) -> TuneResult:
+    """Search on by `bayes` around the best trials of a finished run; all its trials count as this one's first.
+
+    Args:
+        run_dir: Of a finished run of `stt-tune tune`.
+        out: The run folder; it must not hold a run yet.
+        trials: How many more.
+        expand: Whether the space may leave the bounds of the sweep that it comes from.
+        **given: Fields of `TuneSettings` that are others than then.
+
+    Raises:
+        SettingsError: The run is not finished, has no completed trial, or its data have changed.
+        SttTuneError: As `tune`.
+    """
+    if trials < 1:
+        raise SettingsError(f"--trials must be at least 1, found {trials}.")
+    earlier, settings = open_finished(run_dir)
+    folder = RunFolder(out.absolute())
+    folder.check_new()
+    sweep, table = earlier.read_sweep(), earlier.read_table(METRICS)
+    best = choose_best(table, sweep.metric)
+    if not best:
+        raise SettingsError(f"{run_dir}: must have a completed trial to search around, and has none.")
+    configurations = [sweep.nest(trial.configuration) for trial in best]
+    refined = narrow_sweep(sweep, configurations, expand=expand, allows=_may_be)
+    unlimited = {"time_budget_s": None, "gpu_hours": None, "target_wer": None, "min_improvement": None}
+    settings = replace(settings, trials=len(table.ended()) + trials, **{**unlimited, **given})
+    check_budget(refined, settings)
+    speech = load_prepared(settings)
+    check_same_data(run_dir, earlier.read_run(), settings, speech)
+    for line in describe_narrowing(refined, best):
+        say(line)
+    return run_new(folder, refined, settings, speech, earlier)
+
+
+def choose_best(table: TrialTable, metric: Metric) -> list[Trial]:
+    """The trials around which a sweep is refined: the best quarter, at least three, the best one first."""
+    ranking = table.ranking(metric.name, metric.mode)
+    return ranking[: max(math.ceil(_SHARE * len(ranking)), _LEAST)]
+
+
+def describe_narrowing(refined: SweepConfig, best: Sequence[Trial]) -> list[str]:
+    """Say what is left of the space, a line a parameter."""
+    before = (refined.frame or refined).parameters
+    around = ", ".join(str(trial.number) for trial in best)
+    lines = [f"narrowed around trial{'s' * (len(best) > 1)} {around}:"]
+    for name, parameter in refined.parameters.items():
+        old, new = describe(before[name]), describe(parameter)
+        lines.append(f"  {name}: {new}" + (f" (before: {old})" if old != new else ""))
+    return lines
+
+
+def _may_be(name: str, value: Any) -> bool:
+    return not find_problems({name: value})

@@ -1,0 +1,119 @@
+"""What ends a sweep before its last trial."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stt_tune.errors import SettingsError
+from stt_tune.run.budget import Budget, read_duration
+from stt_tune.run.cluster import TrialResources
+from stt_tune.run.folder import RunFolder
+from stt_tune.run.meter import Meter
+from stt_tune.sweep.config import SweepConfig
+from tests.run import synthetic
+
+_ONE_AT_A_TIME = TrialResources(cpus=1, gpus=0, max_concurrent=1)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_spent_time_budget_stops_what_runs_but_the_default_and_says_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options: dict[str, Any] = {"budget": Budget(time_s=2.5), "scheduler": "none", "resources": _ONE_AT_A_TIME}
+    table = synthetic.run(tmp_path, synthetic.slow, trials=30, **options)
+    assert "the time budget of 2.5 s is spent" in capfd.readouterr().err
+    assert table.trials[0].status == "completed"
+    assert 1 <= len(table.trials) < 30
+    assert not table.counts()["interrupted"]
+    again = synthetic.run(tmp_path, synthetic.slow, trials=30, table=table, **options)
+    assert len(again.trials) == len(table.trials)
+    assert "the time budget of 2.5 s is spent: no further trials are started" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_the_default_gets_its_full_result_whatever_is_spent(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"budget": Budget(time_s=0.01), "scheduler": "none", "resources": _ONE_AT_A_TIME}
+    table = synthetic.run(tmp_path, synthetic.slow, trials=30, **options)
+    assert (table.trials[0].status, len(table.trials[0].reports)) == ("completed", 3)
+    assert len(table.trials) <= 2
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_target_of_the_budget_comes_before_that_of_the_sweep(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table = synthetic.run(
+        tmp_path, synthetic.falling, trials=12, budget=Budget(target=0.2), resources=_ONE_AT_A_TIME, scheduler="none"
+    )
+    *before, last = table.trials
+    assert len(table.trials) < 12
+    assert min(last.values("wer")) <= 0.2
+    assert all(min(trial.values("wer")) > 0.2 for trial in before)
+    assert f"a trial has reached the target of wer: {12 - len(table.trials)} trials" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_search_ends_where_its_model_expects_too_little(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    table = synthetic.run(
+        tmp_path,
+        synthetic.falling,
+        trials=25,
+        change={
+            "method": "bayes",
+            "metric": {"name": "wer"},
+            "parameters": {"learning_rate": {"min": 0.2, "max": 1.0}},
+        },
+        default={"learning_rate": 0.5, "epochs": 1},
+        complete=lambda drawn: {"epochs": 1, **drawn},
+        budget=Budget(min_improvement=0.02),
+        resources=_ONE_AT_A_TIME,
+    )
+    assert len(table.trials) < 25
+    assert min(trial.last("wer") for trial in table.trials) < 0.21
+    assert "improve on the best by less than 2.00%" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_earlier_winners_are_the_first_trials_after_the_default(tmp_path: Path) -> None:
+    first = ({"learning_rate": 0.25, "epochs": 2}, {"learning_rate": 0.75, "epochs": 3})
+    table = synthetic.run(tmp_path, synthetic.falling, trials=4, first=first, resources=_ONE_AT_A_TIME)
+    assert [trial.configuration for trial in table.trials[:3]] == [synthetic.DEFAULT, *first]
+    assert len(table.trials) == 4
+
+
+class _Running:
+    status = "RUNNING"
+
+
+def test_gpu_hours_are_counted_over_all_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("stt_tune.run.meter.time.monotonic", lambda: clock[0])
+    path, ended = RunFolder(tmp_path).spent, []
+    for start in range(2):
+        meter = Meter(Budget(gpu_hours=2.0), path, 0.5, lambda: ended.append(True))
+        assert meter.find_spent() == ""
+        clock[0] += 1800 + 3600 * start
+        meter.on_step_end(0, [_Running(), _Running()])
+        meter.save()
+    assert meter.ended_by == "the budget of 2 GPU hours is spent"
+    assert ended == [True]
+
+
+def test_what_is_no_budget_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="the time budget must be above 0, found -1"):
+        Budget(time_s=-1)
+    with pytest.raises(SettingsError, match="must be a duration such as 2h, 90m or 1h30m, found 'soon'"):
+        read_duration("soon")
+    with pytest.raises(SettingsError, match="must be given with the method bayes"):
+        Budget(min_improvement=0.01).check(SweepConfig.from_dict(synthetic.SWEEP))
+    with pytest.raises(SettingsError, match="where trials use GPUs, and none does"):
+        Budget(gpu_hours=1).check_resources(_ONE_AT_A_TIME)
+    Budget(gpu_hours=1).check_resources(dataclasses.replace(_ONE_AT_A_TIME, gpus=1))
+    path = RunFolder(tmp_path).spent
+    path.write_text("{")
+    with pytest.raises(SettingsError, match="must say what the sweep has spent"):
+        Meter(Budget(), path, 0, lambda: None)

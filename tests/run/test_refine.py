@@ -1,0 +1,85 @@
+"""Refining a finished run: real trainings on a little real speech."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stt_tune.errors import SettingsError
+from stt_tune.results.optimal_config import publish, save_config
+from stt_tune.results.trials import TrialTable
+from stt_tune.run.budget import Budget
+from stt_tune.run.folder import RunFolder
+from stt_tune.run.refine import refine
+from stt_tune.run.settings import TuneSettings, read_winners
+from stt_tune.run.tune import check_budget
+from stt_tune.sweep.config import SweepConfig
+
+
+def test_a_finished_run_is_refined_with_all_that_it_has_learnt(
+    own_run: RunFolder, ray_session: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = TrialTable.load(own_run.trials)
+    result = refine(own_run.path, tmp_path / "refined", trials=1)
+    told = capfd.readouterr().err
+    assert "narrowed around trials" in told
+    assert told.index("narrowed around trials") < told.index("trial 4 epoch 1")
+    after = TrialTable.load(result.folder.trials)
+    assert [trial.reports for trial in after.trials[:4]] == [trial.reports for trial in before.trials]
+    assert [trial.number for trial in after.trials] == [0, 1, 2, 3, 4]
+    sweep = result.folder.read_sweep()
+    assert (sweep.name, sweep.method) == ("small-refined", "bayes")
+    assert sweep.frame is not None
+    assert sweep.frame.parameters == own_run.read_sweep().parameters
+    low, high = sweep.parameters["learning_rate"].extremes()
+    assert 1e-6 <= low <= after.trials[4].configuration["learning_rate"] <= high <= 1e-3
+    assert result.document["trials"] == 5
+    assert json.loads(result.folder.run.read_text())["settings"]["trials"] == 5
+
+
+def test_what_cannot_be_refined_is_refused(own_run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--trials must be at least 1, found 0"):
+        refine(own_run.path, tmp_path / "refined", trials=0)
+    with pytest.raises(SettingsError, match="must not hold a run yet"):
+        refine(own_run.path, own_run.path, trials=1)
+    TrialTable(("wer",)).save(own_run.trials)
+    with pytest.raises(SettingsError, match="must have a completed trial to search around"):
+        refine(own_run.path, tmp_path / "refined", trials=1)
+    own_run.optimal_config.unlink()
+    with pytest.raises(SettingsError, match="must be a finished run"):
+        refine(own_run.path, tmp_path / "refined", trials=1)
+
+
+def test_earlier_winners_come_first_and_once(tmp_path: Path) -> None:
+    path = tmp_path / "optimal_config.json"
+    save_config(path, {"learning_rate": 1e-4})
+    for rate in (2e-4, 1e-4, 3e-4):
+        publish({"hyperparameters": {"learning_rate": rate}}, path)
+    settings = TuneSettings(data="d", model="tiny.en", start_from=read_winners(str(path)))
+    default = settings.default_configuration()
+    assert [each["learning_rate"] for each in settings.first_configurations(default, 20)] == [3e-4, 1e-4, 2e-4]
+    assert [each["learning_rate"] for each in settings.first_configurations(default, 5)] == [3e-4, 1e-4]
+    assert settings.first_configurations({**default, "learning_rate": 3e-4}, 2)[0]["learning_rate"] == 1e-4
+    assert TuneSettings.from_dict(json.loads(json.dumps(settings.to_dict()))).first_configurations(default, 2) == (
+        settings.first_configurations(default, 2)
+    )
+
+
+def test_budgets_without_a_meaning_are_refused_before_anything_is_loaded() -> None:
+    sweep = SweepConfig.from_dict(
+        {"method": "random", "metric": {"name": "cer"}, "parameters": {"dropout": {"min": 0.0, "max": 0.1}}}
+    )
+    settings = TuneSettings(data="d", model="tiny.en")
+    check_budget(sweep, replace(settings, time_budget_s=60.0, gpu_hours=1.0))
+    for change, message in (
+        ({"target_wer": 0.1}, "--target-wer: must be given where the metric is wer, found cer"),
+        ({"min_improvement": 0.01}, "must be given with the method bayes"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            check_budget(sweep, replace(settings, **change))
+    with pytest.raises(SettingsError, match="--gpu-hours must be above 0, found 0"):
+        replace(settings, gpu_hours=0)
+    assert settings.budget == Budget()
