@@ -29,7 +29,6 @@ def replay_sweep(
     scheduler: str,
     parallel: int = 1,
     table: TrialTable | None = None,
-    first: Sequence[Configuration] = (),
 ) -> TrialTable:
     """Run a sweep of which every epoch takes the same time.
 
@@ -42,14 +41,12 @@ def replay_sweep(
         scheduler: One of `SCHEDULERS`.
         parallel: Trials at a time.
         table: Trials of an earlier sweep, which this one goes on from.
-        first: Configurations of the first trials after the default.
     """
     table = TrialTable((sweep.metric.name,)) if table is None else table
-    planned = dict(itertools.zip_longest(range(len(table.trials), trials), [] if table.trials else [None, *first]))
     searcher = SweepSearcher(
         sweep,
         sampler,
-        planned,
+        dict.fromkeys(range(len(table.trials), trials)),
         observe=lambda: observe(sweep, table, running=searcher.numbers.values()),
         default=default,
         complete=lambda drawn: {**default, **drawn},

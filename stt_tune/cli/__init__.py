@@ -2,23 +2,24 @@
 
 from stt_tune.cli.app import app, main
 
-from stt_tune.cli.sweeps import demo, resume, tune  # isort: skip (the order of the verbs in the help)
+from stt_tune.cli.sweeps import demo, refine, resume, tune  # isort: skip (the order of the verbs in the help)
 from stt_tune.cli.data import prepare, validate  # isort: skip
 from stt_tune.cli.configs import confirm, drift, export, retune  # isort: skip
 from stt_tune.cli.training import train  # isort: skip
-from stt_tune.cli.bench import bench  # isort: skip
+from stt_tune.cli.bench import search  # isort: skip
 
 __all__ = [
     "app",
-    "bench",
     "confirm",
     "demo",
     "drift",
     "export",
     "main",
     "prepare",
+    "refine",
     "resume",
     "retune",
+    "search",
     "train",
     "tune",
     "validate",

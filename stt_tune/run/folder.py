@@ -212,14 +212,11 @@ class RunFolder:
             "versions": find_versions(),
             **(facts or {}),
         }
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
+        with self._made():
             write_text(self.sweep, sweep.text)
             if sweep.frame is not None:
                 write_text(self.frame, sweep.frame.text)
             write_json(self.run, document)
-        except OSError as error:
-            raise SettingsError(f"{self.path}: must be a folder that can be written ({error.strerror}).") from error
 
     def take_over(self, earlier: RunFolder, metrics: Sequence[str]) -> None:
         """Begin with the trials of another run that ended, and with what it has confirmed.
@@ -232,12 +229,18 @@ class RunFolder:
             SettingsError: The folder cannot be written, or the other one cannot be read.
         """
         table = earlier.read_table(metrics)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
+        with self._made():
             for name in (self.utterances.name, self.confirm.name):
                 if (earlier.path / name).is_dir():
                     shutil.copytree(earlier.path / name, self.path / name, dirs_exist_ok=True)
             TrialTable(table.metrics, table.ended()).save(self.trials)
+
+    @contextlib.contextmanager
+    def _made(self) -> Iterator[None]:
+        """Make the folder, and say so if it cannot be written inside the block."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            yield
         except OSError as error:
             raise SettingsError(f"{self.path}: must be a folder that can be written ({error.strerror}).") from error
 

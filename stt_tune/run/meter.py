@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial as RayTrial
@@ -14,33 +14,27 @@ from ray.tune.experiment import Trial as RayTrial
 from stt_tune.errors import SettingsError
 from stt_tune.files import write_json
 from stt_tune.run.budget import Budget, describe_duration
+from stt_tune.run.unpickled import Unpickled
 
 _SECONDS, _GPU_SECONDS = "seconds", "gpu_seconds"
 _SAVE_EVERY_S = 1.0
 
 
-class Ending(Protocol):
-    """What brings a sweep to its end."""
-
-    def __call__(self) -> None:
-        """Begin no further trials, and stop those that run."""
-
-
-class Meter(Callback):
+class Meter(Unpickled, Callback):
     """Counts time and GPU hours over all starts of a sweep.
 
     Attributes:
         ended_by: Which limit has ended the sweep, if one has.
     """
 
-    def __init__(self, budget: Budget, path: Path, gpus: float, end: Ending) -> None:
+    def __init__(self, budget: Budget, path: Path, gpus: float, end: Callable[[], None]) -> None:
         """Go on from what earlier starts have spent.
 
         Args:
             budget: The limits.
             path: Where what is spent is kept.
             gpus: That a trial has.
-            end: Called when a limit is reached.
+            end: Called when a limit is reached: begins no further trials, and stops those that run.
 
         Raises:
             SettingsError: `path` is damaged.
@@ -49,10 +43,6 @@ class Meter(Callback):
         self._seconds, self._gpu_seconds = _read(path)
         self._counted_at = self._saved_at = time.monotonic()
         self.ended_by = ""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave nothing to be pickled: Ray snapshots its callbacks, and the snapshot is never read."""
-        return {}
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
         """Count the time since the last step."""
@@ -77,14 +67,12 @@ class Meter(Callback):
 
     def find_spent(self) -> str:
         """Say which limit is reached; empty if none is."""
-        return next(self._find_spent(), "")
-
-    def _find_spent(self) -> Iterator[str]:
         time_s, gpu_hours = self._budget.time_s, self._budget.gpu_hours
         if time_s is not None and self._seconds >= time_s:
-            yield f"the time budget of {describe_duration(time_s)} is spent"
+            return f"the time budget of {describe_duration(time_s)} is spent"
         if gpu_hours is not None and self._gpu_seconds >= 3600 * gpu_hours:
-            yield f"the budget of {gpu_hours:g} GPU hours is spent"
+            return f"the budget of {gpu_hours:g} GPU hours is spent"
+        return ""
 
 
 def _read(path: Path) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.result import AUTO_RESULT_KEYS, DEFAULT_EXPERIMENT_INFO_KEYS
 
 from stt_tune.results.trials import COMPLETED, DIVERGED, FAILED, INTERRUPTED, STOPPED_EARLY, Trial, TrialTable
+from stt_tune.run.unpickled import Unpickled
 from stt_tune.run.wandb_function import OWN_RUN
 from stt_tune.sweep.metric import Metric
 from stt_tune.sweep.nesting import flatten
@@ -39,7 +40,7 @@ class Plan(Protocol):
         """Propose no further trials."""
 
 
-class Recorder(Callback):
+class Recorder(Unpickled, Callback):
     """Keeps the table and its file up to date, and ends the sweep where going on has no use.
 
     Attributes:
@@ -75,13 +76,6 @@ class Recorder(Callback):
         self._saved_at = 0.0
         self._silence = f"it never reported {metric.name}"
         self.ended_by = ""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave nothing to be pickled: Ray snapshots its callbacks, with whatever `on_change` holds.
-
-        The snapshot is never read: a sweep resumes from its trial table.
-        """
-        return {}
 
     def status_of(self, trial_id: str) -> str:
         """The trial's status in the table."""

@@ -66,7 +66,7 @@ def choose_best(table: TrialTable, metric: Metric) -> list[Trial]:
 
 def describe_narrowing(refined: SweepConfig, best: Sequence[Trial]) -> list[str]:
     """Say what is left of the space, a line a parameter."""
-    before = (refined.frame or refined).parameters
+    before = refined.origin.parameters
     around = ", ".join(str(trial.number) for trial in best)
     lines = [f"narrowed around trial{'s' * (len(best) > 1)} {around}:"]
     for name, parameter in refined.parameters.items():

@@ -16,6 +16,7 @@ from wandb.sdk.wandb_run import Run
 from stt_tune.errors import first_line
 from stt_tune.progress import say
 from stt_tune.results.trials import FAILED
+from stt_tune.run.unpickled import Unpickled
 from stt_tune.run.wandb_function import MODE, OWN_RUN, STATUS, RunIdentity
 from stt_tune.sweep.scheduler import FINAL_REPORT
 
@@ -37,7 +38,7 @@ _TAG_LENGTH = 64
 _QUIET_S = 2.0
 
 
-class WandbTracker(WandbLoggerCallback):
+class WandbTracker(Unpickled, WandbLoggerCallback):
     """Ray's callback, without its two actors a trial: a thread beside the sweep does the logging.
 
     Beyond Ray's, the final state of each trial, however it ended, is recorded; and a run that cannot
@@ -61,10 +62,6 @@ class WandbTracker(WandbLoggerCallback):
         self._lost: set[Trial] = set()
         self._runs: dict[Trial, Run] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wandb")
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave nothing to be pickled: a sweep resumes from its trial table."""
-        return {}
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
         """Nothing is left to be found: the project is given, and `find_mode` has seen to the key."""

@@ -234,6 +234,11 @@ class SweepConfig:
         return min([*limits, wanted]) if wanted is not None else min(limits, default=_TRIALS)
 
     @property
+    def origin(self) -> SweepConfig:
+        """The sweep that it was narrowed from, or itself: all its trials lie there."""
+        return self.frame or self
+
+    @property
     def hints(self) -> list[str]:
         """What can be run and is hardly meant, one line each."""
         return list(find_hints(self._document["parameters"]))

@@ -45,7 +45,7 @@ def narrow_sweep(
         expand: Whether a range may leave its bounds.
         allows: Whether a parameter, by its dotted name, may have a value beyond them.
     """
-    frame = sweep.frame or sweep
+    frame = sweep.origin
     flat = [frame.flatten(each) for each in best]
     narrowed: dict[str, Parameter] = {}
     widened: dict[str, Parameter] = {}

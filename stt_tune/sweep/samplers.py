@@ -67,5 +67,5 @@ def build_sampler(
         return GridSampler(sweep)
     if sweep.method == "bayes":
         within = sweep if sweep.frame else None
-        return BayesSampler(sweep.frame or sweep, seed, default=default, within=within, min_improvement=min_improvement)
+        return BayesSampler(sweep.origin, seed, default=default, within=within, min_improvement=min_improvement)
     return RandomSampler(sweep, seed)

@@ -104,7 +104,7 @@ def build_scheduler(
 
 def _find_longest(sweep: SweepConfig, default: Mapping[str, Any] | None) -> int | None:
     """Epochs of the longest run that the sweep, or what it was narrowed from, can have."""
-    sweep = sweep.frame or sweep
+    sweep = sweep.origin
     possible = [
         *(sweep.parameters[EPOCHS].extremes() if EPOCHS in sweep.parameters else []),
         (default or {}).get(EPOCHS),
