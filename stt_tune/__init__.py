@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from stt_tune.results.production import training_callback
     from stt_tune.results.trials import TrialTable
+    from stt_tune.run.budget import Budget
     from stt_tune.run.confirm import confirm
     from stt_tune.run.drift import find_drift
     from stt_tune.run.export import export
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from stt_tune.sweep.config import SweepConfig
 
 __all__ = [
+    "Budget",
     "SweepConfig",
     "SweepResult",
     "TrialTable",
@@ -60,6 +62,7 @@ __all__ = [
 
 # Loaded on first use (PEP 562): ray, torch and transformers take seconds to import.
 _HOMES = {
+    "Budget": "stt_tune.run.budget",
     "SweepConfig": "stt_tune.sweep.config",
     "SweepResult": "stt_tune.run.sweep",
     "TrialTable": "stt_tune.results.trials",

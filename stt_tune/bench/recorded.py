@@ -59,11 +59,15 @@ class Surrogate:
 
     One forest gives the logarithm of the WER after the last epoch, another that after an earlier one.
 
+    Attributes:
+        default: The default configuration of the recorded runs.
+
     Source: the `surrogate.py` that comes with the recorded runs; Geurts et al. 2006, "Extremely randomized trees".
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        """Learn from `runs`."""
+        """Learn from `runs`; one of them is the default configuration's."""
+        self.default: Mapping[str, Any] = next(run["config"] for run in runs if run["id"] == DEFAULT_ID)
         whole = [(_describe(run["config"]), run["curve"][-1]["dev_wer"]) for run in runs]
         parts = [(_describe(run["config"], entry["epoch"]), entry["dev_wer"]) for run in runs for entry in run["curve"]]
         forests = [

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from stt_tune.bench.peers import PEERS, build_peer
-from stt_tune.bench.recorded import DEFAULT_ID, Surrogate, read_runs
+from stt_tune.bench.recorded import Surrogate, read_runs
 from stt_tune.bench.replay import replay_sweep
 from stt_tune.errors import SettingsError
 from stt_tune.progress import track
 from stt_tune.results.trials import TrialTable
 from stt_tune.run.refine import choose_best
+from stt_tune.sweep.around import build_sweep_around
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.early_terminate import SCHEDULERS
 from stt_tune.sweep.narrow import narrow_sweep
@@ -25,6 +26,7 @@ from stt_tune.sweep.samplers import build_sampler
 OWN = ("bayes", "random")
 METHODS = (*OWN, *PEERS)
 _AFTER = (5, 10, 20)  # trials
+_EARLIER_TRIALS = 20
 _CLEARLY_BETTER = 0.95
 
 SPACE: Mapping[str, Any] = {
@@ -57,6 +59,9 @@ class SearchBench:
         refine: Trials of a Bayesian refinement after it.
         parallel: How many at a time.
         seeds: How many sweeps.
+        min_improvement: A sweep ends once its model expects less of the next trial, relative to the best.
+        earlier: A file of runs recorded on earlier data: each sweep is a re-tune, as `stt-tune retune`
+            does it, of the best configuration that a Bayesian sweep of 20 trials found there.
     """
 
     table: Path
@@ -66,15 +71,25 @@ class SearchBench:
     refine: int = 0
     parallel: int = 1
     seeds: int = 30
+    min_improvement: float | None = None
+    earlier: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot hold, all of it at once."""
+        is_bayes, least = self.method == "bayes", self.min_improvement
         problems = [
             f"--{name} must be {must}, found {value!r}."
             for name, value, must, holds in (
                 ("method", self.method, f"one of {', '.join(METHODS)}", self.method in METHODS),
                 ("scheduler", self.scheduler, f"one of {', '.join(SCHEDULERS)}", self.scheduler in SCHEDULERS),
                 ("refine", self.refine, "at least 0", self.refine >= 0),
+                (
+                    "min-improvement",
+                    least,
+                    "above 0 and below 1, with --method bayes",
+                    least is None or (is_bayes and 0 < least < 1),
+                ),
+                ("earlier", self.earlier, "given with --method bayes", is_bayes or self.earlier is None),
                 *((name, getattr(self, name), "at least 1", getattr(self, name) >= 1) for name in _COUNTS),
             )
             if not holds
@@ -90,7 +105,7 @@ def bench_search(bench: SearchBench) -> dict[str, Any]:
     """Replay the sweeps, and tell how they did.
 
     Returns:
-        `best_over_default`: after 5, 10, 20 and all trials the best score so far by the default's,
+        `best_over_default`: after 5, 10, 20 and all trials the best score so far by that of the first trial,
         median and quartiles over the seeds; `epochs_fraction`: epochs spent by those of the same trials
         run to their ends, the median; `share_below_095`: seeds that end below 0.95 of the default;
         `runs`: every trial. A trial's score is its WER at the last epoch that it ran.
@@ -98,31 +113,40 @@ def bench_search(bench: SearchBench) -> dict[str, Any]:
     Raises:
         SettingsError: The table cannot be read.
     """
-    runs = read_runs(bench.table)
-    surrogate = Surrogate(runs)
-    default = next(run["config"] for run in runs if run["id"] == DEFAULT_ID)
-    tables = [replay_once(bench, surrogate, default, seed) for seed in track(range(bench.seeds), "sweeps", bench.seeds)]
+    recorded = Surrogate(read_runs(bench.table))
+    earlier = None if bench.earlier is None else Surrogate(read_runs(bench.earlier))
+    tables = [_replay(bench, recorded, earlier, seed) for seed in track(range(bench.seeds), "sweeps", bench.seeds)]
     return _summarise(tables, bench.trials + bench.refine)
 
 
-def replay_once(bench: SearchBench, surrogate: Surrogate, default: Mapping[str, Any], seed: int) -> TrialTable:
-    """One of the sweeps."""
-    sweep = SweepConfig.from_dict({**SPACE, "method": bench.method if bench.method in OWN else "bayes"})
-    own = build_sampler(sweep, seed, default)
-    sampler = own if bench.method in OWN else build_peer(bench.method, sweep, seed)
+def _replay(bench: SearchBench, recorded: Surrogate, earlier: Surrogate | None, seed: int) -> TrialTable:
+    sweep = SweepConfig.from_dict({**SPACE, "method": "random" if bench.method == "random" else "bayes"})
+    default = recorded.default
+    if earlier is not None:
+        default = _find_earlier_best(sweep, earlier, seed)
+        sweep = build_sweep_around(default)
     options: dict[str, Any] = {"default": default, "scheduler": bench.scheduler, "parallel": bench.parallel}
-    table = replay_sweep(sweep, sampler, surrogate.curve, trials=bench.trials, **options)
+    if bench.method in OWN:
+        sampler = build_sampler(sweep, seed, default, bench.min_improvement)
+    else:
+        sampler = build_peer(bench.method, sweep, seed)
+    table = replay_sweep(sweep, sampler, recorded.curve, trials=bench.trials, **options)
     if bench.refine:
         refined = narrow_sweep(sweep, [sweep.nest(trial.configuration) for trial in choose_best(table, sweep.metric)])
-        sampler = build_sampler(refined, seed, default)
-        trials = bench.trials + bench.refine
-        replay_sweep(refined, sampler, surrogate.curve, trials=trials, table=table, **options)
+        sampler = build_sampler(refined, seed, default, bench.min_improvement)
+        replay_sweep(refined, sampler, recorded.curve, trials=len(table.trials) + bench.refine, table=table, **options)
     return table
 
 
+def _find_earlier_best(sweep: SweepConfig, earlier: Surrogate, seed: int) -> Mapping[str, Any]:
+    sampler = build_sampler(sweep, seed, earlier.default)
+    options: dict[str, Any] = {"default": earlier.default, "scheduler": "none"}
+    table = replay_sweep(sweep, sampler, earlier.curve, trials=_EARLIER_TRIALS, **options)
+    return sweep.nest(choose_best(table, sweep.metric)[0].configuration)
+
+
 def _summarise(tables: Sequence[TrialTable], trials: int) -> dict[str, Any]:
-    scores = np.array([[trial.last("wer") for trial in table.trials] for table in tables])
-    relative = np.minimum.accumulate(scores, axis=1) / scores[:, :1]
+    relative = np.array([_follow_best(table, trials) for table in tables])
     fractions = [_spent(table) for table in tables]
     return {
         "best_over_default": {
@@ -148,6 +172,13 @@ def _summarise(tables: Sequence[TrialTable], trials: int) -> dict[str, Any]:
             for seed, table in enumerate(tables)
         ],
     }
+
+
+def _follow_best(table: TrialTable, trials: int) -> Any:
+    """The best score so far by the first one, after each trial; where there were fewer, it stays what it was."""
+    scores = [trial.last("wer") for trial in table.trials]
+    scores += scores[-1:] * (trials - len(scores))
+    return np.minimum.accumulate(scores) / scores[0]
 
 
 def _spent(table: TrialTable) -> float:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from stt_tune.cli.app import app, interruptible, print_json
-from stt_tune.cli.options import AsJson
+from stt_tune.cli.options import AsJson, MinImprovement
 
 _bench = typer.Typer(help="Measure how well the tool does.", no_args_is_help=True)
 app.add_typer(_bench, name="bench")
-
-
-@_bench.callback()
-def bench() -> None:
-    """Measure how well the tool does."""
 
 
 @_bench.command()
@@ -28,6 +24,11 @@ def search(
     refine: Annotated[int, typer.Option(help="Trials of a refinement after it, as stt-tune refine does it.")] = 0,
     parallel: Annotated[int, typer.Option(help="Trials at a time.")] = 1,
     seeds: Annotated[int, typer.Option(help="How many sweeps.")] = 30,
+    min_improvement: MinImprovement = None,
+    earlier: Annotated[
+        Path | None,
+        typer.Option(help="Recorded runs of earlier data: the sweeps are re-tunes of the best found there."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Replay sweeps on recorded runs, and tell how far below the default's WER they come.
@@ -37,7 +38,7 @@ def search(
     with interruptible("Interrupted. Nothing has changed."):
         from stt_tune.bench.search import SearchBench, bench_search
 
-        asked = SearchBench(table, method, scheduler, trials, refine, parallel, seeds)
+        asked = SearchBench(table, method, scheduler, trials, refine, parallel, seeds, min_improvement, earlier)
         result = bench_search(asked)
     if as_json:
         print_json(result)
@@ -48,12 +49,14 @@ def search(
 
 def _describe(result: dict[str, Any]) -> list[str]:
     lines = [
-        f"after {after} trials: best WER {each['median']:.3f} of the default's "
+        f"after {after} trials: best WER {each['median']:.3f} of the first trial's "
         f"(quartiles {each['q25']:.3f} to {each['q75']:.3f})"
         for after, each in result["best_over_default"].items()
     ]
+    trials = statistics.median(len(run["trials"]) for run in result["runs"])
     return [
         *lines,
+        f"trials: {trials:g}",
         f"epochs spent: {100 * result['epochs_fraction']:.0f} % of full trainings",
         f"sweeps that end below 0.95 of the default: {100 * result['share_below_095']:.0f} %",
     ]

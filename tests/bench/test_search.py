@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,16 @@ def _measure(configuration: dict[str, Any]) -> list[float]:
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made-up runs, as the recorded ones are written."""
+    return _record(tmp_path_factory.mktemp("recorded") / "runs.jsonl.gz", _measure)
+
+
+def _record(path: Path, measure: Callable[[dict[str, Any]], list[float]]) -> Path:
     sweep = SweepConfig.from_dict({**SPACE, "method": "random"})
     sampler = build_sampler(sweep, 0)
     configurations = [_DEFAULT, *(sampler.propose(number, ()) for number in range(1, 60))]
-    path = tmp_path_factory.mktemp("recorded") / "runs.jsonl.gz"
     with gzip.open(path, "wt") as lines:
         for number, each in enumerate(configurations):
-            curve = [{"epoch": i, "dev_wer": wer} for i, wer in enumerate(_measure(each), start=1)]
+            curve = [{"epoch": i, "dev_wer": wer} for i, wer in enumerate(measure(each), start=1)]
             lines.write(json.dumps({"id": number, "config": each, "curve": curve}) + "\n")
     return path
 
@@ -143,6 +147,33 @@ def test_other_ways_of_searching_begin_with_the_default_too(table: Path, method:
     assert found["best_over_default"]["6"]["q75"] <= 1.0
 
 
+def test_a_retune_begins_with_the_best_of_earlier_runs_and_never_ends_above_it(table: Path, tmp_path: Path) -> None:
+    shifted = _record(
+        tmp_path / "shifted.jsonl.gz", lambda each: _measure({**each, "learning_rate": each["learning_rate"] / 3})
+    )
+    now, before = Surrogate(read_runs(shifted)), _bench(table, "--seeds", "3", "--trials", "20")
+    found = _bench(shifted, "--earlier", str(table), "--seeds", "3", "--trials", "5")
+    for earlier, run in zip(before["runs"], found["runs"], strict=True):
+        start = run["trials"][0]
+        assert start["config"] == min(earlier["trials"], key=lambda trial: trial["wer"])["config"]
+        assert start["wer"] == pytest.approx(now.curve(start["config"])[-1])
+        assert len(run["trials"]) == 5
+        rates = {trial["config"]["learning_rate"] for trial in run["trials"]}
+        assert max(rates) / min(rates) <= 4
+    assert found["best_over_default"]["5"]["q75"] <= 1.0
+    assert found["best_over_default"]["5"]["median"] < 1.0
+
+
+def test_a_sweep_ends_once_no_trial_is_worth_it(table: Path) -> None:
+    found = _bench(table, "--seeds", "3", "--trials", "30", "--min-improvement", "0.02")
+    lengths = [len(run["trials"]) for run in found["runs"]]
+    assert max(lengths) < 30
+    for length, run in zip(lengths, found["runs"], strict=True):
+        assert length > 3
+        assert run["trials"][0]["config"] == _DEFAULT
+    assert found["best_over_default"]["30"]["median"] < 1.0
+
+
 def test_figures_can_be_read_as_text(table: Path) -> None:
     result = CliRunner().invoke(app, ["bench", "search", "--table", str(table), "--seeds", "1", "--trials", "3"])
     assert result.exit_code == 0
@@ -173,8 +204,14 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, content: str | None, me
 
 def test_wrong_settings_are_told_all_at_once(table: Path) -> None:
     with pytest.raises(SettingsError) as told:
-        SearchBench(table, method="magic", scheduler="soon", trials=0)
-    for message in ("--method must be one of bayes", "--scheduler must be one of", "--trials must be at least 1"):
+        SearchBench(table, method="magic", scheduler="soon", trials=0, min_improvement=0.01, earlier=table)
+    for message in (
+        "--method must be one of bayes",
+        "--scheduler must be one of",
+        "--trials must be at least 1",
+        "--min-improvement must be above 0 and below 1, with --method bayes",
+        "--earlier must be given with --method bayes",
+    ):
         assert message in str(told.value)
 
 
