@@ -166,8 +166,8 @@ def correct(gains: Sequence[Gain]) -> list[Gain]:
 
 def correct_p_values(p_values: Sequence[float]) -> list[float]:
     """Raise p-values of tests made at once (Holm), by statsmodels."""
-    if not p_values:
-        return []
+    if len(p_values) < 2:
+        return list(p_values)
     from statsmodels.stats.multitest import multipletests  # takes over a second to import
 
     _rejected, corrected, *_levels = multipletests(p_values, method="holm")
