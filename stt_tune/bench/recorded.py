@@ -22,7 +22,7 @@ _FINAL_TREES, _PARTIAL_TREES = 400, 200
 _FOREST: Mapping[str, Any] = {"min_samples_leaf": 2, "bootstrap": True, "random_state": 0}
 
 
-def read_runs(path: Path) -> list[Run]:
+def read_runs(path: Path, option: str = "--table") -> list[Run]:
     """Read recorded runs: one JSON object a line, with `id`, `config` and `curve`; gzip where it ends in .gz.
 
     Raises:
@@ -32,13 +32,13 @@ def read_runs(path: Path) -> list[Run]:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
             runs = [json.loads(line) for line in lines if line.strip()]
     except (OSError, EOFError, ValueError) as error:
-        raise SettingsError(f"--table {path}: must be recorded runs, one JSON object a line ({error}).") from error
+        raise SettingsError(f"{option} {path}: must be recorded runs, one JSON object a line ({error}).") from error
     for number, run in enumerate(runs, start=1):
         problem = _find_problem(run)
         if problem:
-            raise SettingsError(f"--table {path}:{number}: {problem}")
+            raise SettingsError(f"{option} {path}:{number}: {problem}")
     if not any(run["id"] == DEFAULT_ID for run in runs):
-        raise SettingsError(f"--table {path}: must hold the run of the default configuration, id {DEFAULT_ID}.")
+        raise SettingsError(f"{option} {path}: must hold the run of the default configuration, id {DEFAULT_ID}.")
     return runs
 
 

@@ -83,12 +83,8 @@ class SearchBench:
                 ("method", self.method, f"one of {', '.join(METHODS)}", self.method in METHODS),
                 ("scheduler", self.scheduler, f"one of {', '.join(SCHEDULERS)}", self.scheduler in SCHEDULERS),
                 ("refine", self.refine, "at least 0", self.refine >= 0),
-                (
-                    "min-improvement",
-                    least,
-                    "above 0 and below 1, with --method bayes",
-                    least is None or (is_bayes and 0 < least < 1),
-                ),
+                ("min-improvement", least, "above 0 and below 1", least is None or 0 < least < 1),
+                ("min-improvement", least, "given with --method bayes", least is None or is_bayes),
                 ("earlier", self.earlier, "given with --method bayes", is_bayes or self.earlier is None),
                 *((name, getattr(self, name), "at least 1", getattr(self, name) >= 1) for name in _COUNTS),
             )
@@ -114,7 +110,7 @@ def bench_search(bench: SearchBench) -> dict[str, Any]:
         SettingsError: The table cannot be read.
     """
     recorded = Surrogate(read_runs(bench.table))
-    earlier = None if bench.earlier is None else Surrogate(read_runs(bench.earlier))
+    earlier = None if bench.earlier is None else Surrogate(read_runs(bench.earlier, "--earlier"))
     tables = [_replay(bench, recorded, earlier, seed) for seed in track(range(bench.seeds), "sweeps", bench.seeds)]
     return _summarise(tables, bench.trials + bench.refine)
 

@@ -56,7 +56,7 @@ def _describe(result: dict[str, Any]) -> list[str]:
     trials = statistics.median(len(run["trials"]) for run in result["runs"])
     return [
         *lines,
-        f"trials: {trials:g}",
+        f"trials of a sweep, median: {trials:g}",
         f"epochs spent: {100 * result['epochs_fraction']:.0f} % of full trainings",
         f"sweeps that end below 0.95 of the default: {100 * result['share_below_095']:.0f} %",
     ]

@@ -25,6 +25,7 @@ from stt_tune.cli.options import (
     Guard,
     GuardTolerance,
     Incumbent,
+    InsecureCluster,
     MaxConcurrent,
     Replay,
     RunDir,
@@ -138,6 +139,7 @@ def retune(
     gpus_per_trial: GpusPerTrial = None,
     wandb: Wandb = "offline",
     address: Address = None,
+    insecure_cluster: InsecureCluster = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a small sweep around the config on new data; replace it only by one that is really better.
@@ -173,6 +175,7 @@ def retune(
             gpus_per_trial=gpus_per_trial,
             wandb=wandb,
             address=address,
+            insecure_cluster=insecure_cluster,
         )
     show(result, as_json=as_json)
 

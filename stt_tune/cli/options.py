@@ -37,9 +37,9 @@ Scheduler = Annotated[
     ),
 ]
 StartFrom = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        help="optimal_config.json (path or URL) whose winners, earlier ones too, are the first trials.",
+        help="optimal_config.json (path or URL) whose winners, earlier ones too, come first. May be repeated.",
         show_default=False,
     ),
 ]
@@ -91,6 +91,9 @@ Language = Annotated[str, typer.Option(help="Spoken language; English-only model
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Set bad rows aside into rejected.jsonl.")]
 Address = Annotated[
     str | None, typer.Option(help="Ray cluster to join, such as auto.  [default: a local Ray]", show_default=False)
+]
+InsecureCluster = Annotated[
+    bool, typer.Option("--insecure-cluster", help="Join a cluster that others can reach and that asks for no token.")
 ]
 OnlyErrorType = Annotated[
     str | None,

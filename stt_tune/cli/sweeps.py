@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,7 @@ from stt_tune.cli.options import (
     Guard,
     GuardTolerance,
     Incumbent,
+    InsecureCluster,
     KeepBestModel,
     Language,
     MaxConcurrent,
@@ -85,13 +86,13 @@ def tune(
     keep_best_model: KeepBestModel = False,
     ctranslate2: CTranslate2 = False,
     address: Address = None,
+    insecure_cluster: InsecureCluster = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a sweep on your speech, confirm its winner on held-out speech, write optimal_config.json.
 
     Example: stt-tune tune configs/digits.yaml --data errors.jsonl --model openai/whisper-small
     """
-    from stt_tune.run.budget import read_duration
     from stt_tune.run.settings import TuneSettings, locate, read_columns, read_default, read_incumbent, read_winners
 
     settings = TuneSettings(
@@ -103,11 +104,8 @@ def tune(
         scheduler=scheduler,
         seed=seed,
         default=read_default(default) if default else None,
-        start_from=read_winners(start_from) if start_from else (),
-        time_budget_s=read_duration(time_budget) if time_budget else None,
-        gpu_hours=gpu_hours,
-        target_wer=target_wer,
-        min_improvement=min_improvement,
+        start_from=[each for location in start_from or () for each in read_winners(location)],
+        **_read_limits(time_budget, gpu_hours, target_wer, min_improvement),
         max_concurrent=max_concurrent,
         gpus_per_trial=gpus_per_trial,
         wandb=wandb,
@@ -125,6 +123,7 @@ def tune(
         keep_best_model=keep_best_model,
         ctranslate2=ctranslate2,
         address=address,
+        insecure_cluster=insecure_cluster,
     )
     _tune(sweep, settings, out or Path("runs") / sweep.stem, as_json=as_json)
 
@@ -134,16 +133,28 @@ def resume(
     run_dir: Annotated[
         Path, typer.Argument(metavar="RUN_DIR", help="An interrupted run's folder.", show_default=False)
     ],
+    trials: Annotated[int | None, typer.Option(help="How many in all, from now on.", show_default=False)] = None,
+    time_budget: TimeBudget = None,
+    gpu_hours: GpuHours = None,
+    target_wer: TargetWer = None,
+    min_improvement: MinImprovement = None,
+    data: Annotated[str | None, typer.Option(help="Where the same data lie now.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Continue an interrupted run to its full number of trials.
+    """Continue an interrupted run to its full number of trials; or a finished one, with more trials or other limits.
 
     Example: stt-tune resume runs/digits
     """
     with interruptible():
+        from stt_tune.run.settings import locate
         from stt_tune.run.tune import resume as resume_run
 
-        result = resume_run(run_dir)
+        given = {
+            "trials": trials,
+            **_read_limits(time_budget, gpu_hours, target_wer, min_improvement),
+            "data": None if data is None else locate(data),
+        }
+        result = resume_run(run_dir, **{name: value for name, value in given.items() if value is not None})
     show(result, as_json=as_json)
 
 
@@ -166,7 +177,6 @@ def refine(
     Example: stt-tune refine runs/digits --trials 10
     """
     with interruptible():
-        from stt_tune.run.budget import read_duration
         from stt_tune.run.refine import refine as run_refine
 
         result = run_refine(
@@ -174,10 +184,7 @@ def refine(
             out or run_dir.with_name(f"{run_dir.absolute().name}-refined"),
             trials=trials,
             expand=expand,
-            time_budget_s=read_duration(time_budget) if time_budget else None,
-            gpu_hours=gpu_hours,
-            target_wer=target_wer,
-            min_improvement=min_improvement,
+            **_read_limits(time_budget, gpu_hours, target_wer, min_improvement),
         )
     show(result, as_json=as_json)
 
@@ -205,6 +212,20 @@ def demo(
 
         settings = build_demo_settings(trials=trials, seed=seed)
     _tune(DEMO_SWEEP, settings, out, as_json=as_json)
+
+
+def _read_limits(
+    time_budget: str | None, gpu_hours: float | None, target_wer: float | None, min_improvement: float | None
+) -> dict[str, Any]:
+    """Limits of a sweep as settings."""
+    from stt_tune.run.budget import read_duration
+
+    return {
+        "time_budget_s": None if time_budget is None else read_duration(time_budget),
+        "gpu_hours": gpu_hours,
+        "target_wer": target_wer,
+        "min_improvement": min_improvement,
+    }
 
 
 def _demo_mock(out: Path, trials: int, seed: int, *, as_json: bool) -> None:

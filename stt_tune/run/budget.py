@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from stt_tune.errors import SettingsError
 from stt_tune.run.cluster import TrialResources
 from stt_tune.sweep.config import SweepConfig
+from stt_tune.sweep.numerals import is_number
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|min|m|s)\s*")
@@ -38,14 +39,18 @@ class Budget:
     def __post_init__(self) -> None:
         """Refuse what cannot hold, all of it at once."""
         problems = [
-            f"{name} must be above 0, found {value!r}."
+            f"{name} must be a number above 0, found {value!r}."
             for name, value in (
                 ("the time budget", self.time_s),
                 ("GPU hours", self.gpu_hours),
-                ("the least improvement", self.min_improvement),
             )
-            if value is not None and not value > 0
+            if value is not None and not (is_number(value) and value > 0)
         ]
+        if self.target is not None and not is_number(self.target):
+            problems.append(f"the target must be a number, found {self.target!r}.")
+        least = self.min_improvement
+        if least is not None and not (is_number(least) and 0 < least < 1):
+            problems.append(f"the least improvement must be above 0 and below 1, found {least!r}.")
         if problems:
             raise SettingsError("\n".join(problems))
 
@@ -57,8 +62,8 @@ class Budget:
         """
         if self.min_improvement is not None and sweep.method != "bayes":
             raise SettingsError(
-                "the least improvement (--min-improvement) must be given with the method bayes, whose model knows what "
-                f"to expect; found {sweep.method}. Leave it out, or change the method."
+                "the least improvement (--min-improvement): only the model of the method bayes knows what to expect, "
+                f"and the method is {sweep.method}. Leave it out, or change the method."
             )
 
     def check_resources(self, resources: TrialResources) -> None:
@@ -69,7 +74,7 @@ class Budget:
         """
         if self.gpu_hours is not None and not resources.gpus:
             raise SettingsError(
-                "GPU hours (--gpu-hours) must be given where trials use GPUs, and none does. Leave them out."
+                "GPU hours (--gpu-hours): a limit of them ends nothing here, as no trial uses a GPU. Leave it out."
             )
 
 
@@ -84,7 +89,7 @@ def read_duration(text: str) -> float:
     """
     parts = _PART.findall(text.strip().lower())
     if not parts or "".join(_PART.split(text.strip().lower())[::3]):
-        raise SettingsError(f"--time-budget must be a duration such as 2h, 90m or 1h30m, found {text!r}.")
+        raise SettingsError(f"--time-budget must be a duration such as 2h, 90m, 1h30m, 45s or 1d, found {text!r}.")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from stt_tune.errors import SettingsError
+from stt_tune.progress import say
+from stt_tune.run.joining import check_cluster
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -38,16 +40,17 @@ class TrialResources:
 
 
 @contextlib.contextmanager
-def connect(address: str | None) -> Iterator[None]:
+def connect(address: str | None, *, insecure: bool = False) -> Iterator[None]:
     """Be connected to Ray inside the block.
 
     Args:
         address: A cluster to join (`auto`, `HOST:PORT`, `ray://...`); None starts a Ray of its
             own on this machine and never joins one that happens to run here. Where this process is
             connected already, that connection is used and left.
+        insecure: Whether a cluster may be joined that others can reach, and that asks for no token.
 
     Raises:
-        SettingsError: There is no cluster at `address`.
+        SettingsError: There is no cluster at `address`, or none that may be joined.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -56,16 +59,17 @@ def connect(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if not address:
+        say("starting Ray")
+    else:
+        check_cluster(address, is_insecure_allowed=insecure)
     # without a number of CPUs when joining: Ray refuses one
-    try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, ValueError) as error:
-        raise SettingsError(f"--address {address}: must be a running Ray cluster, and is not ({error}).") from error
+    ray.init(
+        address=address or "local",
+        include_dashboard=None if address else False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         yield

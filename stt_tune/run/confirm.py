@@ -59,7 +59,7 @@ def confirm(
     from stt_tune.run.held_out import confirm_systems, plan_systems
     from stt_tune.run.labels import select_cases
 
-    with folder.written(), folder.locked(), connect(settings.address):
+    with folder.written(), folder.locked(), connect(settings.address, insecure=settings.insecure_cluster):
         resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
         task = select_cases(speech.task, resources, "test", settings.only_error_type)
         confirmation = confirm_systems(

@@ -21,18 +21,20 @@ _SHORT_HEADINGS = {"gradient_accumulation_steps": "grad_accum_steps"}
 class SweepDisplay:
     """Live progress on stderr: a table in a terminal, a line for each finished trial elsewhere."""
 
-    def __init__(self, metric: Metric, num_trials: int, done_before: int = 0) -> None:
+    def __init__(self, metric: Metric, num_trials: int, done_before: int = 0, limit_s: float | None = None) -> None:
         """Set up the display of a sweep.
 
         Args:
             metric: What is shown of each trial.
             num_trials: How many the sweep has in all.
             done_before: How many an earlier start finished; the time left is not reckoned from them.
+            limit_s: What the sweep may take, in seconds.
         """
         self._metric = metric
         self._num_trials = num_trials
         self._start = time.monotonic()
         self._done_before = done_before
+        self._limit_s = math.inf if limit_s is None else limit_s
         self._live: Live | None = None
         if sys.stderr.isatty():
             self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
@@ -96,7 +98,8 @@ class SweepDisplay:
         finished_here = done - self._done_before
         if not finished_here:
             return ""
-        seconds = (time.monotonic() - self._start) / finished_here * (self._num_trials - done)
+        elapsed = time.monotonic() - self._start
+        seconds = min(elapsed / finished_here * (self._num_trials - done), self._limit_s - elapsed)
         if seconds <= 0:
             return ""
         left = f"{math.ceil(seconds / 60)} min" if seconds > 90 else f"{math.ceil(seconds)} s"

@@ -235,6 +235,17 @@ class RunFolder:
                     shutil.copytree(earlier.path / name, self.path / name, dirs_exist_ok=True)
             TrialTable(table.metrics, table.ended()).save(self.trials)
 
+    def reopen(self, settings: Mapping[str, Any]) -> None:
+        """Go on with other settings; what the run has found until now is kept as `optimal_config.before.json`.
+
+        Raises:
+            SettingsError: The folder cannot be written.
+        """
+        with self._made():
+            write_json(self.run, {**self.read_run(), SETTINGS: dict(settings)})
+            if self.optimal_config.exists():
+                self.optimal_config.replace(self.optimal_config.with_suffix(".before.json"))
+
     @contextlib.contextmanager
     def _made(self) -> Iterator[None]:
         """Make the folder, and say so if it cannot be written inside the block."""

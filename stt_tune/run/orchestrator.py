@@ -31,6 +31,7 @@ class WandbSweepOrchestrator:
         max_concurrent_trials: int | None = None,
         resources_per_trial: Mapping[str, float] | None = None,
         address: str | None = None,
+        insecure_cluster: bool = False,
     ) -> None:
         """Set up.
 
@@ -43,6 +44,7 @@ class WandbSweepOrchestrator:
             max_concurrent_trials: Trials at a time.
             resources_per_trial: What each trial gets.
             address: A Ray cluster to join.
+            insecure_cluster: Whether it may be one that others can reach, and that asks for no token.
 
         Raises:
             SettingsError: The project's name is no name of a folder.
@@ -58,6 +60,7 @@ class WandbSweepOrchestrator:
             "max_concurrent_trials": max_concurrent_trials,
             "resources_per_trial": resources_per_trial,
             "address": address,
+            "insecure_cluster": insecure_cluster,
         }
 
     def create_sweep(self, config: SweepConfig | Mapping[str, Any] | str | Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.result import AUTO_RESULT_KEYS, DEFAULT_EXPERIMENT_INFO_KEYS
 
 from stt_tune.results.trials import COMPLETED, DIVERGED, FAILED, INTERRUPTED, STOPPED_EARLY, Trial, TrialTable
+from stt_tune.run.display import format_metric
 from stt_tune.run.unpickled import Unpickled
 from stt_tune.run.wandb_function import OWN_RUN
 from stt_tune.sweep.metric import Metric
@@ -24,6 +25,13 @@ _BOOKKEEPING |= {OWN_RUN, FINAL_REPORT}
 # Between reports the file is written this seldom: the table is written whole.
 _SAVE_EVERY_S = 1.0
 UNREPORTED = "the metric is not reported"
+
+
+class Stopping(Protocol):
+    """Which trials were stopped, by Ray's ids."""
+
+    stopped: set[str]
+    halted: set[str]
 
 
 class Plan(Protocol):
@@ -53,7 +61,7 @@ class Recorder(Unpickled, Callback):
         path: Path,
         metric: Metric,
         plan: Plan,
-        stopped: Container[str],
+        scheduler: Stopping,
         on_change: Callable[[TrialTable, Trial], None],
     ) -> None:
         """Set up the recorder.
@@ -64,14 +72,14 @@ class Recorder(Unpickled, Callback):
             metric: The objective; no further trial is started once its target is reached, or once
                 trials have ended and none has ever reported it.
             plan: Knows the trials' numbers.
-            stopped: Ids of the trials that the scheduler stopped early.
+            scheduler: Knows which trials did not come to their end.
             on_change: Called with the table and the trial after every change.
         """
         self._table = table
         self._path = path
         self._metric = metric
         self._plan = plan
-        self._stopped = stopped
+        self._scheduler = scheduler
         self._on_change = on_change
         self._saved_at = 0.0
         self._silence = f"it never reported {metric.name}"
@@ -95,14 +103,16 @@ class Recorder(Unpickled, Callback):
         if result.get("diverged"):
             self._table.get(trial.trial_id).status = DIVERGED
         if self._metric.name in metrics and self._metric.reaches_target(metrics[self._metric.name]):
-            self._end_sweep(f"a trial has reached the target of {self._metric.name}")
+            number, name = self._table.get(trial.trial_id).number, self._metric.name
+            reached = f"{format_metric(metrics[name])}, and the target is {self._metric.target:g}"
+            self._end_sweep(f"trial {number} has reached a {name} of {reached}")
         self._save(trial.trial_id, least_wait_s=_SAVE_EVERY_S)
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Enter how the trial ended."""
         entry = self._table.get(trial.trial_id)
-        if entry.status != DIVERGED:
-            entry.status = STOPPED_EARLY if trial.trial_id in self._stopped else COMPLETED
+        if entry.status != DIVERGED and trial.trial_id not in self._scheduler.halted:
+            entry.status = STOPPED_EARLY if trial.trial_id in self._scheduler.stopped else COMPLETED
         if not math.isfinite(entry.last(self._metric.name)):
             entry.status = DIVERGED
         if not entry.values(self._metric.name):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.folder import RunFolder
-from stt_tune.run.tune import TuneResult, check_budget, check_same_data, load_prepared, open_finished, run_new
+from stt_tune.run.tune import TuneResult, check_fits, check_same_data, load_prepared, open_finished, run_new
 from stt_tune.speech.hyperparameters import find_problems
 from stt_tune.speech.report import METRICS
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.metric import Metric
-from stt_tune.sweep.narrow import narrow_sweep
+from stt_tune.sweep.narrow import find_outside, narrow_sweep
 from stt_tune.sweep.space_table import describe
 
 _SHARE, _LEAST = 0.25, 3  # of the trials, around which the space is narrowed
@@ -46,14 +46,17 @@ def refine(run_dir: Path, out: Path, *, trials: int, expand: bool = False, **giv
     best = choose_best(table, sweep.metric)
     if not best:
         raise SettingsError(f"{run_dir}: must have a completed trial to search around, and has none.")
-    configurations = [sweep.nest(trial.configuration) for trial in best]
+    around = best if len(best) >= _LEAST else []
+    configurations = [sweep.nest(trial.configuration) for trial in around]
     refined = narrow_sweep(sweep, configurations, expand=expand, allows=_may_be)
     unlimited = {"time_budget_s": None, "gpu_hours": None, "target_wer": None, "min_improvement": None}
     settings = replace(settings, trials=len(table.ended()) + trials, **{**unlimited, **given})
-    check_budget(refined, settings)
+    check_fits(refined, settings)
     speech = load_prepared(settings)
     check_same_data(run_dir, earlier.read_run(), settings, speech)
-    for line in describe_narrowing(refined, best):
+    for line in describe_narrowing(sweep.origin, refined, around):
+        say(line)
+    for line in describe_outside(refined, best[0], settings.default_configuration()):
         say(line)
     return run_new(folder, refined, settings, speech, earlier)
 
@@ -64,15 +67,32 @@ def choose_best(table: TrialTable, metric: Metric) -> list[Trial]:
     return ranking[: max(math.ceil(_SHARE * len(ranking)), _LEAST)]
 
 
-def describe_narrowing(refined: SweepConfig, best: Sequence[Trial]) -> list[str]:
-    """Say what is left of the space, a line a parameter."""
-    before = refined.origin.parameters
-    around = ", ".join(str(trial.number) for trial in best)
-    lines = [f"narrowed around trial{'s' * (len(best) > 1)} {around}:"]
+def describe_narrowing(sweep: SweepConfig, refined: SweepConfig, best: Sequence[Trial]) -> list[str]:
+    """Say what has become of the space, a line a parameter."""
+    lines = [
+        f"the space around trials {', '.join(str(trial.number) for trial in best)}, the best ones:"
+        if best
+        else f"the space, not narrowed, as fewer than {_LEAST} trials were completed:"
+    ]
     for name, parameter in refined.parameters.items():
-        old, new = describe(before[name]), describe(parameter)
+        old, new = describe(sweep.parameters[name]), describe(parameter)
         lines.append(f"  {name}: {new}" + (f" (before: {old})" if old != new else ""))
     return lines
+
+
+def describe_outside(refined: SweepConfig, best: Trial, default: Mapping[str, Any]) -> list[str]:
+    """Say where the best trial, which may be an earlier winner or a default, lies outside of the space."""
+    outside = find_outside(refined, refined.nest(best.configuration))
+    unknown = [
+        name
+        for name, value in best.configuration.items()
+        if name not in refined.parameters and value != default.get(name)
+    ]
+    if not (outside or unknown):
+        return []
+    found = ", ".join(f"{name}={best.configuration[name]!r}" for name in (*outside, *unknown))
+    hint = " --expand lets ranges and choices go there." if outside else ""
+    return [f"trial {best.number}, the best one, lies outside of it: {found}.{hint}"]
 
 
 def _may_be(name: str, value: Any) -> bool:

@@ -50,6 +50,7 @@ class TuneSettings:
         language: Whisper's code of the spoken language, for multilingual models.
         skip_bad: Whether bad rows are set aside instead of refused.
         address: A Ray cluster to join; None: a Ray of this run's own.
+        insecure_cluster: Whether it may be one that others can reach, and that asks for no token.
         only_error_type: Leave only the cases of this kind, one of `KINDS`, in every split; None: all cases.
         replay: A manifest of utterances that the system gets right today, for `replay_ratio`.
         guard: A manifest of utterances that the system gets right today, and has to go on getting right.
@@ -86,6 +87,7 @@ class TuneSettings:
     language: str = "en"
     skip_bad: bool = False
     address: str | None = None
+    insecure_cluster: bool = False
     only_error_type: str | None = None
     replay: str | None = None
     guard: str | None = None

@@ -33,11 +33,13 @@ class SweepResult:
         folder: Where everything lies.
         table: Every trial.
         sweep: The sweep that ran.
+        ended_by: What ended it before its last trial, such as a budget that is spent; empty where nothing did.
     """
 
     folder: RunFolder
     table: TrialTable
     sweep: SweepConfig
+    ended_by: str = ""
 
     def __repr__(self) -> str:
         """In one line: where, how many, how they ended."""
@@ -110,6 +112,7 @@ def run_sweep(
     budget: Budget | None = None,
     complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     address: str | None = None,
+    insecure_cluster: bool = False,
     resume: bool = False,
 ) -> SweepResult:
     """Run the trials of a sweep in parallel on Ray Tune.
@@ -131,10 +134,11 @@ def run_sweep(
         scheduler: `asha` on the bands of `early_terminate`, `wandb-hyperband` (W&B's own rule), or `none`.
         default: The configuration of the first trial, which is never stopped early; None: the sweep's
             own, if it has one. A grid never has it.
-        first: Configurations of the first trials after the default, such as earlier winners. A grid never has them.
+        first: Configurations of the first trials after the default, such as earlier winners; not for a grid.
         budget: What ends the sweep before its last trial.
         complete: Fills in what the sweep leaves out of a configuration; None: the default does.
         address: A Ray cluster to join; None: a Ray of this run's own, unless one is connected to.
+        insecure_cluster: Whether it may be one that others can reach, and that asks for no token.
         resume: Whether to go on with the sweep in `storage_path`, up to `num_trials`.
 
     Raises:
@@ -150,9 +154,8 @@ def run_sweep(
         folder.check_new()
     default = None if sweep.method == "grid" else sweep.default if default is None else default
     num_trials = sweep.count_trials(num_trials)
-    budget = budget or Budget()
-    budget.check(sweep)
-    _check(sweep, default, complete, num_trials, seed, max_concurrent_trials, wandb_mode, scheduler)
+    budget = Budget() if budget is None else budget
+    _check(sweep, default, first, budget, complete, num_trials, seed, max_concurrent_trials, wandb_mode, scheduler)
 
     from stt_tune.run.tracking import build_identity
     from stt_tune.run.trainable import TrainingTask, build_trainable, takes_configuration
@@ -169,7 +172,7 @@ def run_sweep(
         tags=("stt-tune", sweep.method, *tags),
         entity=sweep.entity,
     )
-    with connect(address):
+    with connect(address, insecure=insecure_cluster):
         resources = find_resources(max_concurrent=max_concurrent_trials, per_trial=resources_per_trial)
         budget.check_resources(resources)
         trainable = build_trainable(TrainingTask(train_fn, sweep.metric.name, identity, str(Path.cwd())))
@@ -177,7 +180,7 @@ def run_sweep(
             folder.start(replace(sweep, num_trials=num_trials), seed, default)
         with folder.locked():
             table = folder.read_table((sweep.metric.name,))
-            display = SweepDisplay(sweep.metric, num_trials, done_before=len(table.ended()))
+            display = SweepDisplay(sweep.metric, num_trials, done_before=len(table.ended()), limit_s=budget.time_s)
             plan = TrialPlan(
                 num_trials=num_trials,
                 seed=seed,
@@ -185,14 +188,14 @@ def run_sweep(
                 scheduler=scheduler,
                 identity=identity,
                 default=default,
-                first=() if sweep.method == "grid" else first,
+                first=first,
                 budget=budget,
                 complete=complete or functools.partial(_fill_in, sweep, default or {}),
                 on_change=display.update,
             )
             with folder.written(), _kept(folder, table, num_trials), display:
-                run_trials(sweep, trainable, plan, folder=folder, table=table)
-    return SweepResult(folder, table, sweep)
+                ended_by = run_trials(sweep, trainable, plan, folder=folder, table=table)
+    return SweepResult(folder, table, sweep, ended_by)
 
 
 @contextlib.contextmanager
@@ -249,6 +252,8 @@ def _fill_in(sweep: SweepConfig, default: Mapping[str, Any], drawn: Mapping[str,
 def _check(
     sweep: SweepConfig,
     default: Mapping[str, Any] | None,
+    first: Sequence[Any],
+    budget: Any,
     complete: Any,
     num_trials: int,
     seed: int,
@@ -268,9 +273,24 @@ def _check(
         )
         if not holds
     ]
-    if default is not None and complete is None:
-        missing = [name for name in sweep.parameters if name not in sweep.flatten(default)]
-        if missing:
-            problems.append(f"default must name every parameter of the sweep; {', '.join(missing)} are missing.")
+    if complete is None:
+        problems += _find_incomplete(
+            sweep, {"default": default, **{f"first[{i}]": each for i, each in enumerate(first)}}
+        )
+    if first and sweep.method == "grid":
+        problems.append("first must be given with the method random or bayes, found grid, which tries all it has.")
+    if not isinstance(budget, Budget):
+        problems.append(f"budget must be a Budget, such as Budget(time_s=7200), found {budget!r}.")
     if problems:
         raise SettingsError("\n".join(problems))
+    budget.check(sweep)
+
+
+def _find_incomplete(sweep: SweepConfig, configurations: Mapping[str, Any]) -> Iterator[str]:
+    """Say which configurations cannot be trained as they are."""
+    for name, each in configurations.items():
+        if each is not None and not isinstance(each, Mapping):
+            yield f"{name} must be a configuration, found {each!r}."
+        missing = [parameter for parameter in sweep.parameters if parameter not in sweep.flatten(each or {})]
+        if isinstance(each, Mapping) and missing:
+            yield f"{name} must name every parameter of the sweep; {', '.join(missing)} are missing."

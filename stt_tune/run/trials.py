@@ -63,11 +63,14 @@ class TrialPlan:
 
 def run_trials(
     sweep: SweepConfig, trainable: Trainable, plan: TrialPlan, *, folder: RunFolder, table: TrialTable
-) -> None:
+) -> str:
     """Run what of the sweep is not in `table` yet, and enter it there.
 
     Must be called while connected to Ray. Trials of an earlier start that ended are not run again;
     those that were interrupted are, with the configuration that they had.
+
+    Returns:
+        What ended the sweep before its last trial; empty where nothing did.
 
     Raises:
         SweepInterruptedError: Ctrl-C; the table holds what was reported until then.
@@ -79,11 +82,12 @@ def run_trials(
     metric = sweep.metric if budget.target is None else replace(sweep.metric, target=budget.target)
     planned = _plan_trials(sweep, plan, table)
     if any(metric.reaches_target(value) for trial in ended for value in trial.values(metric.name)):
-        say(f"the target of {metric.name} is reached: no further trials are started")
-        return
+        reason = f"the target of {metric.name}, {metric.target:g}, is reached"
+        say(f"{reason}: no further trials are started")
+        return reason
     if not planned:
         say(f"all {plan.num_trials} trials of {sweep.name} are finished: nothing to run")
-        return
+        return ""
     searcher = SweepSearcher(
         sweep,
         build_sampler(sweep, plan.seed, plan.default, budget.min_improvement),
@@ -95,7 +99,7 @@ def run_trials(
     scheduler = build_scheduler(plan.scheduler, sweep, plan.default, searcher.is_default)
     for trial in ended:
         scheduler.replay(trial.trial_id, trial.configuration, trial.reports)
-    recorder = Recorder(table, folder.trials, metric, searcher, scheduler.stopped, plan.on_change)
+    recorder = Recorder(table, folder.trials, metric, searcher, scheduler, plan.on_change)
 
     def end() -> None:
         searcher.finish()
@@ -105,7 +109,7 @@ def run_trials(
     spent = meter.find_spent()
     if spent and ended:
         say(f"{spent}: no further trials are started")
-        return
+        return spent
 
     def name_trial(trial: Any) -> str:
         number = searcher.numbers[trial.trial_id]
@@ -130,6 +134,7 @@ def run_trials(
             verbose=0,
         ),
     )
+    say(f"starting {len(planned)} trials, {resources.max_concurrent} at a time")
     before = signal.getsignal(signal.SIGINT)
     try:
         tuner.fit()
@@ -150,7 +155,8 @@ def run_trials(
         if searcher.is_exhausted
         else ""
     )
-    _check(sweep, plan.num_trials, recorder.ended_by or meter.ended_by or expected, table, planned)
+    ended_by = recorder.ended_by or meter.ended_by or expected
+    return _conclude(sweep, plan.num_trials, ended_by, table, planned, scheduler.halted)
 
 
 class _Silence(TrialProgressCallback):
@@ -204,8 +210,15 @@ def _find_share(trial: Trial, longest: int) -> float:
     return min(epoch / (planned if is_count(planned) else max(longest, epoch)), 1.0)
 
 
-def _check(sweep: SweepConfig, num_trials: int, ended_by: str, table: TrialTable, planned: Collection[int]) -> None:
-    """Find out why Ray has returned: it says the same after Ctrl-C as after the last trial."""
+def _conclude(
+    sweep: SweepConfig,
+    num_trials: int,
+    ended_by: str,
+    table: TrialTable,
+    planned: Collection[int],
+    halted: Collection[str],
+) -> str:
+    """Find out why Ray has returned, which says the same after Ctrl-C as after the last trial; give what ended it."""
     metric = sweep.metric.name
     if ended_by == UNREPORTED and not any(trial.values(metric) for trial in table.trials):
         reported = dict.fromkeys(name for trial in table.trials for report in trial.reports for name in report)
@@ -218,8 +231,11 @@ def _check(sweep: SweepConfig, num_trials: int, ended_by: str, table: TrialTable
             f"{sweep.name}: the first trials ended without a {metric}, so {len(missing)} others were not started; one "
             "has reported it since. Mend the training function, or go on as it is."
         )
-    is_running = any(trial.status == INTERRUPTED for trial in table.trials)
+    is_running = any(trial.status == INTERRUPTED and trial.trial_id not in halted for trial in table.trials)
     if missing and (not ended_by or is_running):
         raise SweepInterruptedError(f"interrupted with {len(ended)} of {num_trials} trials finished.")
-    if ended_by:
-        say(f"{ended_by}: {len(missing)} trials were not started")
+    if not missing:
+        return ""
+    stopped = f", {len(halted)} were stopped on their way" if halted else ""
+    say(f"{ended_by}: {len(missing) - len(halted)} trials were not started{stopped}")
+    return ended_by

@@ -84,39 +84,53 @@ def tune(sweep: Path | SweepConfig, settings: TuneSettings, out: Path) -> TuneRe
     folder.check_new()
     if not isinstance(sweep, SweepConfig):
         sweep = SweepConfig.from_yaml(sweep, also=find_speech_problems)
-    check_budget(sweep, settings)
+    check_fits(sweep, settings)
     speech = load_prepared(settings)
     return run_new(folder, sweep, settings, speech)
 
 
-def resume(path: Path) -> TuneResult:
+def resume(path: Path, **given: Any) -> TuneResult:
     """Continue the interrupted run in the folder `path` to its full number of trials.
 
+    Args:
+        path: The run folder.
+        **given: Fields of `TuneSettings` that are others from now on: more trials, higher limits, or
+            where the data lie now. With them a finished run goes on, too.
+
     Raises:
-        SttTuneError: As `tune`; also if the run is finished or its data have changed.
+        SttTuneError: As `tune`; also if the run is finished and given nothing, or its data have changed.
     """
     folder = RunFolder.existing(path)
     run = folder.read_run()
-    if folder.optimal_config.exists():
+    is_finished = folder.optimal_config.exists()
+    if is_finished and not given:
         return _conclude_again(folder, run)
     if SETTINGS not in run:
         raise SettingsError(f"{path}: must be a run of stt-tune tune, and is another.\n{folder.how_to_go_on()}")
-    settings = TuneSettings.from_dict(run[SETTINGS])
+    settings = replace(TuneSettings.from_dict(run[SETTINGS]), **given)
+    if is_finished and settings.retunes:
+        raise SettingsError(f"{path}: must not be a finished re-tune, which has been decided. Start another one.")
     sweep = folder.read_sweep()
+    check_fits(sweep, settings)
     speech = load_prepared(settings)
     check_same_data(path, run, settings, speech)
     ended, planned = len(folder.read_table(METRICS).ended()), sweep.count_trials(settings.trials)
     say(f"resuming {path}: {ended} of {planned} trials are finished")
-    return _run(folder, sweep, settings, speech)
+    return _run(folder, sweep, settings, speech, lambda: folder.reopen(settings.to_dict()) if given else None)
 
 
-def check_budget(sweep: SweepConfig, settings: TuneSettings) -> None:
-    """Make sure that the budget has a meaning for the sweep.
+def check_fits(sweep: SweepConfig, settings: TuneSettings) -> None:
+    """Make sure that budget and earlier winners have a meaning for the sweep.
 
     Raises:
-        SettingsError: It has none.
+        SettingsError: They have none.
     """
     settings.budget.check(sweep)
+    if settings.start_from and sweep.method == "grid":
+        raise SettingsError(
+            "--start-from: must be given with the method random or bayes, found grid, which tries all it has. Leave it "
+            "out."
+        )
     if settings.target_wer is not None and sweep.metric.name != "wer":
         raise SettingsError(
             f"--target-wer: must be given where the metric is wer, found {sweep.metric.name}. Write metric.target into "
@@ -162,7 +176,10 @@ def _conclude_again(folder: RunFolder, run: Mapping[str, Any]) -> TuneResult:
     """
     settings = TuneSettings.from_dict(run.get(SETTINGS, {"data": "", "model": ""}))
     if not settings.retunes:
-        raise SettingsError(f"{folder.path}: must be an interrupted run, and is finished. See {folder.optimal_config}")
+        raise SettingsError(
+            f"{folder.path}: must be an interrupted run, and is finished: see {folder.optimal_config}. With "
+            "--trials or a higher limit it goes on; stt-tune refine searches on around its best trials."
+        )
     document, sweep, table = read_optimal_config(folder.optimal_config), folder.read_sweep(), folder.read_table(METRICS)
     best = table.best(sweep.metric.name, sweep.metric.mode)
     if best is None:
@@ -282,7 +299,7 @@ def _run(
     speech: PreparedSpeech,
     start: Callable[[], None] = lambda: None,
 ) -> TuneResult:
-    with connect(settings.address):
+    with connect(settings.address, insecure=settings.insecure_cluster):
         resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
         settings.budget.check_resources(resources)
         start()
@@ -321,6 +338,9 @@ def _search(
     task = replace(speech.task, models=models, utterances=folder.utterances)
     task = select_cases(task, resources, "dev", settings.only_error_type)
     check_objective(sweep, task)
+    first = settings.first_configurations(default, sweep.count_trials(settings.trials))
+    if settings.start_from:
+        say(f"{len(first)} of {len(settings.start_from)} earlier winners come first, each once and not the default")
     result = run_sweep(
         sweep,
         build_train(task, resources, sweep.metric.name),
@@ -334,7 +354,7 @@ def _search(
         tags=(settings.model,),
         scheduler=settings.scheduler,
         default=default,
-        first=settings.first_configurations(default, sweep.count_trials(settings.trials)),
+        first=first,
         budget=settings.budget,
         complete=lambda configuration: complete(configuration, default),
         resume=True,

@@ -21,7 +21,7 @@ from stt_tune.sweep.distributions import (
 from stt_tune.sweep.numerals import is_number
 from stt_tune.sweep.observation import Configuration
 
-_MARGIN = 0.1  # of a parameter's range, to either side of the best trials
+_MARGIN = 0.1  # of a parameter's range, to either side of the best trials; of whole numbers at least one
 _OWN = ("run_cap", "name", "method", "metric", "parameters")
 
 
@@ -37,12 +37,12 @@ def narrow_sweep(
     Each parameter keeps the range of those configurations and a tenth of its own range to either side,
     in the scale of its distribution; without `expand` no more than it had. Numbers to choose from
     are kept where they lie in that range, other choices where one of the configurations has them.
-    What was unbounded is bounded then.
+    What was unbounded is bounded then. Without configurations everything stays as it is.
 
     Args:
         sweep: What was searched.
         best: Configurations that did well; nested as the sweep is.
-        expand: Whether a range may leave its bounds.
+        expand: Whether a range may leave its bounds, and a choice have what one of the configurations has.
         allows: Whether a parameter, by its dotted name, may have a value beyond them.
     """
     frame = sweep.origin
@@ -54,12 +54,17 @@ def narrow_sweep(
         if isinstance(parameter, Constant) or not values:
             continue
         if isinstance(parameter, Categorical):
-            narrowed[name] = _choose(parameter, values)
+            listed = parameter.grid()
+            new = [each for each in dict.fromkeys(values) if each not in listed and expand and allows(name, each)]
+            narrowed[name] = _choose([*listed, *new], values)
+            if new:
+                widened[name] = Categorical((*listed, *new))
             continue
         places = [_place(parameter, value) for value in values]
+        margin = max(_MARGIN, 1 / len(parameter.grid())) if isinstance(parameter, IntUniform) else _MARGIN
         low, high = (
             u if expand and _is_bounded(parameter) and allows(name, _value(parameter, u)) else min(max(u, 0.0), 1.0)
-            for u in (min(places) - _MARGIN, max(places) + _MARGIN)
+            for u in (min(places) - margin, max(places) + margin)
         )
         narrowed[name] = _part(parameter, low, high)
         if low < 0 or high > 1:
@@ -68,9 +73,21 @@ def narrow_sweep(
     return replace(refined, frame=_change(frame, frame.name, widened), default=sweep.default)
 
 
-def _choose(parameter: Categorical, values: Sequence[Any]) -> Categorical:
+def find_outside(sweep: SweepConfig, configuration: Configuration) -> list[str]:
+    """The parameters, by their dotted names, whose value in a configuration the sweep cannot propose."""
+    flat = sweep.flatten(configuration)
+    return [name for name, parameter in sweep.parameters.items() if name in flat and not _holds(parameter, flat[name])]
+
+
+def _holds(parameter: Parameter, value: Any) -> bool:
+    if isinstance(parameter, Constant | Categorical):
+        return value in parameter.grid()
+    least, *_between, most = sorted(parameter.extremes())
+    return bool(least <= value <= most or math.isclose(value, least) or math.isclose(value, most))
+
+
+def _choose(listed: Sequence[Any], values: Sequence[Any]) -> Categorical:
     """What is left of a choice."""
-    listed = parameter.grid()
     if not all(map(is_number, [*listed, *values])):
         return Categorical(tuple(each for each in listed if each in values) or tuple(listed))
     listed = sorted(listed)

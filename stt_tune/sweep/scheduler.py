@@ -32,7 +32,8 @@ class EarlyStopping(FIFOScheduler):
     The default must get its full result: everything else is compared with it.
 
     Attributes:
-        stopped: Ray's ids of the trials stopped before their last epoch.
+        stopped: Ray's ids of the trials stopped before their last epoch, because they were weak.
+        halted: Of those stopped because the sweep was to end.
         is_ending: Whether all trials are to stop.
     """
 
@@ -46,6 +47,7 @@ class EarlyStopping(FIFOScheduler):
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self.stopped: set[str] = set()
+        self.halted: set[str] = set()
         self.is_ending = False
         self._rule = rule
         self._metric_name = metric.name
@@ -57,7 +59,7 @@ class EarlyStopping(FIFOScheduler):
         has_ended = result.get(FINAL_REPORT) or result.get("epoch") == trial.config.get(EPOCHS, 0)
         if not (is_weak or self.is_ending) or has_ended or self._is_spared(trial.trial_id):
             return str(TrialScheduler.CONTINUE)
-        self.stopped.add(trial.trial_id)
+        (self.stopped if is_weak else self.halted).add(trial.trial_id)
         return str(TrialScheduler.STOP)
 
     def replay(self, trial_id: str, configuration: Mapping[str, Any], reports: Iterable[Mapping[str, Any]]) -> None:

@@ -209,7 +209,7 @@ def test_wrong_settings_are_told_all_at_once(table: Path) -> None:
         "--method must be one of bayes",
         "--scheduler must be one of",
         "--trials must be at least 1",
-        "--min-improvement must be above 0 and below 1, with --method bayes",
+        "--min-improvement must be given with --method bayes",
         "--earlier must be given with --method bayes",
     ):
         assert message in str(told.value)

@@ -28,10 +28,15 @@ def test_a_spent_time_budget_stops_what_runs_but_the_default_and_says_so(
     assert "the time budget of 2.5 s is spent" in capfd.readouterr().err
     assert table.trials[0].status == "completed"
     assert 1 <= len(table.trials) < 30
-    assert not table.counts()["interrupted"]
+    assert not table.counts()["stopped_early"]
+    assert table.counts()["interrupted"] <= 1
     again = synthetic.run(tmp_path, synthetic.slow, trials=30, table=table, **options)
     assert len(again.trials) == len(table.trials)
     assert "the time budget of 2.5 s is spent: no further trials are started" in capfd.readouterr().err
+    more = synthetic.run(
+        tmp_path, synthetic.slow, trials=len(table.trials) + 1, table=table, **{**options, "budget": Budget()}
+    )
+    assert more.counts() == {"completed": len(more.trials)}
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -53,7 +58,7 @@ def test_a_target_of_the_budget_comes_before_that_of_the_sweep(
     assert len(table.trials) < 12
     assert min(last.values("wer")) <= 0.2
     assert all(min(trial.values("wer")) > 0.2 for trial in before)
-    assert f"a trial has reached the target of wer: {12 - len(table.trials)} trials" in capfd.readouterr().err
+    assert f", and the target is 0.2: {12 - len(table.trials)} trials were not started" in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -104,13 +109,17 @@ def test_gpu_hours_are_counted_over_all_starts(tmp_path: Path, monkeypatch: pyte
 
 
 def test_what_is_no_budget_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="the time budget must be above 0, found -1"):
+    with pytest.raises(SettingsError, match="the time budget must be a number above 0, found -1"):
         Budget(time_s=-1)
-    with pytest.raises(SettingsError, match="must be a duration such as 2h, 90m or 1h30m, found 'soon'"):
+    with pytest.raises(SettingsError, match=r"GPU hours must be a number above 0, found '2h'.\nthe target must be"):
+        Budget(gpu_hours="2h", target="low")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="the least improvement must be above 0 and below 1, found 2"):
+        Budget(min_improvement=2)
+    with pytest.raises(SettingsError, match="must be a duration such as 2h, 90m, 1h30m, 45s or 1d, found 'soon'"):
         read_duration("soon")
-    with pytest.raises(SettingsError, match="must be given with the method bayes"):
+    with pytest.raises(SettingsError, match=r"only the model of the method bayes knows .* and the method is random"):
         Budget(min_improvement=0.01).check(SweepConfig.from_dict(synthetic.SWEEP))
-    with pytest.raises(SettingsError, match="where trials use GPUs, and none does"):
+    with pytest.raises(SettingsError, match="ends nothing here, as no trial uses a GPU"):
         Budget(gpu_hours=1).check_resources(_ONE_AT_A_TIME)
     Budget(gpu_hours=1).check_resources(dataclasses.replace(_ONE_AT_A_TIME, gpus=1))
     path = RunFolder(tmp_path).spent

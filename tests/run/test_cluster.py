@@ -15,14 +15,10 @@ def _connect(address: str | None, **environment: str) -> str:
     """Connect in a process of its own, as these tests hold a Ray already; gives what it printed."""
     script = f"""
 import ray
-from stt_tune.errors import SettingsError
 from stt_tune.run.cluster import connect
-try:
-    with connect({address!r}):
-        print("connected to", len(ray.nodes()), "node")
-    print("left connected:", ray.is_initialized())
-except SettingsError as error:
-    print("refused:", error)
+with connect({address!r}):
+    print("connected to", len(ray.nodes()), "node")
+print("left connected:", ray.is_initialized())
 """
     done = subprocess.run(
         [sys.executable, "-c", script], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
@@ -34,11 +30,6 @@ def test_without_an_address_a_ray_of_its_own_is_started_whatever_the_environment
     out = _connect(None, RAY_ADDRESS="127.0.0.1:1")
     assert "connected to 1 node" in out
     assert "left connected: False" in out
-
-
-def test_an_address_without_a_cluster_is_refused() -> None:
-    out = _connect("ray://127.0.0.1:1")
-    assert "refused: --address ray://127.0.0.1:1: must be a running Ray cluster, and is not" in out
 
 
 @pytest.mark.usefixtures("ray_session")

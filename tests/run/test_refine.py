@@ -10,13 +10,14 @@ import pytest
 
 from stt_tune.errors import SettingsError
 from stt_tune.results.optimal_config import publish, save_config
-from stt_tune.results.trials import TrialTable
+from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.budget import Budget
 from stt_tune.run.folder import RunFolder
-from stt_tune.run.refine import refine
+from stt_tune.run.refine import describe_narrowing, describe_outside, refine
 from stt_tune.run.settings import TuneSettings, read_winners
-from stt_tune.run.tune import check_budget
+from stt_tune.run.tune import check_fits
 from stt_tune.sweep.config import SweepConfig
+from stt_tune.sweep.narrow import find_outside, narrow_sweep
 
 
 def test_a_finished_run_is_refined_with_all_that_it_has_learnt(
@@ -25,8 +26,8 @@ def test_a_finished_run_is_refined_with_all_that_it_has_learnt(
     before = TrialTable.load(own_run.trials)
     result = refine(own_run.path, tmp_path / "refined", trials=1)
     told = capfd.readouterr().err
-    assert "narrowed around trials" in told
-    assert told.index("narrowed around trials") < told.index("trial 4 epoch 1")
+    assert "the space around trials" in told
+    assert told.index("the space around trials") < told.index("trial 4 epoch 1")
     after = TrialTable.load(result.folder.trials)
     assert [trial.reports for trial in after.trials[:4]] == [trial.reports for trial in before.trials]
     assert [trial.number for trial in after.trials] == [0, 1, 2, 3, 4]
@@ -38,6 +39,34 @@ def test_a_finished_run_is_refined_with_all_that_it_has_learnt(
     assert 1e-6 <= low <= after.trials[4].configuration["learning_rate"] <= high <= 1e-3
     assert result.document["trials"] == 5
     assert json.loads(result.folder.run.read_text())["settings"]["trials"] == 5
+
+
+def test_where_the_best_trial_lies_outside_of_the_space_it_is_said() -> None:
+    sweep = SweepConfig.from_dict(
+        {
+            "method": "random",
+            "metric": {"name": "wer"},
+            "parameters": {"learning_rate": {"min": 1e-6, "max": 1e-4}, "batch_size": {"values": [4, 8]}},
+        }
+    )
+    default = {"learning_rate": 1e-5, "batch_size": 8, "label_smoothing": 0.0}
+    inside, outside = (
+        Trial("a", i, False, {**default, **change})
+        for i, change in enumerate(({}, {"learning_rate": 1e-3, "batch_size": 2, "label_smoothing": 0.1}))
+    )
+    assert describe_outside(sweep, inside, default) == []
+    (told,) = describe_outside(sweep, outside, default)
+    assert "trial 1, the best one, lies outside of it: learning_rate=0.001, batch_size=2, label_smoothing=0.1." in told
+    assert "--expand lets ranges and choices go there" in told
+    wider = narrow_sweep(sweep, [outside.configuration], expand=True)
+    assert find_outside(wider, outside.configuration) == []
+    changed = describe_narrowing(sweep, wider, [outside])
+    assert "  batch_size: choice of 2, 4 (before: choice of 4, 8)" in changed
+    assert all("(before:" in line for line in changed[1:])
+    assert describe_narrowing(sweep, narrow_sweep(sweep, []), [])[:2] == [
+        "the space, not narrowed, as fewer than 3 trials were completed:",
+        "  learning_rate: uniform 1e-06 to 0.0001",
+    ]
 
 
 def test_what_cannot_be_refined_is_refused(own_run: RunFolder, tmp_path: Path) -> None:
@@ -73,13 +102,16 @@ def test_budgets_without_a_meaning_are_refused_before_anything_is_loaded() -> No
         {"method": "random", "metric": {"name": "cer"}, "parameters": {"dropout": {"min": 0.0, "max": 0.1}}}
     )
     settings = TuneSettings(data="d", model="tiny.en")
-    check_budget(sweep, replace(settings, time_budget_s=60.0, gpu_hours=1.0))
+    check_fits(sweep, replace(settings, time_budget_s=60.0, gpu_hours=1.0))
     for change, message in (
         ({"target_wer": 0.1}, "--target-wer: must be given where the metric is wer, found cer"),
-        ({"min_improvement": 0.01}, "must be given with the method bayes"),
+        ({"min_improvement": 0.01}, "only the model of the method bayes knows"),
     ):
         with pytest.raises(SettingsError, match=message):
-            check_budget(sweep, replace(settings, **change))
+            check_fits(sweep, replace(settings, **change))
+    grid = SweepConfig.from_dict({"method": "grid", "parameters": {"epochs": {"values": [1, 2]}}})
+    with pytest.raises(SettingsError, match="--start-from: must be given with the method random or bayes, found grid"):
+        check_fits(grid, replace(settings, start_from=[{"learning_rate": 1e-4}]))
     with pytest.raises(SettingsError, match="--gpu-hours must be above 0, found 0"):
         replace(settings, gpu_hours=0)
     assert settings.budget == Budget()

@@ -63,6 +63,30 @@ def test_bounds_may_be_left_where_that_is_asked_for_and_allowed() -> None:
     assert narrowed.frame.parameters["rate"] == _sweep().parameters["rate"]
 
 
+def test_a_choice_that_may_be_left_takes_in_what_the_best_have() -> None:
+    best = [{**_BEST[0], "batch": 2, "schedule": "polynomial"}]
+    assert narrow_sweep(_sweep(), best).parameters["batch"] == Constant(4)
+    narrowed = narrow_sweep(_sweep(), best, expand=True)
+    assert narrowed.parameters["batch"] == Categorical((2, 4))
+    assert narrowed.parameters["schedule"] == Constant("polynomial")
+    assert narrowed.frame is not None
+    assert narrowed.frame.parameters["batch"].grid() == [32, 4, 8, 16, 64, 2]
+    point = build_sampler(narrowed, 0).propose(0, ())
+    assert point["batch"] in (2, 4)
+
+
+def test_whole_numbers_keep_a_neighbour_to_either_side() -> None:
+    sweep = _sweep({"epochs": {"min": 1, "max": 4}})
+    assert narrow_sweep(sweep, [{"epochs": 2}]).parameters["epochs"] == IntUniform(1, 3)
+    assert narrow_sweep(sweep, [{"epochs": 1}]).parameters["epochs"] == IntUniform(1, 2)
+
+
+def test_without_configurations_everything_stays_and_only_the_method_changes() -> None:
+    narrowed = narrow_sweep(_sweep(), [])
+    assert narrowed.parameters == _sweep().parameters
+    assert (narrowed.method, narrowed.run_cap) == ("bayes", None)
+
+
 def test_a_narrowed_sweep_is_narrowed_within_the_first_one() -> None:
     again = narrow_sweep(narrow_sweep(_sweep(), _BEST), [{**_BEST[0], "epochs": 18}])
     assert again.parameters["epochs"] == IntUniform(16, 20)

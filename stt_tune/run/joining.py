@@ -1,0 +1,85 @@
+"""Join a Ray cluster only if it answers in time and is protected.
+
+Ray itself waits for minutes where nobody listens, or where the token is not the cluster's; so
+a process of its own (`python -m stt_tune.run.joining ADDRESS`) tries first, and can be given up.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import os
+import subprocess
+import sys
+
+from stt_tune.errors import SettingsError, first_line
+from stt_tune.progress import say
+
+_PATIENCE_S = 30
+_TOKEN = "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or ~/.ray/auth_token)"
+
+
+def check_cluster(address: str, *, is_insecure_allowed: bool) -> None:
+    """Make sure that a cluster can be joined.
+
+    Args:
+        address: `auto`, `HOST:PORT` or `ray://HOST:PORT`.
+        is_insecure_allowed: Whether it may be one that others can reach, and that asks for no token.
+
+    Raises:
+        SettingsError: There is none, it does not let us in, or it is not protected.
+    """
+    say(f"joining the Ray cluster at {address}")
+    must = f"--address {address}: must be a running Ray cluster"
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-m", __name__, address], capture_output=True, text=True, timeout=_PATIENCE_S
+        )
+        found = json.loads(asked.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired as error:
+        raise SettingsError(
+            f"{must}, and none answered within {_PATIENCE_S} seconds. Check the address, and that {_TOKEN} hold the "
+            "cluster's token."
+        ) from error
+    except (ValueError, IndexError) as error:
+        reason = asked.stderr.strip().rpartition("\n")[2] or f"exit code {asked.returncode}"
+        raise SettingsError(f"{must}, and is not ({reason}).") from error
+    if "problem" in found:
+        raise SettingsError(f"{must}, and is not ({found['problem']}).")
+    if not (is_insecure_allowed or found["has_token"] or _is_loopback(found["gcs"])):
+        raise SettingsError(
+            f"--address {address}: must ask for a token, since others can reach {found['gcs']}: whoever does can run "
+            f"anything there. Start the cluster with token authentication and set {_TOKEN} here, or give "
+            "--insecure-cluster."
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether nobody but this machine reaches it; Ray uses such an address only where there is no other.
+
+    >>> [_is_loopback(each) for each in ("127.0.0.1:6379", "[::1]:6379", "localhost:6379", "10.0.0.1:6379")]
+    [True, True, True, False]
+    """
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _try() -> None:
+    """Join the cluster in this process, and print what it is like."""
+    import ray
+
+    try:
+        ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)
+        has_token = os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
+        found = {"gcs": ray.get_runtime_context().gcs_address, "has_token": has_token}
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        found = {"problem": first_line(error)}
+    print(json.dumps(found))  # noqa: T201
+
+
+if __name__ == "__main__":
+    _try()

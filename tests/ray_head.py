@@ -1,0 +1,95 @@
+"""A real head node in a Ray session of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import ray
+
+BIN = Path(sys.executable).parent
+_READY_S = 90
+
+
+@dataclass(frozen=True)
+class Head:
+    """A running head node.
+
+    Attributes:
+        environment: Of processes that may join it.
+        address: Where others join.
+        client: Where Ray clients do.
+        jobs: Where jobs are submitted.
+    """
+
+    environment: dict[str, str]
+    address: str
+    client: str
+    jobs: str
+
+
+@contextlib.contextmanager
+def running_head(folder: Path, *, has_token: bool = True) -> Iterator[Head]:
+    """Run a head node inside the block.
+
+    Args:
+        folder: Where it writes what it says.
+        has_token: Whether it asks for a token.
+    """
+    host = ray.util.get_node_ip_address()
+    own = {"PATH": f"{BIN}:{os.environ['PATH']}", "RAY_USAGE_STATS_ENABLED": "0", "HOME": str(folder)}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    environment = {**os.environ, **own, **(token if has_token else {"RAY_AUTH_MODE": "disabled"})}
+    environment.pop("RAY_ADDRESS", None)
+    # free ports, so that another Ray on this machine is left alone
+    port, dashboard_port, client_port, agent_port = _free_ports(host)
+    head = Head(environment, f"{host}:{port}", f"ray://{host}:{client_port}", f"http://127.0.0.1:{dashboard_port}")
+    start = [
+        BIN / "ray", "start", "--head", "--node-ip-address", host, "--port", port, "--dashboard-host", "127.0.0.1",
+        "--dashboard-port", dashboard_port, "--ray-client-server-port", client_port,
+        "--dashboard-agent-listen-port", agent_port, "--num-cpus", "2", "--disable-usage-stats", "--block",
+    ]  # fmt: skip
+    log = folder / "head.log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(start, env=environment, stdout=output, stderr=subprocess.STDOUT) as process,
+    ):
+        try:
+            _wait_until_ready(head, process, log)
+            yield head
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def _free_ports(host: str) -> list[str]:
+    # below the ports that Ray keeps for its workers
+    free: list[str] = []
+    for port in range(6500 + os.getpid() % 2000, 10000):
+        with socket.socket() as each, contextlib.suppress(OSError):
+            each.bind((host, port))
+            free.append(str(port))
+        if len(free) == 4:
+            break
+    return free
+
+
+def _wait_until_ready(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
+    command = [BIN / "ray", "job", "submit", "--address", head.jobs, "--", "true"]
+    asked, end = None, time.monotonic() + _READY_S
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            pytest.fail(f"the head node did not start: {log.read_text()}")
+        asked = subprocess.run(command, env=head.environment, capture_output=True, text=True)
+        if asked.returncode == 0:
+            return
+    pytest.fail(f"the head node's job server did not answer: {asked.stderr if asked else ''}")

@@ -1,0 +1,61 @@
+"""Real heads, with a token and without."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ray_head import Head, running_head
+
+
+def _join(address: str, environment: dict[str, str], *, insecure: bool = False, patience_s: int = 60) -> str:
+    """Join in a process of its own, and give what it printed."""
+    script = f"""
+from stt_tune.errors import SettingsError
+from stt_tune.run import joining
+from stt_tune.run.cluster import connect
+joining._PATIENCE_S = {patience_s}
+try:
+    with connect({address!r}, insecure={insecure}):
+        import ray
+        print("joined:", len(ray.nodes()), "node")
+except SettingsError as error:
+    print("refused:", error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    return done.stdout + done.stderr
+
+
+def _without_token(head: Head) -> dict[str, str]:
+    return {name: value for name, value in head.environment.items() if not name.startswith("RAY_AUTH")}
+
+
+def test_a_cluster_with_a_token_is_joined_with_that_token_alone(tmp_path: Path) -> None:
+    with running_head(tmp_path) as head:
+        for address in (head.address, head.client):
+            assert "joined: 1 node" in _join(address, head.environment)
+        for environment in (_without_token(head), {**head.environment, "RAY_AUTH_TOKEN": "another"}):
+            said = _join(head.address, environment, patience_s=8)
+            assert f"refused: --address {head.address}: must be a running Ray cluster" in said
+            assert "RAY_AUTH_TOKEN (or ~/.ray/auth_token) hold the cluster's token" in said
+            assert head.environment["RAY_AUTH_TOKEN"] not in said
+
+
+def test_a_cluster_that_others_reach_without_a_token_is_joined_only_on_purpose(tmp_path: Path) -> None:
+    with running_head(tmp_path, has_token=False) as head:
+        for address in (head.address, head.client):
+            said = _join(address, head.environment)
+            assert f"refused: --address {address}: must ask for a token, since others can reach {head.address}" in said
+            assert "--insecure-cluster" in said
+        assert "joined: 1 node" in _join(head.address, head.environment, insecure=True)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "no-such-host:6379", "nonsense"])
+def test_where_there_is_no_cluster_it_is_told_in_time(address: str) -> None:
+    said = _join(address, dict(os.environ), patience_s=8)
+    assert f"refused: --address {address}: must be a running Ray cluster" in said
+    assert "Traceback" not in said
