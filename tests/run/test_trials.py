@@ -16,7 +16,7 @@ from stt_tune.run.cluster import TrialResources
 from stt_tune.run.recorder import UNREPORTED
 from stt_tune.run.reporting import report
 from stt_tune.run.trainable import TrainFunction
-from stt_tune.run.trials import _check
+from stt_tune.run.trials import _conclude
 from stt_tune.sweep.config import SweepConfig
 from tests.run import synthetic
 
@@ -274,7 +274,7 @@ def test_a_sweep_that_was_ended_for_want_of_its_metric_can_go_on_if_it_came_afte
     late = Trial("c", 2, False, {}, "completed", reports=[{"epoch": 1, "wer": 0.1}])
     table = TrialTable(("wer",), [Trial("a", 0, False, {}, "failed"), Trial("b", 1, False, {}, "failed"), late])
     with pytest.raises(SweepHaltedError, match="the first trials ended without a wer, so 2 others were not started"):
-        _check(sweep, 5, UNREPORTED, table, range(5))
+        _conclude(sweep, 5, UNREPORTED, table, range(5), ())
 
 
 def test_interrupted_trials_are_run_again_as_they_were_whatever_the_plan(tmp_path: Path) -> None:
