@@ -44,6 +44,10 @@ StartFrom = Annotated[
     ),
 ]
 TimeBudget = Annotated[str | None, typer.Option(help="What the sweep may take, such as 2h or 90m.", show_default=False)]
+TrialTimeout = Annotated[
+    str | None,
+    typer.Option(help="End a trial that reports nothing for so long, such as 30m.", show_default=False),
+]
 GpuHours = Annotated[float | None, typer.Option(help="What its trials may take.", show_default=False)]
 TargetWer = Annotated[
     float | None, typer.Option(help="Start no further trial once one has this dev WER.", show_default=False)

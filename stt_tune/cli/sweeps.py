@@ -43,6 +43,7 @@ from stt_tune.cli.options import (
     TargetWer,
     TimeBudget,
     Trials,
+    TrialTimeout,
     Wandb,
     WandbProject,
 )
@@ -68,6 +69,7 @@ def tune(
     target_wer: TargetWer = None,
     min_improvement: MinImprovement = None,
     seed: Seed = 0,
+    trial_timeout: TrialTimeout = None,
     max_concurrent: MaxConcurrent = None,
     gpus_per_trial: GpusPerTrial = None,
     scheduler: Scheduler = "asha",
@@ -93,6 +95,7 @@ def tune(
 
     Example: stt-tune tune configs/digits.yaml --data errors.jsonl --model openai/whisper-small
     """
+    from stt_tune.run.budget import read_duration
     from stt_tune.run.settings import TuneSettings, locate, read_columns, read_default, read_incumbent, read_winners
 
     settings = TuneSettings(
@@ -106,6 +109,7 @@ def tune(
         default=read_default(default) if default else None,
         start_from=[each for location in start_from or () for each in read_winners(location)],
         **_read_limits(time_budget, gpu_hours, target_wer, min_improvement),
+        trial_timeout_s=None if trial_timeout is None else read_duration(trial_timeout, "--trial-timeout"),
         max_concurrent=max_concurrent,
         gpus_per_trial=gpus_per_trial,
         wandb=wandb,

@@ -78,8 +78,12 @@ class Budget:
             )
 
 
-def read_duration(text: str) -> float:
+def read_duration(text: str, option: str = "--time-budget") -> float:
     """Read a duration, in seconds.
+
+    Args:
+        text: What is given.
+        option: Where.
 
     Raises:
         SettingsError: It is none.
@@ -89,7 +93,7 @@ def read_duration(text: str) -> float:
     """
     parts = _PART.findall(text.strip().lower())
     if not parts or "".join(_PART.split(text.strip().lower())[::3]):
-        raise SettingsError(f"--time-budget must be a duration such as 2h, 90m, 1h30m, 45s or 1d, found {text!r}.")
+        raise SettingsError(f"{option} must be a duration such as 2h, 90m, 1h30m, 45s or 1d, found {text!r}.")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 

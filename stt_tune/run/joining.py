@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 
-from stt_tune.errors import SettingsError, first_line
+from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 
 _PATIENCE_S = 30
@@ -77,7 +77,9 @@ def _try() -> None:
         has_token = os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
         found = {"gcs": ray.get_runtime_context().gcs_address, "has_token": has_token}
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        found = {"problem": first_line(error)}
+        # what the first line announces, the last one says
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        found = {"problem": " ".join(dict.fromkeys((lines[0], lines[-1])))}
     print(json.dumps(found))  # noqa: T201
 
 

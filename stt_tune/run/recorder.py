@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.result import AUTO_RESULT_KEYS, DEFAULT_EXPERIMENT_INFO_KEYS
 
 from stt_tune.results.trials import COMPLETED, DIVERGED, FAILED, INTERRUPTED, STOPPED_EARLY, Trial, TrialTable
+from stt_tune.run.budget import describe_duration
 from stt_tune.run.display import format_metric
 from stt_tune.run.unpickled import Unpickled
 from stt_tune.run.wandb_function import OWN_RUN
@@ -63,6 +64,7 @@ class Recorder(Unpickled, Callback):
         plan: Plan,
         scheduler: Stopping,
         on_change: Callable[[TrialTable, Trial], None],
+        timeout_s: float | None = None,
     ) -> None:
         """Set up the recorder.
 
@@ -74,7 +76,10 @@ class Recorder(Unpickled, Callback):
             plan: Knows the trials' numbers.
             scheduler: Knows which trials did not come to their end.
             on_change: Called with the table and the trial after every change.
+            timeout_s: How long a trial may go on without a report, where that is limited.
         """
+        self._timeout_s = timeout_s
+        self._heard_at: dict[str, float] = {}
         self._table = table
         self._path = path
         self._metric = metric
@@ -91,6 +96,7 @@ class Recorder(Unpickled, Callback):
 
     def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Enter the trial."""
+        self._heard_at[trial.trial_id] = time.monotonic()
         self._enter(trial)
         self._save(trial.trial_id)
 
@@ -98,6 +104,7 @@ class Recorder(Unpickled, Callback):
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: Mapping[str, Any], **info: Any
     ) -> None:
         """Enter one report."""
+        self._heard_at[trial.trial_id] = time.monotonic()
         metrics = {name: value for name, value in result.items() if name not in _BOOKKEEPING}
         self._table.report(trial.trial_id, metrics)
         if result.get("diverged"):
@@ -127,8 +134,14 @@ class Recorder(Unpickled, Callback):
         entry = self._enter(trial)  # a worker that cannot start fails before its trial begins
         # Ray calls this, too, for a trial that has ended when entering its end failed
         if entry.status == INTERRUPTED:
-            entry.status, entry.error = FAILED, _last_line(trial)
+            entry.status, entry.error = FAILED, self._find_reason(trial)
         self._save(trial.trial_id)
+
+    def _find_reason(self, trial: RayTrial) -> str:
+        silence_s = time.monotonic() - self._heard_at.get(trial.trial_id, time.monotonic())
+        if self._timeout_s is not None and silence_s >= self._timeout_s:
+            return f"it reported nothing for {describe_duration(self._timeout_s)} and was ended"
+        return _last_line(trial)
 
     def _enter(self, trial: RayTrial) -> Trial:
         try:

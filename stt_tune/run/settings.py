@@ -41,6 +41,7 @@ class TuneSettings:
         gpu_hours: What its trials may take.
         target_wer: It starts no further trial once one has reached this.
         min_improvement: It ends once its model expects less of the next trial, relative to the best.
+        trial_timeout_s: A trial that reports nothing for so long is ended; None: never.
         max_concurrent: Trials at a time; None: one a GPU, or one on all CPU cores.
         gpus_per_trial: GPUs, or a fraction of one; None: one where there is one.
         wandb: One of `WANDB_MODES`.
@@ -78,6 +79,7 @@ class TuneSettings:
     gpu_hours: float | None = None
     target_wer: float | None = None
     min_improvement: float | None = None
+    trial_timeout_s: float | None = None
     max_concurrent: int | None = None
     gpus_per_trial: float | None = None
     wandb: str = "offline"
@@ -123,6 +125,7 @@ class TuneSettings:
                     self.keep_best_model or not self.ctranslate2,
                 ),
                 ("--time-budget", self.time_budget_s, "above 0", (self.time_budget_s or 1) > 0),
+                ("--trial-timeout", self.trial_timeout_s, "above 0", (self.trial_timeout_s or 1) > 0),
                 ("--gpu-hours", self.gpu_hours, "above 0", self.gpu_hours is None or self.gpu_hours > 0),
                 ("--target-wer", self.target_wer, "at least 0", (self.target_wer or 0) >= 0),
                 (

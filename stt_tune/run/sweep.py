@@ -110,6 +110,7 @@ def run_sweep(
     default: Mapping[str, Any] | None = None,
     first: Sequence[Mapping[str, Any]] = (),
     budget: Budget | None = None,
+    trial_timeout_s: float | None = None,
     complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     address: str | None = None,
     insecure_cluster: bool = False,
@@ -136,6 +137,7 @@ def run_sweep(
             own, if it has one. A grid never has it.
         first: Configurations of the first trials after the default, such as earlier winners; not for a grid.
         budget: What ends the sweep before its last trial.
+        trial_timeout_s: A trial that reports nothing for so long is taken to hang: its process is ended, and it failed.
         complete: Fills in what the sweep leaves out of a configuration; None: the default does.
         address: A Ray cluster to join; None: a Ray of this run's own, unless one is connected to.
         insecure_cluster: Whether it may be one that others can reach, and that asks for no token.
@@ -175,7 +177,9 @@ def run_sweep(
     with connect(address, insecure=insecure_cluster):
         resources = find_resources(max_concurrent=max_concurrent_trials, per_trial=resources_per_trial)
         budget.check_resources(resources)
-        trainable = build_trainable(TrainingTask(train_fn, sweep.metric.name, identity, str(Path.cwd())))
+        trainable = build_trainable(
+            TrainingTask(train_fn, sweep.metric.name, identity, str(Path.cwd()), trial_timeout_s)
+        )
         if not resume:
             folder.start(replace(sweep, num_trials=num_trials), seed, default)
         with folder.locked():
@@ -190,6 +194,7 @@ def run_sweep(
                 default=default,
                 first=first,
                 budget=budget,
+                trial_timeout_s=trial_timeout_s,
                 complete=complete or functools.partial(_fill_in, sweep, default or {}),
                 on_change=display.update,
             )

@@ -20,6 +20,7 @@ from ray.train._internal.session import get_session
 from stt_tune.errors import SettingsError
 from stt_tune.run.reporting import Reporter, reporting_to
 from stt_tune.run.wandb_function import RunIdentity, WandbFunction
+from stt_tune.run.watchdog import Watchdog
 from stt_tune.sweep.scheduler import FINAL_REPORT
 
 # As good as for ever: a worker that is not ready when its next trial comes would lose that one.
@@ -36,12 +37,14 @@ class TrainingTask:
         metric: The objective.
         identity: What W&B runs are to be.
         folder: Where the function runs, if the worker's machine has it: paths are relative to it.
+        timeout_s: How long a trial may go on without a report; None: for ever.
     """
 
     train: TrainFunction
     metric: str
     identity: RunIdentity
     folder: str
+    timeout_s: float | None = None
 
 
 def takes_configuration(train: TrainFunction) -> bool:
@@ -115,7 +118,14 @@ def _run_trial(config: dict[str, Any], task: TrainingTask) -> None:
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
         os.chdir(task.folder)
     context = tune.get_context()
-    reporter = Reporter(lambda metrics: wandb_function.send(metrics, tune.report), task.metric)
+    watchdog = Watchdog(task.timeout_s)
+
+    def send(metrics: dict[str, Any]) -> None:
+        watchdog.calm()
+        wandb_function.send(metrics, tune.report)
+        watchdog.calm()  # it may have waited long for others
+
+    reporter = Reporter(send, task.metric)
     wandb_function = WandbFunction(
         identity=task.identity,
         trial_id=context.get_trial_id(),
@@ -125,7 +135,7 @@ def _run_trial(config: dict[str, Any], task: TrainingTask) -> None:
         metric=task.metric,
         reporter=reporter,
     )
-    with reporting_to(reporter), wandb_function.followed():
+    with watchdog, reporting_to(reporter), wandb_function.followed():
         outcome = _call(task.train, config, wandb_function)
         if isinstance(outcome, Iterator):
             yielded: Iterator[Mapping[str, Any]] = outcome

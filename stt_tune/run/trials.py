@@ -45,6 +45,7 @@ class TrialPlan:
         default: The configuration of the first trial; None: it is chosen like the others.
         first: Configurations of the first trials after the default.
         budget: What ends the sweep before its last trial.
+        trial_timeout_s: How long a trial may go on without a report.
         complete: Fills in what the sweep leaves out of a configuration.
         on_change: Called with the table and the trial after every change.
     """
@@ -57,6 +58,7 @@ class TrialPlan:
     default: Mapping[str, Any] | None = None
     first: Sequence[Mapping[str, Any]] = ()
     budget: Budget = field(default_factory=Budget)
+    trial_timeout_s: float | None = None
     complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     on_change: Callable[[TrialTable, Trial], None] = lambda _table, _trial: None
 
@@ -99,7 +101,7 @@ def run_trials(
     scheduler = build_scheduler(plan.scheduler, sweep, plan.default, searcher.is_default)
     for trial in ended:
         scheduler.replay(trial.trial_id, trial.configuration, trial.reports)
-    recorder = Recorder(table, folder.trials, metric, searcher, scheduler, plan.on_change)
+    recorder = Recorder(table, folder.trials, metric, searcher, scheduler, plan.on_change, plan.trial_timeout_s)
 
     def end() -> None:
         searcher.finish()

@@ -356,6 +356,7 @@ def _search(
         default=default,
         first=first,
         budget=settings.budget,
+        trial_timeout_s=settings.trial_timeout_s,
         complete=lambda configuration: complete(configuration, default),
         resume=True,
     )

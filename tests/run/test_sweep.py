@@ -161,6 +161,9 @@ def test_a_sweep_is_resumed_only_as_it_was(tmp_path: Path) -> None:
         ({"seed": -1}, "seed must be at least 0, found -1"),
         ({"wandb_mode": "on"}, "wandb_mode must be one of offline, online, disabled, found 'on'"),
         ({"scheduler": "pbt"}, "scheduler must be one of asha, wandb-hyperband, none, found 'pbt'"),
+        ({"first": [{"epochs": 1}]}, r"first\[0\] must name every parameter of the sweep; learning_rate are missing"),
+        ({"first": [3]}, r"first\[0\] must be a configuration, found 3"),
+        ({"budget": 7200}, r"budget must be a Budget, such as Budget\(time_s=7200\), found 7200"),
         ({"resources_per_trial": {"gpu": 99}}, "gpus per trial must be at least 0 and at most"),
     ],
 )
