@@ -44,7 +44,7 @@ def connect(address: str | None, *, insecure: bool = False) -> Iterator[None]:
     """Be connected to Ray inside the block.
 
     Args:
-        address: A cluster to join (`auto`, `HOST:PORT`, `ray://...`); None starts a Ray of its
+        address: A cluster to join (`auto`, `HOST:PORT`); None starts a Ray of its
             own on this machine and never joins one that happens to run here. Where this process is
             connected already, that connection is used and left.
         insecure: Whether a cluster may be joined that others can reach, and that asks for no token.

@@ -24,12 +24,17 @@ def check_cluster(address: str, *, is_insecure_allowed: bool) -> None:
     """Make sure that a cluster can be joined.
 
     Args:
-        address: `auto`, `HOST:PORT` or `ray://HOST:PORT`.
+        address: `auto` or `HOST:PORT`.
         is_insecure_allowed: Whether it may be one that others can reach, and that asks for no token.
 
     Raises:
         SettingsError: There is none, it does not let us in, or it is not protected.
     """
+    if address.startswith("ray://"):
+        raise SettingsError(
+            f"--address {address}: must be auto or HOST:PORT, as a sweep is driven from inside its cluster. From "
+            "outside, submit it: ray job submit --working-dir . -- python cluster/run_sweep.py SWEEP --data DATA"
+        )
     say(f"joining the Ray cluster at {address}")
     must = f"--address {address}: must be a running Ray cluster"
     try:
@@ -49,8 +54,8 @@ def check_cluster(address: str, *, is_insecure_allowed: bool) -> None:
         raise SettingsError(f"{must}, and is not ({found['problem']}).")
     if not (is_insecure_allowed or found["has_token"] or _is_loopback(found["gcs"])):
         raise SettingsError(
-            f"--address {address}: must ask for a token, since others can reach {found['gcs']}: whoever does can run "
-            f"anything there. Start the cluster with token authentication and set {_TOKEN} here, or give "
+            f"--address {address}: must ask for a token, since others can reach it: whoever does can run anything "
+            f"there. Start the cluster with token authentication and set {_TOKEN} here, or give "
             "--insecure-cluster."
         )
 

@@ -150,7 +150,7 @@ def test_a_reached_target_starts_no_further_trials(tmp_path: Path, capsys: pytes
     assert last.last("wer") <= 0.3 or last.values("wer")[1] <= 0.3
     assert all(min(trial.values("wer")) > 0.3 for trial in before)
     assert last.status == "completed"
-    assert f"reached the target of wer: {9 - len(table.trials)} trials were not started" in capsys.readouterr().err
+    assert f"and the target is 0.3: {9 - len(table.trials)} trials were not started" in capsys.readouterr().err
     again = synthetic.run(tmp_path, synthetic.falling, trials=9, change=change, table=table)
     assert len(again.trials) == len(table.trials)
 
