@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from stt_tune.run.orchestrator import WandbSweepOrchestrator
     from stt_tune.run.prepare import prepare_data
     from stt_tune.run.reporting import report
+    from stt_tune.run.resume import resume
     from stt_tune.run.retune import retune
     from stt_tune.run.settings import TuneSettings
     from stt_tune.run.sweep import SweepResult, run_sweep
-    from stt_tune.run.tune import TuneResult, resume, tune
+    from stt_tune.run.tune import TuneResult, tune
     from stt_tune.speech.finetune import finetune
     from stt_tune.sweep.config import SweepConfig
 
@@ -80,7 +81,7 @@ _HOMES = {
     "prepare_data": "stt_tune.run.prepare",
     "read_optimal_config": "stt_tune.results.optimal_config",
     "report": "stt_tune.run.reporting",
-    "resume": "stt_tune.run.tune",
+    "resume": "stt_tune.run.resume",
     "retune": "stt_tune.run.retune",
     "run_sweep": "stt_tune.run.sweep",
     "save_config": "stt_tune.results.optimal_config",

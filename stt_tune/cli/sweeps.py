@@ -150,8 +150,8 @@ def resume(
     Example: stt-tune resume runs/digits
     """
     with interruptible():
+        from stt_tune.run.resume import resume as resume_run
         from stt_tune.run.settings import locate
-        from stt_tune.run.tune import resume as resume_run
 
         given = {
             "trials": trials,

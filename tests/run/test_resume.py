@@ -11,7 +11,7 @@ import pytest
 from stt_tune.errors import SettingsError
 from stt_tune.results.trials import TrialTable
 from stt_tune.run.folder import RunFolder
-from stt_tune.run.tune import resume
+from stt_tune.run.resume import resume
 
 
 def test_a_finished_run_goes_on_with_more_trials_though_its_data_have_moved(
