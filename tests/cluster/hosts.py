@@ -25,7 +25,7 @@ PidFile none
 """
 _START = """\
 mount --make-rprivate /
-mount --bind {home} /root
+mount -t overlay overlay -o lowerdir=/root,upperdir={home},workdir={work} /root
 mount --bind {ray} /tmp/ray
 hostname {name}
 exec /usr/sbin/sshd -D -e -f {config}
@@ -39,7 +39,7 @@ class Host:
     Attributes:
         name: Of its namespace.
         address: Where its sshd answers.
-        home: What it has as /root.
+        home: What it has written to its /root, which else is that of this machine.
         key: The private key that opens it, for root.
         process: Its first process; all others end with it.
     """
@@ -98,8 +98,8 @@ def running_hosts(folder: Path, count: int) -> Iterator[list[Host]]:
 def _running_host(folder: Path, keys: Path, number: int) -> Iterator[Host]:
     name, address = f"{_BRIDGE}-{number}", f"{_NETWORK}.{number}"
     own = folder / name
-    home, ray, config = own / "home", own / "ray", own / "sshd_config"
-    for each in (home, ray):
+    home, work, ray, config = own / "home", own / "work", own / "ray", own / "sshd_config"
+    for each in (home, work, ray):
         each.mkdir(parents=True)
     config.write_text(_SSHD.format(address=address, keys=keys))
     _do("ip", "netns", "add", name)
@@ -110,7 +110,9 @@ def _running_host(folder: Path, keys: Path, number: int) -> Iterator[Host]:
         _do(*inside, "ip", "address", "add", f"{address}/24", "dev", "eth0")
         for device in ("lo", "eth0"):
             _do(*inside, "ip", "link", "set", device, "up")
-        script = _START.format(home=home, ray=ray, name=name, config=config)
+        # by the route to others Ray finds out what its own address is
+        _do(*inside, "ip", "route", "add", "default", "via", f"{_NETWORK}.254")
+        script = _START.format(home=home, work=work, ray=ray, name=name, config=config)
         alone = ("unshare", "--pid", "--mount", "--uts", "--fork", "--kill-child", "--mount-proc")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "WANDB_"))}
         with (
