@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 EXTRAS := demo,cluster,notebook,lora,ctranslate2,s3,dev
 
-.PHONY: venv demo test test-all lint format notebooks lock clean
+.PHONY: venv demo test test-all test-cluster lint format notebooks lock clean
 
 venv: $(INSTALLED)
 
@@ -25,6 +25,9 @@ test: venv lint
 
 test-all: venv lint
 	$(BIN)/pytest
+
+test-cluster: venv
+	$(BIN)/pytest -m cluster
 
 lint: venv
 	$(BIN)/ruff check .
