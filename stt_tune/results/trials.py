@@ -33,6 +33,7 @@ _FIXED = {
     "status": pa.string(),
     "is_default": pa.bool_(),
     "error": pa.string(),
+    "retries": pa.int64(),
     "epoch": pa.int64(),
 }
 
@@ -49,6 +50,7 @@ class Trial:
         status: One of `STATUSES`; `interrupted` until it has ended, which is the truth if nothing
             comes after.
         error: Why it failed, in one line.
+        retries: How often it was begun again after a fault.
         reports: What it reported, in order: metrics by name, with `epoch`.
     """
 
@@ -58,11 +60,17 @@ class Trial:
     configuration: Mapping[str, Any]
     status: str = INTERRUPTED
     error: str | None = None
+    retries: int = 0
     reports: list[Mapping[str, Any]] = field(default_factory=list)
 
     def values(self, metric: str) -> list[float]:
         """The metric in every report that holds it, in order."""
         return [float(report[metric]) for report in self.reports if metric in report]
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch of its last report; 0 where it has reported nothing."""
+        return int(self.reports[-1]["epoch"]) if self.reports else 0
 
     def outcome(self, metric: str) -> float | None:
         """What a search learns from it: the last value, NaN if training failed, None while it runs."""
@@ -79,8 +87,8 @@ class TrialTable:
     """All trials of one sweep, by number.
 
     On disk: Parquet, one row a report (a trial that reported nothing has one row without an
-    epoch), columns `trial_id`, `number`, `status`, `is_default`, `error`, `epoch`, the metrics (as
-    `metric.NAME` where one is called like a column before it), then the configuration as
+    epoch), columns `trial_id`, `number`, `status`, `is_default`, `error`, `retries`, `epoch`, the
+    metrics (as `metric.NAME` where one is called like a column before it), then the configuration as
     `config.NAME`. Values of a column that are not all of one plain type are written as JSON.
     """
 
@@ -94,19 +102,25 @@ class TrialTable:
         """
         self.metrics = tuple(metrics)
         self._trials = {trial.number: trial for trial in trials}
+        self._numbers = {trial.trial_id: number for number, trial in self._trials.items()}
 
     def add(self, trial: Trial) -> None:
         """Put a trial in; it takes the place of an interrupted one of the same number."""
+        if trial.number in self._trials:
+            del self._numbers[self._trials[trial.number].trial_id]
         self._trials[trial.number] = trial
+        self._numbers[trial.trial_id] = trial.number
 
     def report(self, trial_id: str, report: Mapping[str, Any]) -> None:
-        """Append a report to that trial.
+        """Enter a report of that trial; it takes the place of one of the same epoch, which the trial has trained again.
 
         Raises:
             KeyError: There is no such trial.
         """
         numbers = {name: value if name == "epoch" else float(value) for name, value in report.items()}
-        self.get(trial_id).reports.append(numbers)
+        reports = self.get(trial_id).reports
+        known = next((i for i, each in enumerate(reports) if each["epoch"] >= numbers["epoch"]), len(reports))
+        reports[known : known + 1] = [numbers]
         self.metrics += tuple(name for name in report if name != "epoch" and name not in self.metrics)
 
     @property
@@ -120,10 +134,7 @@ class TrialTable:
         Raises:
             KeyError: There is none.
         """
-        for trial in self._trials.values():
-            if trial.trial_id == trial_id:
-                return trial
-        raise KeyError(trial_id)
+        return self._trials[self._numbers[trial_id]]
 
     def ended(self) -> list[Trial]:
         """Trials that need not be run again."""
@@ -162,6 +173,7 @@ class TrialTable:
                 "status": trial.status,
                 "is_default": trial.is_default,
                 "error": trial.error,
+                "retries": trial.retries,
                 "epoch": report.get("epoch"),
                 **{_column(name): report.get(name) for name in self.metrics},
                 **{
@@ -230,7 +242,8 @@ def _trial_of(row: Mapping[str, Any], encoded: Sequence[str]) -> Trial:
         if name.startswith(_CONFIG) and value is not None
     }
     configuration |= {name: json.loads(configuration[name]) for name in encoded if name in configuration}
-    return Trial(row["trial_id"], row["number"], row["is_default"], configuration, row["status"], row["error"])
+    head = (row["trial_id"], row["number"], row["is_default"], configuration, row["status"], row["error"])
+    return Trial(*head, retries=row.get("retries", 0))  # tables of 0.1.0 have none
 
 
 def _type_of(values: Sequence[Any]) -> pa.DataType | None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.run.joining import check_cluster
+
+if TYPE_CHECKING:
+    from ray.tune import PlacementGroupFactory
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -37,6 +41,20 @@ class TrialResources:
     cpus: float
     gpus: float
     max_concurrent: int
+
+    def to_placement(self, excluded_nodes: Collection[str] = ()) -> PlacementGroupFactory:
+        """What Tune asks Ray for, for a trial that is not to run on some nodes.
+
+        Args:
+            excluded_nodes: Their ids.
+        """
+        from ray.tune import PlacementGroupFactory
+
+        bundle = {"CPU": self.cpus, "GPU": self.gpus}
+        if not excluded_nodes:
+            return PlacementGroupFactory([bundle])
+        label = {"ray.io/node-id": f"!in({','.join(sorted(excluded_nodes))})"}
+        return PlacementGroupFactory([bundle], bundle_label_selector=[label])
 
 
 @contextlib.contextmanager
@@ -75,6 +93,18 @@ def connect(address: str | None, *, insecure: bool = False) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def find_nodes(resources: TrialResources) -> list[str]:
+    """Ids of the nodes of the connected cluster that have what a trial asks for, whether it is free or not."""
+    import ray
+
+    asked = (("CPU", resources.cpus), ("GPU", resources.gpus))
+    return [
+        node["NodeID"]
+        for node in ray.nodes()
+        if node["Alive"] and all(node["Resources"].get(name, 0) >= amount for name, amount in asked)
+    ]
 
 
 def find_resources(*, max_concurrent: int | None, per_trial: Mapping[str, float] | None = None) -> TrialResources:

@@ -88,6 +88,16 @@ class RunFolder:
         return self.path / "rejected.jsonl"
 
     @property
+    def checkpoints(self) -> Path:
+        """What trials need to go on after a fault, while they run."""
+        return self.path / "checkpoints"
+
+    @property
+    def faults(self) -> Path:
+        """What went wrong while the sweep ran, and what was done about it."""
+        return self.path / "faults.jsonl"
+
+    @property
     def models(self) -> Path:
         """Weights of trials, while the sweep runs."""
         return self.path / "models"
@@ -103,9 +113,9 @@ class RunFolder:
         return self.path / "best_model_ctranslate2"
 
     @property
-    def ray(self) -> Path:
-        """Ray's own working files."""
-        return self.path / "ray"
+    def errors(self) -> Path:
+        """For each trial that failed, what its worker said."""
+        return self.path / "errors"
 
     def check_new(self) -> None:
         """Make sure that a new run can begin here.
@@ -158,8 +168,8 @@ class RunFolder:
         Raises:
             SettingsError: Another process runs it.
         """
-        self.ray.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.ray / "lock", timeout=0, is_singleton=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0, is_singleton=True)
         try:
             lock.acquire()
         except Timeout as error:

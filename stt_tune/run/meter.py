@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial as RayTrial
 from stt_tune.errors import SettingsError
 from stt_tune.files import write_json
 from stt_tune.run.budget import Budget, describe_duration
+from stt_tune.run.patience import PatientWriter
 from stt_tune.run.unpickled import Unpickled
 
 _SECONDS, _GPU_SECONDS = "seconds", "gpu_seconds"
@@ -39,7 +40,8 @@ class Meter(Unpickled, Callback):
         Raises:
             SettingsError: `path` is damaged.
         """
-        self._budget, self._path, self._gpus, self._end = budget, path, gpus, end
+        self._budget, self._gpus, self._end = budget, gpus, end
+        self._file = PatientWriter(path, lambda: write_json(path, self._spent()))
         self._seconds, self._gpu_seconds = _read(path)
         self._counted_at = self._saved_at = time.monotonic()
         self.ended_by = ""
@@ -62,8 +64,11 @@ class Meter(Unpickled, Callback):
         """Write down what is spent, where that is limited."""
         if self._budget.time_s is None and self._budget.gpu_hours is None:
             return
-        write_json(self._path, {_SECONDS: self._seconds, _GPU_SECONDS: self._gpu_seconds})
+        self._file.write()
         self._saved_at = time.monotonic()
+
+    def _spent(self) -> dict[str, float]:
+        return {_SECONDS: self._seconds, _GPU_SECONDS: self._gpu_seconds}
 
     def find_spent(self) -> str:
         """Say which limit is reached; empty if none is."""

@@ -12,9 +12,13 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.result import AUTO_RESULT_KEYS, DEFAULT_EXPERIMENT_INFO_KEYS
 
+from stt_tune.files import write_text
 from stt_tune.results.trials import COMPLETED, DIVERGED, FAILED, INTERRUPTED, STOPPED_EARLY, Trial, TrialTable
 from stt_tune.run.budget import describe_duration
+from stt_tune.run.controller import describe_failure
 from stt_tune.run.display import format_metric
+from stt_tune.run.folder import RunFolder
+from stt_tune.run.patience import PatientWriter
 from stt_tune.run.unpickled import Unpickled
 from stt_tune.run.wandb_function import OWN_RUN
 from stt_tune.sweep.metric import Metric
@@ -59,7 +63,7 @@ class Recorder(Unpickled, Callback):
     def __init__(
         self,
         table: TrialTable,
-        path: Path,
+        folder: RunFolder,
         metric: Metric,
         plan: Plan,
         scheduler: Stopping,
@@ -70,7 +74,7 @@ class Recorder(Unpickled, Callback):
 
         Args:
             table: What is kept up to date.
-            path: Where it is saved whenever a trial begins or ends, and once a second between.
+            folder: Where it is saved whenever a trial begins or ends, and once a second between.
             metric: The objective; no further trial is started once its target is reached, or once
                 trials have ended and none has ever reported it.
             plan: Knows the trials' numbers.
@@ -81,7 +85,8 @@ class Recorder(Unpickled, Callback):
         self._timeout_s = timeout_s
         self._heard_at: dict[str, float] = {}
         self._table = table
-        self._path = path
+        self._folder = folder
+        self._file = PatientWriter(folder.trials, lambda: table.save(folder.trials))
         self._metric = metric
         self._plan = plan
         self._scheduler = scheduler
@@ -105,8 +110,11 @@ class Recorder(Unpickled, Callback):
     ) -> None:
         """Enter one report."""
         self._heard_at[trial.trial_id] = time.monotonic()
+        is_told_again = result["epoch"] <= self._table.get(trial.trial_id).last_epoch  # after a fault
         metrics = {name: value for name, value in result.items() if name not in _BOOKKEEPING}
         self._table.report(trial.trial_id, metrics)
+        if is_told_again:
+            return
         if result.get("diverged"):
             self._table.get(trial.trial_id).status = DIVERGED
         if self._metric.name in metrics and self._metric.reaches_target(metrics[self._metric.name]):
@@ -127,6 +135,11 @@ class Recorder(Unpickled, Callback):
             self._judge_metric()
         self._save(trial.trial_id)
 
+    def on_trial_recover(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
+        """Count that the trial is begun again."""
+        self._enter(trial).retries += 1
+        self._save(trial.trial_id)
+
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Enter that the trial failed, and why."""
         if trial.trial_id not in self._plan.numbers:
@@ -141,7 +154,11 @@ class Recorder(Unpickled, Callback):
         silence_s = time.monotonic() - self._heard_at.get(trial.trial_id, time.monotonic())
         if self._timeout_s is not None and silence_s >= self._timeout_s:
             return f"it reported nothing for {describe_duration(self._timeout_s)} and was ended"
-        return _last_line(trial)
+        # the file on this machine: the copy in Ray's storage comes later
+        text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+        path = self._folder.errors / f"{trial}.txt"
+        PatientWriter(path, lambda: write_text(path, text)).write()
+        return describe_failure(text)
 
     def _enter(self, trial: RayTrial) -> Trial:
         try:
@@ -173,16 +190,6 @@ class Recorder(Unpickled, Callback):
 
     def _save(self, trial_id: str, least_wait_s: float = 0.0) -> None:
         if time.monotonic() - self._saved_at >= least_wait_s:
-            self._table.save(self._path)
+            self._file.write()
             self._saved_at = time.monotonic()
         self._on_change(self._table, self._table.get(trial_id))
-
-
-def _last_line(trial: RayTrial) -> str:
-    """The line of the worker's traceback that names the exception."""
-    # the file on this machine: the copy in the storage comes later
-    path = trial.error_file
-    text = Path(path).read_text(encoding="utf-8") if path else ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    # Ray goes on with guesses after what it knows of a worker that died
-    return lines[-1].split(" Some common causes")[0] if lines else "no reason given"

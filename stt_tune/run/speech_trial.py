@@ -14,6 +14,8 @@ from ray import tune
 from stt_tune.errors import DivergedError, SweepFailedError
 from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources
+from stt_tune.run.journal import Journal
+from stt_tune.run.patience import insist
 from stt_tune.run.reporting import report
 from stt_tune.run.trainable import TrainFunction
 from stt_tune.speech.example import SpeechData
@@ -34,6 +36,8 @@ class SpeechTask:
         settings: Seed, context, normaliser.
         utterances: Where trials leave what they heard, each in a file named by its id; None: nowhere.
         models: Where the best trial leaves its weights, in a folder named by its id; None: nowhere.
+        checkpoints: Where trials keep what they need to go on after a fault, each in a folder named by its id;
+            None: nowhere.
     """
 
     data: SpeechData
@@ -41,6 +45,7 @@ class SpeechTask:
     settings: TrainingSettings
     utterances: Path | None = None
     models: Path | None = None
+    checkpoints: Path | None = None
 
 
 def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> TrainFunction:
@@ -58,23 +63,29 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
     def train(config: dict[str, Any]) -> None:
         _use_cores(cpus)
         task: SpeechTask = ray.get(shared)
+        trial = tune.get_context().get_trial_id()
+        journal = Journal(task.checkpoints / trial if task.checkpoints else None)
+        journal.tell_again(report)
+        if journal.is_at_end:
+            return
         normaliser = describe_normaliser(task.settings.normaliser)
+
+        def tell(each: EpochReport) -> None:
+            told = journal.enter(each.to_dict())
+            if told is None:
+                return
+            if task.utterances and each.utterances:
+                path = task.utterances / f"{trial}.parquet"
+                rows = [{"system": trial, "seed": task.settings.seed, **case} for case in each.utterances]
+                insist(lambda: save_utterances(path, rows, normaliser))
+            report(told)
+
         # a training that diverged has said so in its last report
         with contextlib.suppress(DivergedError):
-            last: dict[str, Any] = {}
-            trial = tune.get_context().get_trial_id()
-
-            def tell(each: EpochReport) -> None:
-                last.clear()
-                last.update(each.to_dict())
-                if task.utterances and each.utterances:
-                    rows = [{"system": trial, "seed": task.settings.seed, **case} for case in each.utterances]
-                    save_utterances(task.utterances / f"{trial}.parquet", rows, normaliser)
-                report(last)
-
-            network = finetune(config, task.data, task.model, tell, task.settings)
+            network = finetune(config, task.data, task.model, tell, task.settings, checkpoints=journal.folder)
             if task.models:
-                save_if_best(network, task.model, task.models, trial, last[objective])
+                folder, dev = task.models, journal.reports[-1][objective]
+                insist(lambda: save_if_best(network, task.model, folder, trial, dev))
 
     return train
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ray import tune
+from ray.tune import Callback
 from ray.tune.error import TuneError
 from ray.tune.progress_reporter import TrialProgressCallback
 
@@ -16,9 +18,13 @@ from stt_tune.errors import SweepConfigError, SweepHaltedError, SweepInterrupted
 from stt_tune.progress import say
 from stt_tune.results.trials import COMPLETED, INTERRUPTED, STOPPED_EARLY, Trial, TrialTable
 from stt_tune.run.budget import Budget
-from stt_tune.run.cluster import TrialResources
+from stt_tune.run.cluster import TrialResources, find_nodes
+from stt_tune.run.controller import fault_tolerant
+from stt_tune.run.faults import Faults
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.journal import forget_journals
 from stt_tune.run.meter import Meter
+from stt_tune.run.patience import insist
 from stt_tune.run.recorder import UNREPORTED, Recorder
 from stt_tune.run.tracking import build_trackers
 from stt_tune.run.wandb_function import RunIdentity
@@ -27,7 +33,7 @@ from stt_tune.sweep.numerals import is_count
 from stt_tune.sweep.observation import Observation
 from stt_tune.sweep.samplers import build_sampler
 from stt_tune.sweep.scheduler import EPOCHS, build_scheduler
-from stt_tune.sweep.searcher import SweepSearcher
+from stt_tune.sweep.searcher import SweepSearcher, TrialGenerator
 
 Trainable = Callable[[dict[str, Any]], None]
 
@@ -69,7 +75,7 @@ def run_trials(
     """Run what of the sweep is not in `table` yet, and enter it there.
 
     Must be called while connected to Ray. Trials of an earlier start that ended are not run again;
-    those that were interrupted are, with the configuration that they had.
+    those that were interrupted go on, under the id that they had.
 
     Returns:
         What ended the sweep before its last trial; empty where nothing did.
@@ -97,11 +103,13 @@ def run_trials(
         observe=lambda: observe(sweep, table, running=searcher.numbers.values()),
         default=plan.default,
         complete=plan.complete,
+        ids={trial.number: trial.trial_id for trial in table.trials if trial.status == INTERRUPTED},
     )
     scheduler = build_scheduler(plan.scheduler, sweep, plan.default, searcher.is_default)
-    for trial in ended:
+    for trial in table.trials:
         scheduler.replay(trial.trial_id, trial.configuration, trial.reports)
-    recorder = Recorder(table, folder.trials, metric, searcher, scheduler, plan.on_change, plan.trial_timeout_s)
+    _forget_ended(folder, table)
+    recorder = Recorder(table, folder, metric, searcher, scheduler, plan.on_change, plan.trial_timeout_s)
 
     def end() -> None:
         searcher.finish()
@@ -117,31 +125,48 @@ def run_trials(
         number = searcher.numbers[trial.trial_id]
         return f"trial-{number:03d}{'-default' if searcher.is_default(trial.trial_id) else ''}"
 
-    resources = plan.resources
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
-        tune_config=tune.TuneConfig(
-            num_samples=len(planned),
-            search_alg=searcher,
-            scheduler=scheduler,
-            max_concurrent_trials=resources.max_concurrent,
-            reuse_actors=True,
-            trial_name_creator=name_trial,
-            trial_dirname_creator=lambda trial: f"{name_trial(trial)}-{trial.trial_id}",
-        ),
-        run_config=tune.RunConfig(
-            name="sweep",
-            storage_path=str(folder.ray),
-            callbacks=[recorder, meter, *build_trackers(plan.identity, recorder.status_of), _Silence()],
-            verbose=0,
-        ),
+    faults = Faults(folder.faults, lambda: find_nodes(plan.resources))
+    say(f"starting {len(planned)} trials, {plan.resources.max_concurrent} at a time")
+    callbacks: list[Callback] = [recorder, meter, *build_trackers(plan.identity, recorder.status_of), _Silence()]
+    with tempfile.TemporaryDirectory(prefix="stt_tune-") as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, lambda _configuration: plan.resources.to_placement(faults.excluded())),
+            tune_config=tune.TuneConfig(
+                num_samples=len(planned),
+                search_alg=TrialGenerator(searcher, plan.resources.max_concurrent),
+                scheduler=scheduler,
+                reuse_actors=True,
+                trial_name_creator=name_trial,
+                trial_dirname_creator=lambda trial: f"{name_trial(trial)}-{trial.trial_id}",
+            ),
+            # nothing that Ray stores is read, so it need not lie where all nodes, or later starts, see it
+            run_config=tune.RunConfig(name="sweep", storage_path=scratch, callbacks=callbacks, verbose=0),
+        )
+        _fit(tuner, folder, faults, plan.resources)
+    insist(lambda: table.save(folder.trials))
+    meter.save()
+    _forget_ended(folder, table)
+    expected = (
+        f"the model expects the next trial to improve on the best by less than {budget.min_improvement:.2%}"
+        if searcher.is_exhausted
+        else ""
     )
-    say(f"starting {len(planned)} trials, {resources.max_concurrent} at a time")
+    ended_by = recorder.ended_by or meter.ended_by or expected
+    return _conclude(sweep, plan.num_trials, ended_by, table, planned, scheduler.halted)
+
+
+def _fit(tuner: tune.Tuner, folder: RunFolder, faults: Faults, resources: TrialResources) -> None:
+    """Run the trials.
+
+    Raises:
+        SweepHaltedError: A callback raised an error, such as that of a full disk, or Ray failed.
+    """
     before = signal.getsignal(signal.SIGINT)
     try:
-        tuner.fit()
+        with fault_tolerant(faults, resources.to_placement):
+            tuner.fit()
     except TuneError as error:
-        # Ray wraps what a callback raises, such as a full disk, in the text of its traceback
+        # Ray wraps what a callback raises in the text of its traceback
         reason = str(error).strip().splitlines()[-1]
         raise SweepHaltedError(
             f"{folder.path}: the sweep could not go on ({reason}). What was finished is kept."
@@ -150,15 +175,11 @@ def run_trials(
         # Ray's own would swallow the next Ctrl-C; only the main thread may set one
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
-    table.save(folder.trials)
-    meter.save()
-    expected = (
-        f"the model expects the next trial to improve on the best by less than {budget.min_improvement:.2%}"
-        if searcher.is_exhausted
-        else ""
-    )
-    ended_by = recorder.ended_by or meter.ended_by or expected
-    return _conclude(sweep, plan.num_trials, ended_by, table, planned, scheduler.halted)
+
+
+def _forget_ended(folder: RunFolder, table: TrialTable) -> None:
+    """Delete what trials needed to go on; those that were interrupted still do."""
+    forget_journals(folder.checkpoints, but={trial.trial_id for trial in table.trials if trial.status == INTERRUPTED})
 
 
 class _Silence(TrialProgressCallback):

@@ -297,7 +297,7 @@ def _search(
 
         ended = {trial.trial_id for trial in folder.read_table(METRICS).trials if trial.status == COMPLETED}
         forget(models, but=ended)
-    task = replace(speech.task, models=models, utterances=folder.utterances)
+    task = replace(speech.task, models=models, utterances=folder.utterances, checkpoints=folder.checkpoints)
     task = select_cases(task, resources, "dev", settings.only_error_type)
     check_objective(sweep, task)
     first = settings.first_configurations(default, sweep.count_trials(settings.trials))

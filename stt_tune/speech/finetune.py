@@ -23,6 +23,7 @@ from transformers import (
 
 from stt_tune.errors import DivergedError
 from stt_tune.speech.adaptation import Adaptation
+from stt_tune.speech.checkpoint import take_whole
 from stt_tune.speech.decode import Measurement, list_cases, measure, summarise_kinds
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import SpeechModel
@@ -71,7 +72,8 @@ def finetune(
         model: The weights to start from, left as they are.
         report: Called in this thread; what it raises ends the training.
         settings: What all trials share.
-        checkpoints: Where the last epoch's state is kept; training goes on from what lies there.
+        checkpoints: Where the state after the last epoch is kept, a folder of this training alone; training
+            goes on from what lies there.
 
     Returns:
         The trained network, at the training's audio context.
@@ -99,8 +101,9 @@ def finetune(
         train_dataset=_mix(data, chosen.replay_ratio, settings.seed),
     )
     trainer.add_callback(_ReportEpoch(data, model, report, settings, trainer, adaptation))
+    begun = take_whole(checkpoints) if checkpoints else None
     with _deterministic():
-        trainer.train(resume_from_checkpoint=bool(checkpoints and any(checkpoints.glob("checkpoint-*"))))
+        trainer.train(resume_from_checkpoint=str(begun) if begun else None)
     adaptation.finish()
     return network
 
@@ -151,7 +154,6 @@ def _arguments(chosen: Hyperparameters, seed: int, checkpoints: Path | None) -> 
         remove_unused_columns=False,
         dataloader_pin_memory=not cpu,
         save_strategy="epoch" if checkpoints else "no",
-        save_total_limit=1,
         eval_strategy="no",
         logging_strategy="no",
         report_to=[],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PrinterCallback, Trainer
 
 from stt_tune.progress import say
+from stt_tune.speech.checkpoint import FAILURES, keep_newest
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Batch, Loss, SpeechModel, count_tokens
 from stt_tune.speech.memory import halve, ran_out
@@ -64,6 +66,16 @@ class SpeechTrainer(Trainer):
     def floating_point_ops(self, inputs: Any) -> int:
         """Nothing reads it."""
         return 0
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.state.global_step >= self.state.max_steps:
+            return  # nothing is left to lose
+        try:
+            super()._save_checkpoint(model, trial)
+            keep_newest(Path(self.args.output_dir or ""), self.state.global_step)
+        except FAILURES as error:
+            # a later fault costs more, and the training goes on
+            say(f"{self.args.output_dir}: this epoch's checkpoint cannot be written ({error})")
 
     def _collate(self, examples: Sequence[Example]) -> dict[str, list[Batch]]:
         parts = [examples[i : i + self.micro_batch] for i in range(0, len(examples), self.micro_batch)]

@@ -52,6 +52,7 @@ class EarlyStopping(FIFOScheduler):
         self._rule = rule
         self._metric_name = metric.name
         self._is_spared = is_spared
+        self._told: dict[str, int] = {}
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         """Decide whether the trial goes on."""
@@ -68,8 +69,10 @@ class EarlyStopping(FIFOScheduler):
             self._note(trial_id, configuration, report)
 
     def _note(self, trial_id: str, configuration: Mapping[str, Any], report: Mapping[str, Any]) -> bool:
-        if self._rule is None or self._metric_name not in report:
+        is_told_again = report["epoch"] <= self._told.get(trial_id, 0)  # by a trial that goes on after a fault
+        if is_told_again or self._rule is None or self._metric_name not in report:
             return False
+        self._told[trial_id] = report["epoch"]
         planned = configuration.get(EPOCHS)
         length = int(planned) if is_count(planned) else None
         return self._rule.stops(trial_id, report["epoch"], length, float(report[self._metric_name]))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
-from ray.tune.search import Searcher
+from ray.tune.experiment import Trial
+from ray.tune.search import ConcurrencyLimiter, Searcher
+from ray.tune.search.search_generator import SearchGenerator
 
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.observation import Configuration, Observation
@@ -29,6 +32,7 @@ class SweepSearcher(Searcher):
         observe: Callable[[], Iterable[Observation]],
         default: Configuration | None,
         complete: Callable[[Configuration], Configuration],
+        ids: Mapping[int, str] | None = None,
     ) -> None:
         """Plan the trials.
 
@@ -40,12 +44,14 @@ class SweepSearcher(Searcher):
             observe: What is known of trials that have begun, whenever it is asked.
             default: The configuration of trial 0; chosen like the others where it is None.
             complete: Fills in what the sweep leaves out.
+            ids: Of the planned trials that go on, by their numbers.
         """
         super().__init__(metric=sweep.metric.name, mode=sweep.metric.mode)
         self.numbers: dict[str, int] = {}
         self.is_exhausted = False
         self._sampler = sampler
         self._planned = dict(planned)
+        self._ids = dict(ids or {})
         self._proposed: dict[int, Configuration] = {}
         self._observe = observe
         self._default = default
@@ -58,6 +64,11 @@ class SweepSearcher(Searcher):
     def finish(self) -> None:
         """Propose nothing more; trials that run go on."""
         self._planned.clear()
+
+    @property
+    def next_id(self) -> str | None:
+        """The id of the next trial, where it is one that goes on."""
+        return self._ids.get(next(iter(self._planned), -1))
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """Give the next planned configuration, or say that there is none."""
@@ -91,3 +102,31 @@ class SweepSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing was saved."""
+
+
+class TrialGenerator(SearchGenerator):
+    """Makes Ray's trials, and gives one that goes on the id that it had: its reports, files and W&B run go by it."""
+
+    def __init__(self, searcher: SweepSearcher, max_concurrent: int) -> None:
+        """Make trials of what `searcher` proposes, so many at a time."""
+        super().__init__(ConcurrencyLimiter(searcher, max_concurrent=max_concurrent))
+        self._source = searcher
+
+    def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> Trial | None:
+        """Make the next trial, if there is one and room for it."""
+        with _named(self._source.next_id):
+            return super().create_trial_if_possible(experiment_spec)
+
+
+@contextlib.contextmanager
+def _named(trial_id: str | None) -> Iterator[None]:
+    """Let Ray give the trial that it makes inside the block this id; it would draw one."""
+    if trial_id is None:
+        yield
+        return
+    maker: Any = Trial
+    before, maker.generate_id = Trial.__dict__["generate_id"], lambda: trial_id
+    try:
+        yield
+    finally:
+        maker.generate_id = before

@@ -1,0 +1,113 @@
+"""Ray Tune's loop, made to survive what it would end the sweep for, and to place trials by what has failed where."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import ray
+import ray._private.state
+import ray.tune.tune
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.tune import PlacementGroupFactory
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+
+from stt_tune.run.faults import ERROR, LOSS, PREEMPTION, Faults
+
+# Ray goes on with guesses after what it knows of a worker that died.
+_GUESSES = " Some common causes"
+
+
+class _Workers(RayActorManager):
+    """Takes whatever of Ray's ends a trial's worker for the death of that worker.
+
+    Ray knows one kind of it, and gives the whole sweep up for all others: the memory monitor's
+    (`OutOfMemoryError`), a full object store, a lost object.
+    """
+
+    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
+            exception = RayActorError(error_msg=f"{type(exception).__name__}: {describe_failure(exception)}")
+        super()._actor_task_failed(tracked_actor_task, exception)
+
+
+class FaultTolerantController(TuneController):
+    """Asks `Faults` what becomes of a trial that failed, where Ray counts failures alike, whatever they are."""
+
+    def __init__(self, faults: Faults, place: Callable[[Collection[str]], PlacementGroupFactory], **given: Any) -> None:
+        """Set up the loop.
+
+        Args:
+            faults: Decides.
+            place: Makes what a trial asks for, without the nodes given.
+            given: As Ray's controller takes it.
+        """
+        super().__init__(**given)
+        # nothing has been asked of the one that it made
+        self._actor_manager = _Workers(resource_manager=self._actor_manager._resource_manager)
+        self._faults = faults
+        self._place = place
+        self._nodes: dict[str, str | None] = {}
+
+    def _actor_started(self, tracked_actor: Any, log: str = "STARTED") -> None:
+        trial = self._actor_to_trial[tracked_actor]
+        actor, _resources = self._actor_manager._live_actors_to_ray_actors_resources[tracked_actor]
+        self._nodes[trial.trial_id] = find_node(actor._actor_id.hex())
+        super()._actor_started(tracked_actor, log)
+
+    def _on_training_result(self, trial: Trial, result: Any) -> None:
+        super()._on_training_result(trial, result)  # type: ignore[no-untyped-call]
+        for each in result if isinstance(result, list) else [result]:
+            self._faults.heard(trial.trial_id, self._nodes.get(trial.trial_id), int(each.get("epoch", 0)))
+
+    def _process_trial_failure(self, trial: Any, exception: Any) -> None:
+        node = self._nodes.pop(trial.trial_id, None)
+        if node is None and isinstance(exception, RayActorError) and exception.actor_id:
+            node = find_node(exception.actor_id)  # it died before it had begun
+        is_retried = self._faults.is_retried(
+            trial.trial_id,
+            str(trial),
+            node,
+            describe_failure(exception),
+            _find_kind(exception),
+        )
+        trial.max_failures = -1 if is_retried else 0
+        if is_retried:
+            trial.placement_group_factory = self._place(self._faults.excluded(trial.trial_id))
+        super()._process_trial_failure(trial, exception)
+
+
+@contextlib.contextmanager
+def fault_tolerant(faults: Faults, place: Callable[[Collection[str]], PlacementGroupFactory]) -> Iterator[None]:
+    """Let Tune run its trials by `FaultTolerantController` inside the block; it has no setting for that."""
+    tune: Any = ray.tune.tune
+    before, tune.TuneController = tune.TuneController, functools.partial(FaultTolerantController, faults, place)
+    try:
+        yield
+    finally:
+        tune.TuneController = before
+
+
+def find_node(actor_id: str) -> str | None:
+    """The node on which an actor runs, or ran; None where that is not known.
+
+    Args:
+        actor_id: In hexadecimal digits.
+    """
+    return ray._private.state.actors(actor_id).get("Address", {}).get("NodeID") or None
+
+
+def _find_kind(exception: Exception) -> str:
+    if isinstance(exception, RayTaskError):
+        return LOSS if isinstance(exception.cause, OSError | RayError) else ERROR
+    return PREEMPTION if isinstance(exception, RayActorError) and exception.preempted else LOSS
+
+
+def describe_failure(error: BaseException | str) -> str:
+    """Why an attempt at a trial failed, in one line: of a traceback the line that names the exception."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].split(_GUESSES)[0] if lines else "no reason given"

@@ -1,0 +1,65 @@
+"""Write to a disk that may be full or gone for a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from stt_tune.progress import say
+
+PATIENCE_S = 300.0
+"""How long a disk may be full or gone before what needs it gives up, in seconds."""
+
+_PAUSE_S = 1.0
+
+
+def insist(write: Callable[[], None]) -> None:
+    """Write, and try again once a second for `PATIENCE_S` where that fails.
+
+    Raises:
+        OSError: It has failed for so long.
+    """
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            write()
+        except OSError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return
+
+
+class PatientWriter:
+    """Writes a file whose content is in memory as well, so that it is enough if a later attempt succeeds."""
+
+    def __init__(self, path: Path, write: Callable[[], None]) -> None:
+        """Write `path` by calling `write`."""
+        self._path = path
+        self._write = write
+        self._failing_since: float | None = None
+
+    def write(self) -> None:
+        """Write the file, or say once that it cannot be written now.
+
+        Raises:
+            OSError: It could not be written for `PATIENCE_S`.
+        """
+        try:
+            self._write()
+        except OSError as error:
+            now = time.monotonic()
+            if self._failing_since is None:
+                self._failing_since = now
+                say(
+                    f"{self._path}: cannot be written now ({error.strerror}). The sweep goes on, keeps all in memory "
+                    f"and tries again for {PATIENCE_S / 60:g} minutes."
+                )
+            elif now - self._failing_since > PATIENCE_S:
+                raise
+            return
+        if self._failing_since is not None:
+            self._failing_since = None
+            say(f"{self._path}: can be written again, and nothing is lost")

@@ -1,0 +1,89 @@
+"""Real workers that die: their trials go on, the others take no notice."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from stt_tune.results.trials import TrialTable
+from stt_tune.run.controller import describe_failure
+from stt_tune.run.faults import MOST_LOSSES, read_faults
+from stt_tune.run.reporting import report
+from tests.run import synthetic
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+def _die_once_or_always(folder: Path) -> Any:
+    """Half of all trials lose their worker after the first epoch: once, or whenever they are begun."""
+
+    def train(config: dict[str, Any]) -> None:
+        rate = config["learning_rate"]
+        begun = folder / f"{rate}.begun"
+        report(epoch=1, wer=rate)
+        if rate < 0.25 or (rate < 0.5 and not begun.exists()):
+            begun.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        report(epoch=2, wer=rate / 2)
+
+    return train
+
+
+def test_trials_whose_worker_dies_are_begun_again_and_fail_only_where_that_does_not_help(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table = synthetic.run(tmp_path, _die_once_or_always(tmp_path), trials=8, scheduler="none")
+    outcomes = set()
+    for trial in table.trials:
+        rate = trial.configuration["learning_rate"]
+        retries = MOST_LOSSES - 1 if rate < 0.25 else 1 if rate < 0.5 else 0
+        assert (trial.status, trial.retries) == ("failed" if rate < 0.25 else "completed", retries)
+        assert [each["epoch"] for each in trial.reports] == ([1] if rate < 0.25 else [1, 2])
+        outcomes.add((trial.status, retries))
+    assert len(outcomes) == 3
+    assert TrialTable.load(tmp_path / "trials.parquet").to_arrow().equals(table.to_arrow())
+    entries = read_faults(tmp_path / "faults.jsonl")
+    assert len(entries) == sum(trial.retries + (trial.status == "failed") for trial in table.trials)
+    assert {each["node"] for each in entries} == {ray.get_runtime_context().get_node_id()}
+    assert "it is begun again" in capfd.readouterr().err
+
+
+def _object_lost(config: dict[str, Any]) -> None:
+    report(epoch=1, wer=config["learning_rate"])
+    raise ray.exceptions.ObjectStoreFullError("the object store is full")
+
+
+def test_a_full_object_store_costs_no_sweep_and_is_tried_again(tmp_path: Path) -> None:
+    table = synthetic.run(tmp_path, _object_lost, trials=2)
+    assert [(trial.status, trial.retries) for trial in table.trials] == [("failed", MOST_LOSSES - 1)] * 2
+    assert all("object store is full" in (trial.error or "") for trial in table.trials)
+
+
+def test_a_disk_that_cannot_be_written_is_tried_again_and_an_error_of_the_training_is_not(tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> None:
+        begun = tmp_path / f"{config['learning_rate']}.begun"
+        report(epoch=1, wer=config["learning_rate"])
+        if not begun.exists():
+            begun.touch()
+            raise OSError(28, "No space left on device") if config["learning_rate"] < 0.5 else ValueError("a mistake")
+
+    table = synthetic.run(tmp_path, train, trials=4)
+    found = {(trial.configuration["learning_rate"] < 0.5, trial.status, trial.retries) for trial in table.trials}
+    assert found == {(True, "completed", 1), (False, "failed", 0)}
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Traceback\n  File x\nValueError: a mistake\n", "ValueError: a mistake"),
+        ("The actor died.\n\tpid: 7\nWorker died: OOM. Some common causes include: (1) ...", "Worker died: OOM."),
+        ("", "no reason given"),
+    ],
+)
+def test_a_failure_is_described_in_one_line(text: str, line: str) -> None:
+    assert describe_failure(text) == line

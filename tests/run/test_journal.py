@@ -1,0 +1,49 @@
+"""What a trial keeps to go on after a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stt_tune.run.journal import Journal, forget_journals
+
+
+def _report(epoch: int, **more: Any) -> dict[str, Any]:
+    return {"epoch": epoch, "wer": 1 / epoch, "seconds": 10.0 * epoch, **more}
+
+
+def test_what_was_told_is_told_again_and_an_epoch_that_is_trained_again_is_not(tmp_path: Path) -> None:
+    first = Journal(tmp_path / "t")
+    assert [first.enter(_report(epoch)) for epoch in (1, 2)] == [_report(1), _report(2)]
+    second, told = Journal(tmp_path / "t"), list[Mapping[str, Any]]()
+    second.tell_again(told.append)
+    assert told == [_report(1), _report(2)]
+    assert second.enter(_report(2)) is None
+    assert second.enter({**_report(3), "seconds": 5.0}) == {**_report(3), "seconds": 25.0}
+    assert [each["epoch"] for each in Journal(tmp_path / "t").reports] == [1, 2, 3]
+
+
+def test_a_training_that_diverged_is_at_its_end(tmp_path: Path) -> None:
+    Journal(tmp_path).enter(_report(1, diverged=False))
+    assert not Journal(tmp_path).is_at_end
+    Journal(tmp_path).enter({**_report(2), "wer": float("nan"), "diverged": True})
+    assert Journal(tmp_path).is_at_end
+
+
+def test_a_damaged_journal_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "reports.json").write_text('[{"epoch": 1')
+    assert Journal(tmp_path).reports == []
+
+
+def test_without_a_folder_nothing_is_kept() -> None:
+    journal = Journal(None)
+    assert journal.enter(_report(1)) == _report(1)
+
+
+def test_journals_of_trials_that_have_ended_are_deleted(tmp_path: Path) -> None:
+    for name in ("ended", "interrupted"):
+        Journal(tmp_path / name).enter(_report(1))
+    forget_journals(tmp_path, but={"interrupted"})
+    assert [path.name for path in tmp_path.iterdir()] == ["interrupted"]
+    forget_journals(tmp_path / "none")

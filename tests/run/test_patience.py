@@ -1,0 +1,115 @@
+"""A disk that is full for a while; the disk is a real one, of half a megabyte."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stt_tune.errors import SweepHaltedError
+from stt_tune.results.trials import TrialTable
+from stt_tune.run import patience
+from stt_tune.run.patience import PatientWriter, insist
+from tests.run import synthetic
+
+_SIZE = 200_000
+
+
+def _write(path: Path) -> None:
+    path.write_bytes(bytes(_SIZE))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "disk"
+    path.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", path], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def _fill(disk: Path) -> Path:
+    ballast = disk / "ballast"
+    free = os.statvfs(disk)
+    ballast.write_bytes(bytes(free.f_bavail * free.f_frsize))
+    return ballast
+
+
+def test_what_cannot_be_written_is_told_once_and_written_when_it_can_be(
+    small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = small_disk / "file"
+    ballast = _fill(small_disk)
+    writer = PatientWriter(path, lambda: _write(path))
+    writer.write()
+    writer.write()
+    told = capsys.readouterr().err
+    assert told.count(f"{path}: cannot be written now (No space left on device). The sweep goes on") == 1
+    ballast.unlink()
+    writer.write()
+    assert "can be written again, and nothing is lost" in capsys.readouterr().err
+    assert path.stat().st_size == _SIZE
+
+
+def test_what_is_insisted_on_waits_for_the_disk(small_disk: Path) -> None:
+    path = small_disk / "file"
+    ballast = _fill(small_disk)
+    threading.Timer(1.5, ballast.unlink).start()
+    insist(lambda: _write(path))
+    assert path.stat().st_size == _SIZE
+
+
+def test_patience_ends(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.0)
+    _fill(small_disk)
+    path = small_disk / "file"
+    with pytest.raises(OSError, match="No space left"):
+        insist(lambda: _write(path))
+    writer = PatientWriter(path, lambda: _write(path))
+    writer.write()
+    with pytest.raises(OSError, match="No space left"):
+        writer.write()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_sweep_outlives_a_disk_that_is_full_for_a_while(small_disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = small_disk / "run"
+    ballast: list[Path] = []
+
+    def fill_and_free(table: TrialTable, _trial: object) -> None:
+        if len(table.ended()) == 1 and not ballast:
+            ballast.append(_fill(small_disk))
+        if len(table.ended()) == 3:
+            ballast[0].unlink(missing_ok=True)
+
+    table = synthetic.run(folder, synthetic.falling, trials=5, on_change=fill_and_free)
+    assert table.counts() == {"completed": 5}
+    assert TrialTable.load(folder / "trials.parquet").to_arrow().equals(table.to_arrow())
+    told = capfd.readouterr().err
+    assert told.count("trials.parquet: cannot be written now") == 1
+    assert "No space left on device" in told
+    assert "can be written again" in told
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_disk_that_stays_full_ends_the_sweep_with_one_message(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.0)
+    folder = small_disk / "run"
+
+    def fill(table: TrialTable, _trial: object) -> None:
+        if len(table.ended()) == 1 and not (small_disk / "ballast").exists():
+            _fill(small_disk)
+
+    with pytest.raises((SweepHaltedError, OSError), match="No space left on device"):
+        synthetic.run(folder, synthetic.falling, trials=6, on_change=fill)
+    assert len(TrialTable.load(folder / "trials.parquet").ended()) >= 1
