@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -90,9 +92,23 @@ def connect(address: str | None, *, insecure: bool = False) -> Iterator[None]:
     )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
-        yield
+        with _terminated_as_interrupted():
+            yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Take SIGTERM, by which schedulers and clouds end a process, for Ctrl-C inside the block; Ray would just exit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what signals do
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_signal: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def find_nodes(resources: TrialResources) -> list[str]:

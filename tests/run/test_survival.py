@@ -1,0 +1,116 @@
+"""Real trainings whose worker or driver is killed come to the results of undisturbed ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stt_tune.errors import SettingsError
+from stt_tune.results.trials import TrialTable
+from stt_tune.results.utterances import load_counts
+from stt_tune.speech.model import SpeechModel
+from tests.run import survivor
+from tests.speech.families import make_whisper
+from tests.wandb_files import read_runs
+
+_PATIENCE_S = 120
+
+
+@pytest.fixture(scope="module")
+def model(tiny: SpeechModel, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model")
+    make_whisper(tiny)(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    model: str, corpus: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
+    return _results(survivor.run(tmp_path_factory.mktemp("runs") / "undisturbed", model, str(corpus)))
+
+
+def _results(table: TrialTable) -> list[dict[str, Any]]:
+    """What trials gave, without what a clock says of it."""
+    return [
+        {
+            "configuration": trial.configuration,
+            "status": trial.status,
+            "reports": [{**report, "seconds": 0} for report in trial.reports],
+        }
+        for trial in table.trials
+    ]
+
+
+def _when(folder: Path, holds: Callable[[TrialTable], bool]) -> TrialTable:
+    """Wait until the table on the disk is so."""
+    end = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < end:
+        try:
+            table = TrialTable.load(folder / "trials.parquet")
+        except SettingsError:
+            time.sleep(0.05)
+            continue
+        if holds(table):
+            return table
+        time.sleep(0.05)
+    pytest.fail(f"it did not come to that within {_PATIENCE_S} s")
+
+
+def _kill_workers() -> None:
+    subprocess.run(["pkill", "-KILL", "-f", "^ray::ImplicitFunc"], check=True)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_training_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_same_result(
+    model: str, corpus: Path, undisturbed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    kept: list[Path] = []
+
+    def kill() -> None:
+        _when(out, lambda table: any(trial.last_epoch >= 3 for trial in table.trials))
+        kept.extend(out.glob("checkpoints/*/checkpoint-*/whole.json"))
+        _kill_workers()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    table = survivor.run(out, model, str(corpus))
+    killer.join()
+    assert _results(table) == undisturbed
+    assert sum(trial.retries for trial in table.trials) >= 1
+    assert kept
+    assert list(out.glob("checkpoints/*")) == []
+    assert all(load_counts(out / "utterances" / f"{trial.trial_id}.parquet") for trial in table.trials)
+
+
+def test_a_sweep_whose_driver_is_killed_is_resumed_where_it_was(
+    model: str, corpus: Path, undisturbed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "tests.run.survivor", out, model, corpus]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        before = _when(out, lambda table: any(trial.last_epoch >= 4 for trial in table.trials))
+        os.kill(process.pid, signal.SIGKILL)
+    running = {trial.number: trial for trial in before.trials if trial.status == "interrupted"}
+    assert running
+    subprocess.run(command, check=True, capture_output=True)
+    table = TrialTable.load(out / "trials.parquet")
+    assert _results(table) == undisturbed
+    for number, trial in running.items():
+        assert table.trials[number].trial_id == trial.trial_id
+        # what it had done was not done again: its clock goes on
+        assert table.trials[number].reports[0] == trial.reports[0]
+    runs = read_runs(out / "wandb")
+    assert set(runs) == {trial.trial_id for trial in table.trials}
+    for run in runs.values():
+        assert [row["epoch"] for row in run.history] == list(range(1, survivor.EPOCHS + 1))
