@@ -38,12 +38,13 @@ class Head:
 
 
 @contextlib.contextmanager
-def running_head(folder: Path, *, has_token: bool = True) -> Iterator[Head]:
+def running_head(folder: Path, *, has_token: bool = True, cpus: int = 2) -> Iterator[Head]:
     """Run a head node inside the block.
 
     Args:
         folder: Where it writes what it says.
         has_token: Whether it asks for a token.
+        cpus: That trials may use there.
     """
     host = ray.util.get_node_ip_address()
     own = {"PATH": f"{BIN}:{os.environ['PATH']}", "RAY_USAGE_STATS_ENABLED": "0", "HOME": str(folder)}
@@ -56,7 +57,7 @@ def running_head(folder: Path, *, has_token: bool = True) -> Iterator[Head]:
     start = [
         BIN / "ray", "start", "--head", "--node-ip-address", host, "--port", port, "--dashboard-host", "127.0.0.1",
         "--dashboard-port", dashboard_port, "--ray-client-server-port", client_port,
-        "--dashboard-agent-listen-port", agent_port, "--num-cpus", "2", "--disable-usage-stats", "--block",
+        "--dashboard-agent-listen-port", agent_port, "--num-cpus", str(cpus), "--disable-usage-stats", "--block",
     ]  # fmt: skip
     log = folder / "head.log"
     with (
@@ -69,6 +70,28 @@ def running_head(folder: Path, *, has_token: bool = True) -> Iterator[Head]:
         finally:
             process.terminate()
             process.wait(timeout=60)
+
+
+def start_node(head: Head, *, cpus: int = 1, gpus: int = 0, **environment: str) -> subprocess.Popen[bytes]:
+    """Let a node of this machine join; it leads its process group, and ends with it.
+
+    Args:
+        head: Of the cluster.
+        cpus: That trials may use there.
+        gpus: The same; none of them is real.
+        environment: What else the processes there find in theirs.
+    """
+    start = [
+        BIN / "ray", "start", "--address", head.address, "--num-cpus", str(cpus), "--num-gpus", str(gpus),
+        "--object-store-memory", "200000000", "--disable-usage-stats", "--block",
+    ]  # fmt: skip
+    return subprocess.Popen(
+        start,
+        env={**head.environment, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _free_ports(host: str) -> list[str]:

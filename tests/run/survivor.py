@@ -1,4 +1,7 @@
-"""A small speech sweep that is to survive what is done to it: `python -m tests.run.survivor RUN MODEL DATA`."""
+"""A small speech sweep that is to survive what is done to it.
+
+`python -m tests.run.survivor RUN MODEL DATA [ADDRESS TRIALS]` begins it, or goes on with it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _SWEEP = {
 }
 
 
-def run(out: Path, model: str, data: str, *, address: str | None = None) -> TrialTable:
+def run(out: Path, model: str, data: str, address: str | None = None, trials: int = 4) -> TrialTable:
     """Begin the sweep, or go on with it, and give its table."""
     settings = TuneSettings(data=data, model=model, audio_context_s=4, normaliser="basic")
     speech, folder = load_prepared(settings), RunFolder(out)
@@ -33,7 +36,7 @@ def run(out: Path, model: str, data: str, *, address: str | None = None) -> Tria
         result = run_sweep(
             _SWEEP,
             build_train(task, resources, "wer"),
-            num_trials=4,
+            num_trials=int(trials),
             storage_path=out,
             max_concurrent_trials=resources.max_concurrent,
             resources_per_trial={"cpu": resources.cpus, "gpu": resources.gpus},

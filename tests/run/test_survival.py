@@ -18,6 +18,7 @@ from stt_tune.errors import SettingsError
 from stt_tune.results.trials import TrialTable
 from stt_tune.results.utterances import load_counts
 from stt_tune.speech.model import SpeechModel
+from tests.processes import kill_trials
 from tests.run import survivor
 from tests.speech.families import make_whisper
 from tests.wandb_files import read_runs
@@ -66,10 +67,6 @@ def _when(folder: Path, holds: Callable[[TrialTable], bool]) -> TrialTable:
     pytest.fail(f"it did not come to that within {_PATIENCE_S} s")
 
 
-def _kill_workers() -> None:
-    subprocess.run(["pkill", "-KILL", "-f", "^ray::ImplicitFunc"], check=True)
-
-
 @pytest.mark.usefixtures("ray_session")
 def test_a_training_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_same_result(
     model: str, corpus: Path, undisturbed: list[dict[str, Any]], tmp_path: Path
@@ -80,7 +77,7 @@ def test_a_training_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_sa
     def kill() -> None:
         _when(out, lambda table: any(trial.last_epoch >= 3 for trial in table.trials))
         kept.extend(out.glob("checkpoints/*/checkpoint-*/whole.json"))
-        _kill_workers()
+        kill_trials(os.getpid())
 
     killer = threading.Thread(target=kill)
     killer.start()
