@@ -76,6 +76,7 @@ def connect(address: str | None, *, insecure: bool = False) -> Iterator[None]:
         os.environ.setdefault(name, value)
     import ray
 
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     if ray.is_initialized():
         yield
         return
@@ -90,7 +91,6 @@ def connect(address: str | None, *, insecure: bool = False) -> Iterator[None]:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         with _terminated_as_interrupted():
             yield

@@ -21,11 +21,11 @@ def train(config):
     if os.environ.get("IS_BROKEN"):
         raise RuntimeError("CUDA driver initialization failed")
     for epoch in (1, 2):
-        time.sleep(0.2)
+        time.sleep(0.5)
         report(epoch=epoch, wer=config["rate"] / epoch)
 
 ray.init(address=sys.argv[2], log_to_driver=False)
-while len(ray.nodes()) < 2:
+while ray.cluster_resources().get("CPU", 0) < 4:
     time.sleep(0.1)
 sweep = {"method": "random", "metric": {"name": "wer"}, "parameters": {"rate": {"min": 0.0, "max": 1.0}}}
 run_sweep(sweep, train, num_trials=12, storage_path=sys.argv[1], wandb_mode="disabled", max_concurrent_trials=3,
@@ -34,14 +34,15 @@ run_sweep(sweep, train, num_trials=12, storage_path=sys.argv[1], wandb_mode="dis
 
 
 def test_a_node_that_fails_everything_is_set_aside_and_costs_no_trial(tmp_path: Path) -> None:
-    with running_head(tmp_path) as head:
-        bad = start_node(head, cpus=2, IS_BROKEN="yes")
+    with running_head(tmp_path, cpus=0) as head:
+        nodes = [start_node(head, cpus=2, IS_BROKEN="yes"), start_node(head, cpus=2)]
         try:
             command = [sys.executable, "-c", _DRIVER, tmp_path / "run", head.address]
             ran = subprocess.run(command, env=head.environment, capture_output=True, text=True, timeout=300)
         finally:
-            os.killpg(bad.pid, signal.SIGKILL)
-            bad.wait()
+            for node in nodes:
+                os.killpg(node.pid, signal.SIGKILL)
+                node.wait()
     assert ran.returncode == 0, ran.stderr
     table = TrialTable.load(tmp_path / "run" / "trials.parquet")
     assert table.counts() == {"completed": 12}
