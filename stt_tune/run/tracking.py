@@ -61,6 +61,7 @@ class WandbTracker(Unpickled, WandbLoggerCallback):
         self._begun: set[Trial] = set()
         self._lost: set[Trial] = set()
         self._runs: dict[Trial, Run] = {}
+        self._epochs: dict[Trial, int] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wandb")
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
@@ -73,10 +74,13 @@ class WandbTracker(Unpickled, WandbLoggerCallback):
         """Wait for the first report."""
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        """Log the report, unless the training function has done so."""
+        """Log the report, unless the training function has done so, or an earlier attempt at the trial."""
         if result.get(OWN_RUN):
             self._own.add(trial)
             return
+        if result["epoch"] <= self._epochs.get(trial, 0):
+            return
+        self._epochs[trial] = result["epoch"]
         self._begin(trial)
         told = {name: value for name, value in result.items() if name not in _BOOKKEEPING}
         self._do(trial, lambda: self._log(trial, told))
