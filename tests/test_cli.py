@@ -50,7 +50,8 @@ def sweep(tmp_path: Path) -> Path:
 def test_every_verb_has_help_with_an_example(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for verb in ("tune", "resume", "validate", "train", "demo", "confirm", "export", "retune", "drift", "prepare"):
+    verbs = ("tune", "resume", "validate", "train", "demo", "confirm", "export", "retune", "drift", "prepare")
+    for verb in (*verbs, "wandb-sync"):
         assert verb in out
         code, text, _ = run(verb, "--help")
         assert code == 0

@@ -92,7 +92,7 @@ def test_wandb_out_of_reach_is_told_once_and_runs_stay_offline(
     wandb.teardown()
     (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B:")]
     assert "127.0.0.1:9" in said
-    assert "so runs are kept offline; later: wandb sync" in said
+    assert "so runs are kept offline; later: stt-tune wandb-sync" in said
     assert set(read_runs(tmp_path / "wandb")) == {trial.trial_id for trial in table.trials}
 
 
@@ -124,7 +124,7 @@ def test_epochs_that_a_retried_trial_reports_again_are_logged_once(tmp_path: Pat
     tracker.log_trial_end(trial)
     tracker.on_experiment_end([])
     (run,) = read_runs(tmp_path / "wandb").values()
-    assert [(row["epoch"], row["_step"]) for row in run.history] == [(1, 0), (2, 1), (3, 2)]
+    assert [(row["epoch"], row["_step"]) for row in run.history] == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_what_ails_wandb_ends_no_sweep(ray_session: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
