@@ -328,6 +328,19 @@ def test_a_config_that_cannot_be_used_is_told(
     assert not (tmp_path / "run").exists()
 
 
+def test_wandb_sync_says_where_nothing_is_left_to_upload(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("wandb-sync", tmp_path)
+    assert (code, f"{tmp_path}: must hold W&B runs" in err) == (2, True)
+    folder = tmp_path / "wandb" / "offline-run-20260101_000000-abc"
+    folder.mkdir(parents=True)
+    for name in ("run-abc.wandb", "run-abc.wandb.synced"):
+        (folder / name).write_text("some of W&B's records")
+    code, out, _ = run("wandb-sync", tmp_path)
+    assert (code, out) == (0, "Nothing is left to upload: W&B has all 1 runs.\n")
+    code, out, _ = run("wandb-sync", tmp_path, "--json")
+    assert (code, json.loads(out)) == (0, {"uploaded": [], "total": 1})
+
+
 def test_confirm_and_export_need_a_finished_run(run: Run, tmp_path: Path) -> None:
     for verb in ("confirm", "export"):
         code, _, err = run(verb, tmp_path)

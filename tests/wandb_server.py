@@ -117,6 +117,9 @@ class WandbServer(ThreadingHTTPServer):
         if operation == "CreateRunFiles":
             files = [{"name": name, "uploadUrl": f"{self.url}/storage/{name}"} for name in variables["files"]]
             return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": files}}
+        if operation == "RunResumeStatus" and (run := self.runs.get(variables["name"])):
+            project = {"id": "1", "name": variables["project"], "entity": {"id": "1", "name": "someone"}}
+            return {"model": {**project, "bucket": _describe(run)}}
         return {"viewer": _VIEWER} if operation == "Viewer" else {}
 
     def _upsert(self, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,6 +142,14 @@ class WandbServer(ThreadingHTTPServer):
             run.summary = json.loads(line)
         if sent.get("complete"):
             run.exit_code = sent["exitcode"]
+
+
+def _describe(run: UploadedRun) -> dict[str, Any]:
+    """What a client that goes on with the run needs to know."""
+    lines = {"historyLineCount": len(run.lines), "logLineCount": 0, "eventsLineCount": 0}
+    tails = {"historyTail": json.dumps([json.dumps(run.history[-1])]), "eventsTail": "[]"}
+    config = {"config": "{}", "wandbConfig": '{"t": 1}', "summaryMetrics": json.dumps(run.summary), "tags": []}
+    return {"name": "1", "displayName": "1", **lines, **tails, **config}
 
 
 class _Handler(BaseHTTPRequestHandler):

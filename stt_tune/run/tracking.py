@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ _BOOKKEEPING = (
 _TAG_LENGTH = 64
 _QUIET_S = 2.0
 # How long the end of a sweep waits for W&B: one run that begins, then one that ends, both at their longest.
-_LAST_WAIT_S = INIT_TIMEOUT_S + FINISH_TIMEOUT_S + 3.0
+_LAST_WAIT_S = INIT_TIMEOUT_S + FINISH_TIMEOUT_S + 1.0
 # For so long after a failure, runs begin offline at once: each attempt to reach W&B costs its timeout.
 _OFFLINE_S = 300.0
 
@@ -117,25 +117,20 @@ class WandbTracker(Unpickled, WandbLoggerCallback):
         """
         for trial in list(self._begun):
             self._end(trial)
-        deadline = time.monotonic() + _LAST_WAIT_S
         last = self._thread.submit(lambda: None)
-        try:
-            last.result(timeout=_QUIET_S)
-            self._wait_for_ends(time.monotonic() + _QUIET_S)
-        except TimeoutError:
-            say(f"W&B: waiting until the last runs are logged, for {_LAST_WAIT_S:.0f} s at most")
-        try:
-            last.result(timeout=deadline - time.monotonic())
-            self._wait_for_ends(deadline)
-        except TimeoutError:
-            self._tell("it does not answer")
+        if not self._wait(last, _QUIET_S):
+            say("W&B: waiting until the last runs are logged")
+            if not self._wait(last, _LAST_WAIT_S if self.kwargs["mode"] == "online" else threading.TIMEOUT_MAX):
+                self._tell("it does not answer")
         self._thread.shutdown(wait=False)
 
-    def _wait_for_ends(self, deadline: float) -> None:
+    def _wait(self, last: Future[None], wait_s: float) -> bool:
+        deadline = time.monotonic() + wait_s
+        if wait([last], wait_s).not_done:
+            return False
         for thread in self._ending:
             thread.join(max(deadline - time.monotonic(), 0.0))
-        if any(thread.is_alive() for thread in self._ending):
-            raise TimeoutError
+        return not any(thread.is_alive() for thread in self._ending)
 
     def _init(self, arguments: dict[str, Any]) -> Run:
         if time.monotonic() < self._offline_until:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,8 @@ class WandbFunction:
             if run is not self._followed and self.was_started and self.identity.mode != "disabled":
                 mark_continuing(Path(run.dir).parent)
             self.was_started = True
+            if run.offline:  # what continues a run must not reach W&B before its beginning does
+                self.identity, self.trial_id = replace(self.identity, mode="offline"), run.id
             # as for W&B's own agent: what the sweep sets cannot be changed by the function
             config: Any = run.config
             config.update_locked(dict(self.configuration), user="sweep", _allow_val_change=True)

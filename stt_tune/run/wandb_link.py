@@ -20,7 +20,9 @@ FINISH_TIMEOUT_S = 15
 FALLBACK = "-offline"
 # W&B's own mark of a run file that is uploaded: an empty file of that name beside it.
 _SYNCED = ".synced"
+# Our own marks in the directory of a run.
 _CONTINUING = "continuing"
+_NEVER_BEGUN = "never-begun"
 NO_KEY = "no key is configured"
 
 
@@ -44,17 +46,22 @@ def begin_run(init: Callable[..., Run], arguments: Mapping[str, Any], tell: Call
 
     Args:
         init: `wandb.init`.
-        arguments: What it is given, `mode` and `id` among them.
+        arguments: What it is given, `mode`, `id` and `dir` among them.
         tell: Is told why W&B could not be had.
 
     Raises:
-        wandb.Error: The run cannot even begin offline.
+        Exception: Whatever W&B raises where the run cannot even begin offline.
     """
+    pattern = f"run-*-{arguments['id']}"
+    folder = Path(arguments["dir"], "wandb")
+    before = set(folder.glob(pattern))
     try:
         return init(**arguments)
-    except wandb.Error as error:
+    except Exception as error:
         if arguments["mode"] != "online":
             raise
+        for directory in set(folder.glob(pattern)) - before:
+            (directory / _NEVER_BEGUN).touch()
         tell(first_line(error))
     return init(**{**arguments, "mode": "offline", "id": f"{arguments['id']}{FALLBACK}"})
 
@@ -83,6 +90,11 @@ def mark_continuing(directory: Path) -> None:
 def is_continuing(directory: Path) -> bool:
     """Whether the files of a run were so marked."""
     return (directory / _CONTINUING).exists()
+
+
+def was_begun(directory: Path) -> bool:
+    """Whether the files are those of a run, and not what an attempt to begin one has left behind."""
+    return not (directory / _NEVER_BEGUN).exists()
 
 
 def synced_mark(file: Path) -> Path:

@@ -17,9 +17,11 @@ from typing import IO
 from stt_tune.errors import SettingsError, WandbSyncError
 from stt_tune.progress import say, track
 from stt_tune.run.folder import RunFolder
-from stt_tune.run.wandb_link import FALLBACK, MODE, NO_KEY, find_obstacle, is_continuing, synced_mark
+from stt_tune.run.wandb_link import FALLBACK, MODE, NO_KEY, find_obstacle, is_continuing, synced_mark, was_begun
 
 _DIRECTORY = re.compile(r"(?:offline-)?run-(\d{8}_\d{6})-(.+)")
+# A run file that holds only this tells nothing, and would keep `wandb sync` from uploading any other.
+_HEADER_BYTES = 7
 _POLL_S = 0.2
 _LAST_WORDS_S = 5.0
 
@@ -44,18 +46,14 @@ class RunFile:
     Attributes:
         path: The file.
         run_id: The run's id in W&B, which is the trial's.
-        started: Sorts the starts of a run: the time to a second, whether it is the fallback of another
-            that could not begin, and W&B's count of those within a second.
+        is_fallback: Whether the file holds another id than the run is to have.
+        started: Sorts the starts of a run: the time to a second, and W&B's count of those within one.
     """
 
     path: Path
     run_id: str
-    started: tuple[str, bool, int]
-
-    @property
-    def is_fallback(self) -> bool:
-        """Whether the file holds another id than the run is to have."""
-        return self.started[1]
+    is_fallback: bool
+    started: tuple[str, int]
 
     @property
     def is_uploaded(self) -> bool:
@@ -92,11 +90,12 @@ def find_runs(folder: Path) -> list[list[RunFile]]:
     """The files of each W&B run below `folder` that together tell all of it, in their order."""
     by_id: dict[str, list[RunFile]] = {}
     for path in folder.glob("*run-*/run-*.wandb"):
-        local_id = path.stem.removeprefix("run-")
-        if match := _DIRECTORY.fullmatch(path.parent.name):
-            started = match[1], local_id.endswith(FALLBACK), int(match[2][len(local_id) + 1 :] or 0)
-            file = RunFile(path, local_id.removesuffix(FALLBACK), started)
-            by_id.setdefault(file.run_id, []).append(file)
+        match = _DIRECTORY.fullmatch(path.parent.name)
+        if match and was_begun(path.parent) and path.stat().st_size > _HEADER_BYTES:
+            local_id = path.stem.removeprefix("run-")
+            run_id = local_id.removesuffix(FALLBACK)
+            started = match[1], int(match[2][len(local_id) + 1 :] or 0)
+            by_id.setdefault(run_id, []).append(RunFile(path, run_id, run_id != local_id, started))
     return [_find_last_start(sorted(files, key=lambda file: file.started)) for _, files in sorted(by_id.items())]
 
 
@@ -120,11 +119,8 @@ def _check_access(path: Path) -> None:
 
 def _upload(files: Sequence[RunFile], path: Path) -> None:
     say(f"uploading {len(files)} W&B runs")
-    # `wandb sync` gives the same id to all that it uploads, so each file that needs another one is uploaded alone
-    calls = [[file for file in files if not file.is_fallback], *([file] for file in files if file.is_fallback)]
     with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
-        uploaded = (file for call in calls if call for file in _call_wandb(call, said))
-        for _ in track(uploaded, "W&B runs uploaded", len(files)):
+        for _ in track(_call_for_all(files, said), "W&B runs uploaded", len(files)):
             pass
         missing = [file for file in files if not file.is_uploaded]
         if missing:
@@ -135,16 +131,31 @@ def _upload(files: Sequence[RunFile], path: Path) -> None:
             )
 
 
+def _call_for_all(files: Sequence[RunFile], said: IO[str]) -> Iterator[RunFile]:
+    # W&B gives the same id to all that a call uploads, so each run that needs another one has a call of its own
+    renamed = dict.fromkeys(file.run_id for file in files if file.is_fallback)
+    together = [file for file in files if file.run_id not in renamed]
+    calls = [[file for file in files if file.run_id == run_id] for run_id in renamed]
+    if together:
+        yield from _call_wandb(together, said)
+    if len(together) > 1 and not any(file.is_uploaded for file in together):
+        calls += [[file] for file in together]  # a file that cannot be read keeps W&B from all others of the call
+    for call in calls:
+        yield from _call_wandb(call, said)
+
+
 def _call_wandb(files: Sequence[RunFile], said: IO[str]) -> Iterator[RunFile]:
     """Give each file once W&B has marked it uploaded; the key is left to W&B to find, and is in no command line."""
-    renamed = ["--id", files[0].run_id] if files[0].is_fallback else []
+    renamed = ["--id", files[0].run_id] if any(file.is_fallback for file in files) else []
     folders = [str(file.path.parent) for file in files]
+    # W&B's own logs go beside the runs; a `wandb` folder where the user is must not be taken for the module (-P)
+    own = {"WANDB_DIR": str(files[0].path.parents[2])}
     process = subprocess.Popen(
-        [sys.executable, "-m", "wandb", "sync", "--include-online", *renamed, *folders],
+        [sys.executable, "-P", "-m", "wandb", "sync", "--include-online", *renamed, *folders],
         stdin=subprocess.DEVNULL,
         stdout=said,
         stderr=subprocess.STDOUT,
-        env={name: value for name, value in os.environ.items() if name != MODE},
+        env={name: value for name, value in os.environ.items() if name != MODE} | own,
     )
     with process:
         try:

@@ -13,8 +13,11 @@ from ray.tune.experiment import Trial
 
 from stt_tune.errors import SettingsError, WandbSyncError
 from stt_tune.run import tracking
+from stt_tune.run.cluster import TrialResources
+from stt_tune.run.reporting import Reporter
 from stt_tune.run.tracking import WandbTracker, build_identity, build_trackers
-from stt_tune.run.wandb_link import mark_continuing, synced_mark
+from stt_tune.run.wandb_function import WandbFunction
+from stt_tune.run.wandb_link import mark_continuing, synced_mark, was_begun
 from stt_tune.run.wandb_sync import SyncResult, find_runs, sync_wandb
 from tests.run import synthetic
 from tests.wandb_files import read_run
@@ -64,6 +67,14 @@ def _wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def _sync(folder: Path) -> SyncResult:
+    """Upload what is missing, once W&B's service has written all files to their ends."""
+    for file in folder.glob("wandb/*run-2*/run-*.wandb"):
+        if was_begun(file.parent):
+            read_run(file)
+    return sync_wandb(folder)
+
+
 def _steps(server: WandbServer, run_id: str) -> list[int]:
     return [row["_step"] for row in server.runs[run_id].history]
 
@@ -75,12 +86,12 @@ def test_a_trial_that_began_again_offline_is_uploaded_once_with_all_of_it(
         tracker = _track(tmp_path, "offline")
         _report(tracker, trial, epochs)
         _end(tracker, trial)
-    assert sync_wandb(tmp_path) == SyncResult(("abc",), 1)
+    assert _sync(tmp_path) == SyncResult(("abc",), 1)
     run = server.runs["abc"]
     assert [row["_step"] for row in run.lines.values()] == [1, 2, 3]
     assert (run.summary["status"], run.exit_code) == ("completed", 0)
     server.failure = "401"  # with nothing left, W&B is not even asked
-    assert sync_wandb(tmp_path) == SyncResult((), 1)
+    assert _sync(tmp_path) == SyncResult((), 1)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -105,28 +116,32 @@ def test_wandb_that_goes_away_half_way_holds_nothing_up_and_gets_the_rest_later(
     assert kept.summary["status"] == "completed"
 
     server.failure = ""
-    assert sync_wandb(tmp_path).uploaded == ("abc",)
+    assert _sync(tmp_path).uploaded == ("abc",)
     assert _steps(server, "abc") == [1, 2, 3]
     assert server.runs["abc"].exit_code == 0
-    assert sync_wandb(tmp_path).uploaded == ()
+    assert _sync(tmp_path).uploaded == ()
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_run_that_cannot_begin_online_begins_offline_and_the_next_ones_do_at_once(
     server: WandbServer, tmp_path: Path, trial: Trial, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = Trial("stub", trial_id="def", config={"epochs": 3}, stub=True)
+    second, third = (Trial("stub", trial_id=run_id, config={"epochs": 3}, stub=True) for run_id in ("def", "ghi"))
     tracker = _track(tmp_path, "online")
     server.failure = "drop"
-    for each in (trial, other):
+    for each in (trial, second):
         _report(tracker, each, range(1, 4))
-    _end(tracker, trial, other)
-    assert capsys.readouterr().err.count("stt-tune wandb-sync") == 1
-    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 2
+    tracker._thread.submit(lambda: None).result()
     server.failure = ""
-    assert sync_wandb(tmp_path).uploaded == ("abc", "def")
-    assert set(server.runs) == {"abc", "def"}
-    assert [_steps(server, run_id) for run_id in ("abc", "def")] == [[1, 2, 3]] * 2
+    tracker._offline_until = 0.0  # as if five minutes had passed
+    _report(tracker, third, range(1, 4))
+    _end(tracker, trial, second, third)
+    assert capsys.readouterr().err.count("stt-tune wandb-sync") == 1
+    assert set(server.runs) == {"ghi"}
+    assert _sync(tmp_path) == SyncResult(("abc", "def"), 3)
+    assert set(server.runs) == {"abc", "def", "ghi"}
+    assert [_steps(server, run_id) for run_id in server.runs] == [[1, 2, 3]] * 3
+    assert _sync(tmp_path) == SyncResult((), 3)
 
 
 def test_a_trial_that_begins_again_online_has_each_step_once_and_nothing_is_left_to_upload(
@@ -139,7 +154,25 @@ def test_a_trial_that_begins_again_online_has_each_step_once_and_nothing_is_left
     _report(second, trial, range(1, 4))
     _end(second, trial)
     assert _steps(server, "abc") == [1, 2, 3]
-    assert sync_wandb(tmp_path) == SyncResult((), 1)
+    assert _sync(tmp_path) == SyncResult((), 1)
+
+
+def test_a_function_that_logs_by_itself_goes_on_without_wandb(
+    server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
+    identity = build_identity("online", folder=tmp_path, project="p", group="g", tags=())
+    function = WandbFunction(identity, "abc", "trial-000", {}, {}, "wer", Reporter(lambda _metrics: None, "wer"))
+    server.failure = "drop"
+    with function.followed():
+        with wandb.init() as run:
+            run.log({"wer": 0.5})
+        server.failure = ""
+        with wandb.init() as run:
+            run.log({"wer": 0.4})
+    assert "W&B: it cannot be reached (Timed out" in capsys.readouterr().err
+    assert _sync(tmp_path) == SyncResult(("abc",), 1)
+    assert [(row["_step"], row["wer"]) for row in server.runs["abc"].history] == [(0, 0.5), (1, 0.4)]
 
 
 def test_an_upload_that_ended_early_goes_on(server: WandbServer, tmp_path: Path) -> None:
@@ -148,9 +181,9 @@ def test_an_upload_that_ended_early_goes_on(server: WandbServer, tmp_path: Path)
             run.log({"wer": 0.5})
     server.refused = {"bad"}
     with pytest.raises(WandbSyncError, match=r"1 of 2 are not \(.*\)\. What was uploaded is marked; the same again"):
-        sync_wandb(tmp_path)
+        _sync(tmp_path)
     server.refused = set()
-    assert sync_wandb(tmp_path) == SyncResult(("bad",), 2)
+    assert _sync(tmp_path) == SyncResult(("bad",), 2)
     assert set(server.runs) == {"good", "bad"}
 
 
@@ -174,10 +207,10 @@ def test_uploading_needs_runs_a_key_and_wandb_within_reach(
         sync_wandb(tmp_path)
 
 
-def _make_file(folder: Path, directory: str, run_id: str) -> Path:
+def _make_file(folder: Path, directory: str, run_id: str, size: int = 8) -> Path:
     path = folder / directory / f"run-{run_id}.wandb"
     path.parent.mkdir(parents=True)
-    path.touch()
+    path.write_bytes(b"0" * size)
     return path
 
 
@@ -185,7 +218,8 @@ def test_the_last_start_of_each_run_counts_with_what_it_continues(tmp_path: Path
     _make_file(tmp_path, "offline-run-20260101_000000-a", "a")
     _make_file(tmp_path, "run-20260101_000002-a", "a")
     last = _make_file(tmp_path, "offline-run-20260101_000002-a-1", "a")
-    _make_file(tmp_path, "run-20260101_000000-b-2", "b-2")
+    _make_file(tmp_path, "offline-run-20260101_000003-a", "a", size=7)  # its process was killed at once
+    (_make_file(tmp_path, "run-20260101_000000-b-2", "b-2").parent / "never-begun").touch()
     fallback = _make_file(tmp_path, "offline-run-20260101_000000-b-2-offline", "b-2-offline")
     _make_file(tmp_path, "run-20260101_000000-c", "c")
     parts = [_make_file(tmp_path, f"run-20260101_00000{i}-c", "c") for i in (1, 2)]
@@ -213,11 +247,11 @@ def test_a_sweep_ends_well_without_wandb_and_the_key_is_written_nowhere(
             server.failure = "401"
 
     server.before_answer = fail_after_the_first_trial
-    table = synthetic.run(tmp_path, synthetic.slow, trials=3, wandb_mode="online")
-    assert {trial.status for trial in table.trials} <= {"completed", "stopped_early"}
+    alone = TrialResources(cpus=1, gpus=0, max_concurrent=1)
+    table = synthetic.run(tmp_path, synthetic.slow, trials=2, wandb_mode="online", resources=alone)
+    assert [trial.status for trial in table.trials] == ["completed"] * 2
     server.before_answer, server.failure = (lambda: None), ""
-    uploaded = set(sync_wandb(tmp_path).uploaded)
-    assert 1 <= len(uploaded) <= 2
+    assert _sync(tmp_path) == SyncResult((table.trials[1].trial_id,), 2)
     for trial in table.trials:
         run = server.runs[trial.trial_id]
         assert [row["epoch"] for row in run.history] == [report["epoch"] for report in trial.reports]
