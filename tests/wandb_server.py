@@ -191,6 +191,7 @@ def serving() -> Iterator[WandbServer]:
         patch.setenv("WANDB_BASE_URL", server.url)
         patch.setenv("WANDB_API_KEY", KEY)
         patch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "1")  # whole seconds; it is 15 s else
+        patch.setenv("WANDB__DISABLE_STATS", "true")  # starting to watch the machine takes long
         wandb.teardown()  # so that it reads the environment again
         try:
             yield server

@@ -163,12 +163,13 @@ def test_a_function_that_logs_by_itself_goes_on_without_wandb(
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
     identity = build_identity("online", folder=tmp_path, project="p", group="g", tags=())
     function = WandbFunction(identity, "abc", "trial-000", {}, {}, "wer", Reporter(lambda _metrics: None, "wer"))
+    quiet = {"silent": True}  # or W&B would ask for ten seconds who is logged in
     server.failure = "drop"
     with function.followed():
-        with wandb.init() as run:
+        with wandb.init(settings=quiet) as run:
             run.log({"wer": 0.5})
         server.failure = ""
-        with wandb.init() as run:
+        with wandb.init(settings=quiet) as run:
             run.log({"wer": 0.4})
     assert "W&B: it cannot be reached (Timed out" in capsys.readouterr().err
     assert _sync(tmp_path) == SyncResult(("abc",), 1)
