@@ -45,6 +45,12 @@ class SharedFileError(SttTuneError, OSError):
     exit_code = 1
 
 
+class WandbSyncError(SttTuneError, ConnectionError):
+    """W&B that cannot be reached, or did not take all runs; what was uploaded is kept."""
+
+    exit_code = 1
+
+
 class SweepFailedError(SttTuneError, RuntimeError):
     """A sweep that ran and produced nothing to choose from."""
 

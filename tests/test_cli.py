@@ -50,7 +50,8 @@ def sweep(tmp_path: Path) -> Path:
 def test_every_verb_has_help_with_an_example(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for verb in ("tune", "resume", "validate", "train", "demo", "confirm", "export", "retune", "drift", "prepare"):
+    verbs = ("tune", "resume", "validate", "train", "demo", "confirm", "export", "retune", "drift", "prepare")
+    for verb in (*verbs, "wandb-sync"):
         assert verb in out
         code, text, _ = run(verb, "--help")
         assert code == 0
@@ -325,6 +326,19 @@ def test_a_config_that_cannot_be_used_is_told(
     assert f"{config}: " in err
     assert message in err
     assert not (tmp_path / "run").exists()
+
+
+def test_wandb_sync_says_where_nothing_is_left_to_upload(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("wandb-sync", tmp_path)
+    assert (code, f"{tmp_path}: must hold W&B runs" in err) == (2, True)
+    folder = tmp_path / "wandb" / "offline-run-20260101_000000-abc"
+    folder.mkdir(parents=True)
+    for name in ("run-abc.wandb", "run-abc.wandb.synced"):
+        (folder / name).write_text("some of W&B's records")
+    code, out, _ = run("wandb-sync", tmp_path)
+    assert (code, out) == (0, "Nothing is left to upload: W&B has all 1 runs.\n")
+    code, out, _ = run("wandb-sync", tmp_path, "--json")
+    assert (code, json.loads(out)) == (0, {"uploaded": [], "total": 1})
 
 
 def test_confirm_and_export_need_a_finished_run(run: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Read back the runs that W&B wrote offline."""
+"""Read back the files that W&B wrote of runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATIENCE_S = 5.0
 
 @dataclass
 class WandbRun:
-    """One offline run: what `wandb sync` would upload."""
+    """One run: what `wandb sync` would upload."""
 
     id: str = ""
     project: str = ""
@@ -35,11 +35,11 @@ class WandbRun:
 
 def read_runs(folder: Path) -> dict[str, WandbRun]:
     """All offline runs below `folder`, by id."""
-    runs = [_read_ended(path) for path in sorted(folder.glob("offline-run-*/*.wandb"))]
+    runs = [read_run(path) for path in sorted(folder.glob("offline-run-*/*.wandb"))]
     return {run.id: run for run in runs}
 
 
-def _read_ended(path: Path) -> WandbRun:
+def read_run(path: Path) -> WandbRun:
     """Wait until the run's end is in the file: W&B's service writes it a moment after `finish` has returned."""
     deadline = time.monotonic() + _PATIENCE_S
     while (run := _read_run(path)).exit_code is None and time.monotonic() < deadline:

@@ -6,6 +6,7 @@ from stt_tune.cli.sweeps import demo, refine, resume, tune  # isort: skip (the o
 from stt_tune.cli.data import prepare, validate  # isort: skip
 from stt_tune.cli.configs import confirm, drift, export, retune  # isort: skip
 from stt_tune.cli.training import train  # isort: skip
+from stt_tune.cli.tracking import wandb_sync  # isort: skip
 from stt_tune.cli.bench import search  # isort: skip
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "train",
     "tune",
     "validate",
+    "wandb_sync",
 ]

@@ -25,8 +25,8 @@ def describe_result(result: TuneResult) -> list[str]:
         *describe_held_out(document),
         "",
         f"Config:  {result.replacement.describe() if result.replacement else folder.optimal_config}",
-        f"Run:     {folder.path} (trials.parquet, held_out.parquet, wandb/; sync with: wandb sync "
-        f"{folder.path / 'wandb'}/offline-run-*)",
+        f"Run:     {folder.path} (trials.parquet, held_out.parquet, wandb/; to W&B with: stt-tune wandb-sync "
+        f"{folder.path})",
         *([f"Model:   {folder.best_model} (trial {result.winner.number})"] if folder.best_model.is_dir() else []),
         *more,
         "Next:    look at the trials in notebooks/analyse_sweep.ipynb; merge hyperparameters of the config into your "

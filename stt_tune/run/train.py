@@ -19,6 +19,7 @@ from stt_tune.run.settings import TuneSettings, check_trainable, found_with
 from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.run.tracking import find_mode, fit_tags
 from stt_tune.run.wandb_function import STATUS
+from stt_tune.run.wandb_link import FINISH_TIMEOUT_S
 from stt_tune.speech.decode import measure_at_full_context
 from stt_tune.speech.finetune import finetune
 from stt_tune.speech.hyperparameters import Hyperparameters, complete
@@ -105,6 +106,7 @@ def train(
             "project": settings.wandb_project or "stt-tune",
             "mode": find_mode(settings.wandb, folder),
             "dir": str(folder.absolute()),
+            "settings": {"finish_timeout": FINISH_TIMEOUT_S},
         }
     last: dict[str, Any] = {}
     with wandb.init(tags=fit_tags(("stt-tune", settings.model)), config=configuration, **own) as run:

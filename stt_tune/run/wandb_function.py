@@ -6,17 +6,27 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import wandb
 from wandb.sdk.wandb_run import Run
 
+from stt_tune.progress import say
 from stt_tune.run.reporting import Reporter
+from stt_tune.run.wandb_link import (
+    FINISH_TIMEOUT_S,
+    INIT_TIMEOUT_S,
+    MODE,
+    begin_run,
+    mark_continuing,
+    mark_uploaded,
+)
 from stt_tune.sweep.nesting import flatten
 from stt_tune.sweep.scheduler import FINAL_REPORT
 
-MODE = "WANDB_MODE"
 STATUS = "status"  # in the summary of every trial's run: how it ended
 OWN_RUN = "own_wandb_run"  # in a result: the function itself logs to W&B
 
@@ -79,8 +89,12 @@ class WandbFunction:
         init = wandb.init
 
         def init_as_trial(*args: Any, **kwargs: Any) -> Run:
-            run = init(*args, **{**kwargs, **self._identify(kwargs)})
+            run = begin_run(partial(init, *args), {**kwargs, **self._identify(kwargs)}, _tell)
+            if run is not self._followed and self.was_started and self.identity.mode != "disabled":
+                mark_continuing(Path(run.dir).parent)
             self.was_started = True
+            if run.offline:  # what continues a run must not reach W&B before its beginning does
+                self.identity, self.trial_id = replace(self.identity, mode="offline"), run.id
             # as for W&B's own agent: what the sweep sets cannot be changed by the function
             config: Any = run.config
             config.update_locked(dict(self.configuration), user="sweep", _allow_val_change=True)
@@ -91,6 +105,9 @@ class WandbFunction:
 
         wandb.init = init_as_trial
         os.environ[MODE] = self.identity.mode  # for `wandb.login()`, and for processes that the function starts
+        # so that a trial goes on where W&B is gone; a function that sets its own has its reasons
+        os.environ.setdefault("WANDB_INIT_TIMEOUT", str(INIT_TIMEOUT_S))
+        os.environ.setdefault("WANDB_FINISH_TIMEOUT", str(FINISH_TIMEOUT_S))
         try:
             yield
             if self._logged and not self.reporter.epoch:
@@ -147,6 +164,12 @@ class WandbFunction:
             # a stopped trial leaves the function by an exception, which is no failure
             run.summary[STATUS] = "stopped_early" if self.is_stopped else "failed" if exit_code else "completed"
             finish(0 if self.is_stopped else exit_code)
+            if not run.offline:
+                mark_uploaded(Path(run.dir).parent)
 
         run.log = wandb.log = log_and_report
         run._finish = finish_with_status
+
+
+def _tell(reason: str) -> None:
+    say(f"W&B: it cannot be reached ({reason}); this trial's run is kept offline.")

@@ -92,17 +92,21 @@ def test_wandb_out_of_reach_is_told_once_and_runs_stay_offline(
     wandb.teardown()
     (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B:")]
     assert "127.0.0.1:9" in said
-    assert "so runs are kept offline; later: wandb sync" in said
+    assert "so runs are kept offline; later: stt-tune wandb-sync" in said
     assert set(read_runs(tmp_path / "wandb")) == {trial.trial_id for trial in table.trials}
 
 
-def test_a_run_ends_with_its_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trial:
+    monkeypatch.setattr(Trial, "path", str(tmp_path))
+    return Trial("stub", trial_id="abc", config={"epochs": 3}, stub=True)
+
+
+def test_a_run_ends_with_its_trial(tmp_path: Path, trial: Trial) -> None:
     identity = build_identity("offline", folder=tmp_path, project="p", group="g", tags=())
     (tracker,) = build_trackers(identity, lambda _trial_id: "completed")
-    trial = Trial("stub", trial_id="abc", config={"epochs": 1}, stub=True)
-    monkeypatch.setattr(Trial, "path", str(tmp_path))
     (tmp_path / "wandb").mkdir()
-    tracker.log_trial_result(1, trial, {"wer": 0.5, "training_iteration": 1})
+    tracker.log_trial_result(1, trial, {"wer": 0.5, "epoch": 1, "training_iteration": 1})
     tracker._thread.submit(lambda: None).result()
     tracker.log_trial_end(trial)
     tracker._thread.submit(lambda: None).result()
@@ -110,6 +114,17 @@ def test_a_run_ends_with_its_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (run,) = read_runs(tmp_path / "wandb").values()
     assert (run.summary["status"], run.exit_code) == ("completed", 0)
     tracker.on_experiment_end([])
+
+
+def test_epochs_that_a_retried_trial_reports_again_are_logged_once(tmp_path: Path, trial: Trial) -> None:
+    identity = build_identity("offline", folder=tmp_path, project="p", group="g", tags=())
+    (tracker,) = build_trackers(identity, lambda _trial_id: "completed")
+    for epoch in (1, 2, 1, 2, 3):
+        tracker.log_trial_result(epoch, trial, {"wer": 0.5, "epoch": epoch})
+    tracker.log_trial_end(trial)
+    tracker.on_experiment_end([])
+    (run,) = read_runs(tmp_path / "wandb").values()
+    assert [(row["epoch"], row["_step"]) for row in run.history] == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_what_ails_wandb_ends_no_sweep(ray_session: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,180 @@
+"""Upload what W&B lacks of a run folder's runs, by W&B's own `wandb sync`: `stt-tune wandb-sync`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from stt_tune.errors import SettingsError, WandbSyncError
+from stt_tune.progress import say, track
+from stt_tune.run.folder import RunFolder
+from stt_tune.run.wandb_link import FALLBACK, MODE, NO_KEY, find_obstacle, is_continuing, synced_mark, was_begun
+
+_DIRECTORY = re.compile(r"(?:offline-)?run-(\d{8}_\d{6})-(.+)")
+# A run file that holds only this tells nothing, and would keep `wandb sync` from uploading any other.
+_HEADER_BYTES = 7
+_POLL_S = 0.2
+_LAST_WORDS_S = 5.0
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """What became of a run folder's W&B runs.
+
+    Attributes:
+        uploaded: Ids of the runs that were uploaded now.
+        total: How many runs there are.
+    """
+
+    uploaded: tuple[str, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """The file of one start of a W&B run: a trial that was interrupted and begun again has several.
+
+    Attributes:
+        path: The file.
+        run_id: The run's id in W&B, which is the trial's.
+        is_fallback: Whether the file holds another id than the run is to have.
+        started: Sorts the starts of a run: the time to a second, and W&B's count of those within one.
+    """
+
+    path: Path
+    run_id: str
+    is_fallback: bool
+    started: tuple[str, int]
+
+    @property
+    def is_uploaded(self) -> bool:
+        """Whether W&B has marked it so."""
+        return synced_mark(self.path).exists()
+
+
+def sync_wandb(path: Path) -> SyncResult:
+    """Upload what W&B lacks of a run folder's runs; each trial is one run there.
+
+    Of a trial that was begun several times, only the last start counts, as it tells the whole history
+    again. What is uploaded is marked at once, so that an upload that was interrupted goes on.
+
+    Args:
+        path: A run folder, or any folder that holds W&B's `wandb`.
+
+    Raises:
+        SettingsError: The folder holds no W&B runs, a sweep is running in it, or there is no key.
+        WandbSyncError: W&B cannot be reached, or did not take all of them.
+    """
+    folder = RunFolder(path.absolute())
+    if not (folder.path / "wandb").is_dir():
+        raise SettingsError(f"{path}: must hold W&B runs, in wandb/, and has none. Name a run folder.")
+    with folder.locked() if folder.run.is_file() else contextlib.nullcontext():
+        runs = find_runs(folder.path / "wandb")
+        missing = [file for run in runs for file in run if not file.is_uploaded]
+        if missing:
+            _check_access(path)
+            _upload(missing, path)
+    return SyncResult(tuple(dict.fromkeys(file.run_id for file in missing)), len(runs))
+
+
+def find_runs(folder: Path) -> list[list[RunFile]]:
+    """The files of each W&B run below `folder` that together tell all of it, in their order."""
+    by_id: dict[str, list[RunFile]] = {}
+    for path in folder.glob("*run-*/run-*.wandb"):
+        match = _DIRECTORY.fullmatch(path.parent.name)
+        if match and was_begun(path.parent) and path.stat().st_size > _HEADER_BYTES:
+            local_id = path.stem.removeprefix("run-")
+            run_id = local_id.removesuffix(FALLBACK)
+            started = match[1], int(match[2][len(local_id) + 1 :] or 0)
+            by_id.setdefault(run_id, []).append(RunFile(path, run_id, run_id != local_id, started))
+    return [_find_last_start(sorted(files, key=lambda file: file.started)) for _, files in sorted(by_id.items())]
+
+
+def _find_last_start(files: list[RunFile]) -> list[RunFile]:
+    first = max((i for i, file in enumerate(files) if not is_continuing(file.path.parent)), default=0)
+    return files[first:]
+
+
+def _check_access(path: Path) -> None:
+    obstacle = find_obstacle()
+    if obstacle == NO_KEY:
+        raise SettingsError(
+            "W&B: a key must be configured to upload runs, and there is none. Call `wandb login`, or set WANDB_API_KEY."
+        )
+    if obstacle:
+        raise WandbSyncError(
+            f"W&B: must be within reach to upload runs, and is not ({obstacle}). Nothing has changed; later, the same "
+            f"again: stt-tune wandb-sync {path}"
+        )
+
+
+def _upload(files: Sequence[RunFile], path: Path) -> None:
+    say(f"uploading {len(files)} W&B runs")
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        for _ in track(_call_for_all(files, said), "W&B runs uploaded", len(files)):
+            pass
+        missing = [file for file in files if not file.is_uploaded]
+        if missing:
+            raise WandbSyncError(
+                f"{path}: all W&B runs must be uploaded, and {len(missing)} of {len(files)} are not "
+                f"({_find_reason(said)}). What was uploaded is marked; the same again goes on: stt-tune wandb-sync "
+                f"{path}"
+            )
+
+
+def _call_for_all(files: Sequence[RunFile], said: IO[str]) -> Iterator[RunFile]:
+    # W&B gives the same id to all that a call uploads, so each run that needs another one has a call of its own
+    renamed = dict.fromkeys(file.run_id for file in files if file.is_fallback)
+    together = [file for file in files if file.run_id not in renamed]
+    calls = [[file for file in files if file.run_id == run_id] for run_id in renamed]
+    if together:
+        yield from _call_wandb(together, said)
+    if len(together) > 1 and not any(file.is_uploaded for file in together):
+        calls += [[file] for file in together]  # a file that cannot be read keeps W&B from all others of the call
+    for call in calls:
+        yield from _call_wandb(call, said)
+
+
+def _call_wandb(files: Sequence[RunFile], said: IO[str]) -> Iterator[RunFile]:
+    """Give each file once W&B has marked it uploaded; the key is left to W&B to find, and is in no command line."""
+    renamed = ["--id", files[0].run_id] if any(file.is_fallback for file in files) else []
+    folders = [str(file.path.parent) for file in files]
+    # W&B's own logs go beside the runs; a `wandb` folder where the user is must not be taken for the module (-P)
+    own = {"WANDB_DIR": str(files[0].path.parents[2])}
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "wandb", "sync", "--include-online", *renamed, *folders],
+        stdin=subprocess.DEVNULL,
+        stdout=said,
+        stderr=subprocess.STDOUT,
+        env={name: value for name, value in os.environ.items() if name != MODE} | own,
+    )
+    with process:
+        try:
+            left, is_over = list(files), False
+            while left and not is_over:
+                time.sleep(_POLL_S)
+                is_over = process.poll() is not None
+                done = [file for file in left if file.is_uploaded]
+                left = [file for file in left if file not in done]
+                yield from done
+            process.wait(timeout=_LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            pass  # all is uploaded; what W&B still does is of no use here
+        finally:
+            process.terminate()
+
+
+def _find_reason(said: IO[str]) -> str:
+    said.seek(0)
+    lines = [line.strip() for line in said if line.strip()]
+    errors = [line for line in lines if "ERROR" in line]
+    return (errors or lines or ["wandb sync says nothing"])[-1].removeprefix("wandb: ERROR ")

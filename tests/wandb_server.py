@@ -1,0 +1,202 @@
+"""A W&B server for tests on the loopback interface: only the server is not the real one, the client is.
+
+It speaks just enough of the protocol for `wandb` to log in, to log online and to sync: GraphQL's viewer
+and upsertBucket, file uploads, and the file stream. It can be made to fail or to hang half way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import wandb
+
+KEY = "5eed" * 10  # of the form that W&B's keys have
+_VIEWER = {"id": "1", "entity": "someone", "username": "someone", "flags": "{}", "teams": {"edges": []}}
+_STREAM = re.compile(r"/files/\w+/[\w-]+/([\w-]+)/file_stream")
+
+
+@dataclass
+class UploadedRun:
+    """What the server was told of a run.
+
+    Attributes:
+        lines: The history by the place of each line, as the client has numbered them.
+        summary: The last one.
+        config: By name.
+        exit_code: None until the run is complete.
+    """
+
+    lines: dict[int, dict[str, Any]] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    exit_code: int | None = None
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows as W&B shows them: one a step, the later one of two.
+
+        Source: https://github.com/wandb/wandb/pull/12668.
+        """
+        return list({line["_step"]: line for _, line in sorted(self.lines.items())}.values())
+
+
+class WandbServer(ThreadingHTTPServer):
+    """Keeps what it is sent.
+
+    Attributes:
+        runs: By id.
+        received: All that was sent, headers left out.
+        refused: Ids of runs that are not taken.
+        before_answer: Called whenever something was sent.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        """Listen on a free port of the loopback interface."""
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.runs: dict[str, UploadedRun] = {}
+        self.received = b""
+        self.refused: set[str] = set()
+        self.before_answer: Callable[[], None] = lambda: None
+        self._failure = ""
+        self._changed = threading.Condition()
+
+    @property
+    def url(self) -> str:
+        """What WANDB_BASE_URL is to be."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def failure(self) -> str:
+        """How the server fails.
+
+        `drop`: connections are closed unanswered; `hang`: there is no answer until that is over; a status
+        such as `401`: that is the answer; nothing: all is well.
+        """
+        return self._failure
+
+    @failure.setter
+    def failure(self, failure: str) -> None:
+        with self._changed:
+            self._failure = failure
+            self._changed.notify_all()
+
+    def wait_while_hanging(self) -> None:
+        """Return once the server no longer hangs."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure != "hang")
+
+    def answer(self, path: str, body: bytes) -> tuple[int, Mapping[str, Any]]:
+        """Give the status and the document that answer a request."""
+        if self.failure:
+            return int(self.failure), {"error": "not now"}
+        if path == "/graphql":
+            sent = json.loads(body)
+            operation = str(re.findall(r"(?:query|mutation) (\w+)", sent["query"])[0])
+            variables = sent.get("variables") or {}
+            if variables.get("name") in self.refused:
+                return 403, {"errors": [{"message": "this run is not taken"}]}
+            return 200, {"data": self._query(operation, variables)}
+        if stream := _STREAM.fullmatch(path):
+            self._take(self.runs[stream[1]], json.loads(body))
+        return 200, {}
+
+    def _query(self, operation: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        if operation == "UpsertBucket":
+            return {"upsertBucket": {"bucket": self._upsert(variables), "inserted": True}}
+        if operation == "CreateRunFiles":
+            files = [{"name": name, "uploadUrl": f"{self.url}/storage/{name}"} for name in variables["files"]]
+            return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": files}}
+        if operation == "RunResumeStatus" and (run := self.runs.get(variables["name"])):
+            project = {"id": "1", "name": variables["project"], "entity": {"id": "1", "name": "someone"}}
+            return {"model": {**project, "bucket": _describe(run)}}
+        return {"viewer": _VIEWER} if operation == "Viewer" else {}
+
+    def _upsert(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        run = self.runs.setdefault(variables["name"], UploadedRun())
+        run.config |= json.loads(variables["config"] or "{}")
+        return {
+            "id": f"id-{variables['name']}",
+            "name": variables["name"],
+            "displayName": variables["displayName"],
+            "config": "{}",
+            "historyLineCount": len(run.lines),
+            "project": {"id": "1", "name": variables["project"], "entity": {"id": "1", "name": "someone"}},
+        }
+
+    def _take(self, run: UploadedRun, sent: Mapping[str, Any]) -> None:
+        files = sent.get("files", {})
+        history = files.get("wandb-history.jsonl", {"offset": 0, "content": []})
+        run.lines |= dict(enumerate(map(json.loads, history["content"]), start=history["offset"]))
+        for line in files.get("wandb-summary.json", {"content": []})["content"]:
+            run.summary = json.loads(line)
+        if sent.get("complete"):
+            run.exit_code = sent["exitcode"]
+
+
+def _describe(run: UploadedRun) -> dict[str, Any]:
+    """What a client that goes on with the run needs to know."""
+    lines = {"historyLineCount": len(run.lines), "logLineCount": 0, "eventsLineCount": 0}
+    tails = {"historyTail": json.dumps([json.dumps(run.history[-1])]), "eventsTail": "[]"}
+    config = {"config": "{}", "wandbConfig": '{"t": 1}', "summaryMetrics": json.dumps(run.summary), "tags": []}
+    return {"name": "1", "displayName": "1", **lines, **tails, **config}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: WandbServer
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.received += body
+        self.server.before_answer()
+        self.server.wait_while_hanging()
+        if self.server.failure == "drop":
+            self.close_connection = True
+            return
+        status, document = self.server.answer(self.path, body)
+        answer = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def do_PUT(self) -> None:
+        self.do_POST()
+
+    def handle_one_request(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the client goes when it likes
+            super().handle_one_request()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stay silent."""
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[WandbServer]:
+    """A server in a thread, of which W&B is told by its environment."""
+    with WandbServer() as server, pytest.MonkeyPatch.context() as patch:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        patch.setenv("WANDB_BASE_URL", server.url)
+        patch.setenv("WANDB_API_KEY", KEY)
+        patch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "1")  # whole seconds; it is 15 s else
+        patch.setenv("WANDB__DISABLE_STATS", "true")  # starting to watch the machine takes long
+        wandb.teardown()  # so that it reads the environment again
+        try:
+            yield server
+        finally:
+            server.failure = "401"  # ends every retry
+            wandb.teardown()
+            server.shutdown()
+    wandb.teardown()
