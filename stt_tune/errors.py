@@ -45,6 +45,12 @@ class SharedFileError(SttTuneError, OSError):
     exit_code = 1
 
 
+class StorageError(SttTuneError, OSError):
+    """Storage behind a URL that cannot be read or written."""
+
+    exit_code = 1
+
+
 class SweepFailedError(SttTuneError, RuntimeError):
     """A sweep that ran and produced nothing to choose from."""
 

@@ -168,7 +168,7 @@ def retune(
             guard_tolerance=guard_tolerance,
             audio_context_s=audio_context,
             skip_bad=skip_bad,
-            replay=str(replay.absolute()) if replay else None,
+            replay=locate(replay) if replay else None,
             extend_vocabulary=extend_vocabulary,
             seed=seed,
             max_concurrent=max_concurrent,

@@ -11,7 +11,8 @@ SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="A W&B sweep fi
 Data = Annotated[
     str,
     typer.Option(
-        help="Manifest (JSONL, CSV, Parquet; NeMo's, too) with audio and text, a folder with metadata.csv, or hf:NAME."
+        help="Manifest (JSONL, CSV, Parquet; NeMo's, too) with audio and text, a folder with metadata.csv, or hf:NAME. "
+        "May be a URL such as s3://bucket/manifest.jsonl."
     ),
 ]
 Split = Annotated[str | None, typer.Option(help="Of a data set: only this split, to be divided.", show_default=False)]
@@ -107,7 +108,7 @@ OnlyErrorType = Annotated[
     ),
 ]
 Replay = Annotated[
-    Path | None,
+    str | None,
     typer.Option(help="Manifest of utterances that the system gets right today, for replay_ratio.", show_default=False),
 ]
 Guard = Annotated[

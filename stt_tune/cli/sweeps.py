@@ -119,7 +119,7 @@ def tune(
         language=language,
         skip_bad=skip_bad,
         only_error_type=only_error_type,
-        replay=str(replay.absolute()) if replay else None,
+        replay=locate(replay) if replay else None,
         guard=locate(guard) if guard else None,
         guard_tolerance=guard_tolerance,
         incumbent=read_incumbent(incumbent) if incumbent else None,
