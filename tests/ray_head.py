@@ -71,6 +71,42 @@ def running_head(folder: Path, *, has_token: bool = True) -> Iterator[Head]:
             process.wait(timeout=60)
 
 
+@contextlib.contextmanager
+def joined_node(head: Head, folder: Path, hidden: Path) -> Iterator[None]:
+    """Have another node inside the block, for which a folder of its own lies over `hidden`.
+
+    Args:
+        head: What it joins.
+        folder: Where it writes what it says.
+        hidden: A folder; made if it is missing.
+    """
+    hidden.mkdir(parents=True, exist_ok=True)
+    if subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", hidden], capture_output=True).returncode:
+        pytest.skip("a node that sees other files: mount namespaces are not allowed here")
+    start = f"mount -t tmpfs none {hidden} && exec {BIN}/ray start --address {head.address} --num-cpus 2 --block"
+    log = folder / "node.log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", start], env=head.environment, stdout=output, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        try:
+            _wait_until_joined(head, process, log)
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def _wait_until_joined(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _READY_S
+    while "Ray runtime started" not in log.read_text():
+        if process.poll() is not None or time.monotonic() > end:
+            pytest.fail(f"the node did not join {head.address}: {log.read_text()}")
+        time.sleep(0.2)
+
+
 def _free_ports(host: str) -> list[str]:
     # below the ports that Ray keeps for its workers
     free: list[str] = []

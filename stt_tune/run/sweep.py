@@ -17,6 +17,7 @@ from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.display import SweepDisplay
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.settings import WANDB_MODES
+from stt_tune.run.visibility import visible
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.early_terminate import SCHEDULERS
 from stt_tune.sweep.nesting import flatten
@@ -174,11 +175,13 @@ def run_sweep(
         tags=("stt-tune", sweep.method, *tags),
         entity=sweep.entity,
     )
-    with connect(address, insecure=insecure_cluster):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(connect(address, insecure=insecure_cluster))
         resources = find_resources(max_concurrent=max_concurrent_trials, per_trial=resources_per_trial)
         budget.check_resources(resources)
+        marker = stack.enter_context(visible(folder, resources))
         trainable = build_trainable(
-            TrainingTask(train_fn, sweep.metric.name, identity, str(Path.cwd()), trial_timeout_s)
+            TrainingTask(train_fn, sweep.metric.name, identity, str(Path.cwd()), trial_timeout_s, marker)
         )
         if not resume:
             folder.start(replace(sweep, num_trials=num_trials), seed, default)

@@ -24,6 +24,7 @@ from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.replacement import Replacement, conclude
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.sweep import SweepResult, run_sweep
+from stt_tune.run.visibility import check_visible
 from stt_tune.speech.hyperparameters import NAMES, complete, find_problems
 from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.report import METRICS
@@ -264,6 +265,7 @@ def run_on(
     with connect(settings.address, insecure=settings.insecure_cluster):
         resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
         settings.budget.check_resources(resources)
+        check_visible(folder, resources)
         start()
         with folder.locked(), _resumable(folder):
             result, task = _search(folder, sweep, settings, speech, resources)
