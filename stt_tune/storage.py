@@ -13,6 +13,7 @@ from stt_tune.errors import StorageError, SttTuneError, first_line
 _LOCAL = "file://"
 # What tells that an object is another one than before, as the kinds of storage call it.
 _STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "modificationTime", "created")
+_WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
 _OWN_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -55,6 +56,12 @@ def open_storage(url: str) -> tuple[Any, str]:
     with telling(url):
         system, path = fsspec.url_to_fs(url)
     return system, path
+
+
+def has_folders(system: Any) -> bool:
+    """Whether files need folders that are made before; in an object store, to make one may be to make a bucket."""
+    names = system.protocol
+    return _WITHOUT_FOLDERS.isdisjoint((names,) if isinstance(names, str) else names)
 
 
 def find_stamp(info: Mapping[str, Any]) -> str | None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from stt_tune.errors import StorageError
 from stt_tune.files import write_atomically
-from stt_tune.storage import is_url, open_storage, telling
+from stt_tune.storage import has_folders, is_url, open_storage, telling
 
 COMPLETE = ".complete"
 _THREADS = 8
@@ -47,17 +47,14 @@ def push(path: Path, url: str) -> None:
     if not path.is_dir():
         path.stat()
         with telling(url):
-            system.makedirs(target.rpartition("/")[0], exist_ok=True)
-            system.put_file(str(path), target)
+            put_file(system, path, target)
         return
     sizes = {str(each.relative_to(path)): each.stat().st_size for each in sorted(path.rglob("*")) if each.is_file()}
     before = _read_list(system, target, url)
     with telling(url):
         if before:
             system.rm_file(f"{target}/{COMPLETE}")
-        for folder in sorted({f"{target}/{name}".rpartition("/")[0] for name in sizes}):
-            system.makedirs(folder, exist_ok=True)
-        _copy_all(lambda name: system.put_file(str(path / name), f"{target}/{name}"), sizes)
+        _copy_all(lambda name: put_file(system, path / name, f"{target}/{name}"), sizes)
         for name in set(before["files"] if before else ()) - set(sizes):
             system.rm_file(f"{target}/{name}")
         told = {"id": uuid.uuid4().hex, "files": sizes}
@@ -127,6 +124,13 @@ def leave(place: str, write: Callable[[Path], None]) -> None:
         push(path, place)
 
 
+def put_file(system: Any, path: Path, target: str) -> None:
+    """Copy a file to a place in a file system of fsspec."""
+    if has_folders(system):
+        system.makedirs(target.rpartition("/")[0], exist_ok=True)
+    system.put_file(str(path), target)
+
+
 def _read_list(system: Any, path: str, url: str) -> dict[str, Any] | None:
     """What the folder says of itself; None where it is none."""
     try:
@@ -151,7 +155,6 @@ def _pull_file(system: Any, source: str, url: str, path: Path) -> bool:
 
 def _pull_folder(system: Any, source: str, url: str, sizes: dict[str, int], to: Path) -> bool:
     """Copy the files; give whether they are those that were pushed, as far as their sizes tell."""
-
     to.mkdir()
 
     def get(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 
 import fsspec
@@ -13,6 +14,7 @@ from moto.server import ThreadedMotoServer
 @contextlib.contextmanager
 def running_s3() -> Iterator[str]:
     """Have the URL of a bucket inside the block; this process and those that it starts find the server."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

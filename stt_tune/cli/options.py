@@ -60,7 +60,13 @@ MinImprovement = Annotated[
         show_default=False,
     ),
 ]
-Out = Annotated[Path | None, typer.Option(help="Run folder.  [default: runs/NAME-OF-SWEEP-FILE]", show_default=False)]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        help="Run folder, or a URL such as s3://bucket/runs/digits.  [default: runs/NAME-OF-SWEEP-FILE]",
+        show_default=False,
+    ),
+]
 Default = Annotated[
     Path | None,
     typer.Option(help="YAML or JSON: the untuned configuration to compare with.", show_default=False),
@@ -141,7 +147,7 @@ ConfigLanguage = Annotated[
 ConfigNormaliser = Annotated[
     str | None, typer.Option(help="What counts as the same word.  [default: the config's, or auto]", show_default=False)
 ]
-RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A finished run's folder.", show_default=False)]
+RunDir = Annotated[str, typer.Argument(metavar="RUN_DIR", help="A finished run's folder or URL.", show_default=False)]
 ExtendVocabulary = Annotated[
     bool, typer.Option("--extend-vocabulary", help="Add characters of the transcripts that a CTC model lacks to it.")
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import ray
 from ray import tune
 
-from stt_tune.errors import DivergedError, SweepFailedError
+from stt_tune.errors import DivergedError, StorageError, SweepFailedError
+from stt_tune.progress import say
 from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.reporting import report
@@ -20,8 +21,11 @@ from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import TrainingSettings, finetune
 from stt_tune.speech.normalisers import describe_normaliser
+from stt_tune.speech.pushed import push_if_best
 from stt_tune.speech.report import EpochReport
 from stt_tune.speech.saved import save_if_best
+from stt_tune.storage import is_url
+from stt_tune.transfer import leave
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,17 @@ class SpeechTask:
         data: The prepared splits.
         model: The weights to start from.
         settings: Seed, context, normaliser.
-        utterances: Where trials leave what they heard, each in a file named by its id; None: nowhere.
-        models: Where the best trial leaves its weights, in a folder named by its id; None: nowhere.
+        utterances: The path or URL of a folder where trials leave what they heard, each in a file named by its
+            id; None: nowhere.
+        models: The path or URL of a folder where the best trial leaves its weights, in a folder named by its
+            id; None: nowhere.
     """
 
     data: SpeechData
     model: SpeechModel
     settings: TrainingSettings
-    utterances: Path | None = None
-    models: Path | None = None
+    utterances: str | None = None
+    models: str | None = None
 
 
 def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> TrainFunction:
@@ -69,14 +75,28 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
                 last.update(each.to_dict())
                 if task.utterances and each.utterances:
                     rows = [{"system": trial, "seed": task.settings.seed, **case} for case in each.utterances]
-                    save_utterances(task.utterances / f"{trial}.parquet", rows, normaliser)
+                    with _going_on_without():
+                        place = f"{task.utterances}/{trial}.parquet"
+                        leave(place, lambda path: save_utterances(path, rows, normaliser))
                 report(last)
 
             network = finetune(config, task.data, task.model, tell, task.settings)
-            if task.models:
-                save_if_best(network, task.model, task.models, trial, last[objective])
+            if task.models and is_url(task.models):
+                with _going_on_without():
+                    push_if_best(network, task.model, task.models, trial, last[objective])
+            elif task.models:
+                save_if_best(network, task.model, Path(task.models), trial, last[objective])
 
     return train
+
+
+@contextlib.contextmanager
+def _going_on_without() -> Iterator[None]:
+    """Storage that fails costs what was to be kept beside the trial's result, and not the trial."""
+    try:
+        yield
+    except StorageError as error:
+        say(f"{error} The trial goes on without.")
 
 
 def _use_cores(cpus: int) -> None:

@@ -50,6 +50,9 @@ def visible(folder: RunFolder, resources: TrialResources) -> Iterator[Path | Non
     Raises:
         SettingsError: A node does not see the folder, or it cannot be written.
     """
+    if folder.url:  # workers send what they write
+        yield None
+        return
     marker = folder.ray / f"{_MARKER}{uuid.uuid4().hex}"
     missing = [each for each in (folder.ray, folder.path) if not each.exists()]
     try:
