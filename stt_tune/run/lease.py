@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from stt_tune.errors import SettingsError
+from stt_tune.errors import SettingsError, SharedFileError
 from stt_tune.progress import say
 from stt_tune.results.shared_file import open_shared
 
 LEASE = "driver.json"
 _LEFT_S = 30.0  # a driver that has not been heard of for so long is dead; a living one is heard of three times
-_LOOK_EVERY_S = 1.0
+_BEAT_S, _LOOK_EVERY_S = 8.0, 1.0
 _PATIENCE_S = 20.0
 
 
@@ -25,7 +27,13 @@ class _HeldError(Exception):
 
 
 class Lease:
-    """The right to drive a run, kept in an object beside it that is written by compare and swap."""
+    """The right to drive a run, kept in an object beside it that is written by compare and swap.
+
+    A thread of its own says that this driver lives: sending one large file may take minutes.
+
+    Attributes:
+        is_lost: Whether another driver has taken this one for dead.
+    """
 
     def __init__(self, url: str, copy: str) -> None:
         """Ask for nothing yet.
@@ -37,7 +45,9 @@ class Lease:
         self._url = url
         self._file = open_shared(f"{url}/{LEASE}")
         self._own = {"driver": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(), "copy": copy}
-        self._beats = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep_renewing, name="lease", daemon=True)
+        self.is_lost = False
 
     def take(self) -> str | None:
         """Become the driver; that of a driver that died is taken over.
@@ -53,7 +63,9 @@ class Lease:
         while True:
             given_up = heard if time.monotonic() - since > _LEFT_S else None
             try:
-                return self._try_to_take(given_up)
+                last = self._try_to_take(given_up)
+                self._thread.start()
+                return last
             except _HeldError as held:
                 if held.args[0] != heard:  # so it lives
                     raise SettingsError(
@@ -65,22 +77,20 @@ class Lease:
                     is_told = True
             time.sleep(_LOOK_EVERY_S)
 
-    def renew(self) -> bool:
-        """Say that this driver lives; give whether it is the driver still.
-
-        Raises:
-            SharedFileError: The storage cannot be written.
-        """
-        self._beats += 1
-        return self._replace({**self._own, "beat": self._beats})
-
     def release(self) -> None:
-        """Let others drive the run.
+        """Let others drive the run; where the storage does not answer, they find out that this one is silent."""
+        self._ended.set()
+        self._thread.join()
+        if not self.is_lost:
+            self._replace({"copy": self._own["copy"]})
 
-        Raises:
-            SharedFileError: The storage cannot be written.
-        """
-        self._replace({"copy": self._own["copy"]})
+    def _keep_renewing(self) -> None:
+        beats = 0
+        while not self._ended.wait(_BEAT_S) and not self.is_lost:
+            beats += 1
+            self._replace({**self._own, "beat": beats})
+        if self.is_lost:
+            say(f"{self._url}: another process drives it now, so nothing is sent there any more")
 
     def _try_to_take(self, given_up: str | None) -> str | None:
         last: dict[str, Any] = {}
@@ -95,16 +105,13 @@ class Lease:
         self._file.update(change, _PATIENCE_S)
         return last.get("copy")
 
-    def _replace(self, document: Mapping[str, Any]) -> bool:
-        is_own = True
-
+    def _replace(self, document: Mapping[str, Any]) -> None:
         def change(before: str | None) -> str:
-            nonlocal is_own
-            is_own = _parse(before).get("driver") == self._own["driver"]
-            return json.dumps(document) if is_own else before or ""
+            self.is_lost = _parse(before).get("driver") != self._own["driver"]
+            return before or "" if self.is_lost else json.dumps(document)
 
-        self._file.update(change, _PATIENCE_S)
-        return is_own
+        with contextlib.suppress(SharedFileError):  # who sends what changes tells of it
+            self._file.update(change, _PATIENCE_S)
 
 
 def _parse(text: str | None) -> dict[str, Any]:

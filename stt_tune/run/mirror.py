@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from stt_tune.errors import SharedFileError, StorageError, first_line
+from stt_tune.errors import StorageError, first_line
 from stt_tune.progress import say
 from stt_tune.run.folder import MIRRORED, RunFolder
 from stt_tune.run.lease import LEASE, Lease
 from stt_tune.storage import open_storage, telling
 from stt_tune.transfer import put_file
 
-_EVERY_S, _BEAT_S = 5.0, 8.0
+_EVERY_S = 5.0
 _PATIENCE_S = 60.0  # at the end, for storage that fails
 _THREADS = 8
 _UNSENT = {"ray", "models", "checkpoints"}  # this machine's own, or sent by workers
@@ -33,12 +33,11 @@ class Mirror:
         Args:
             folder: What is sent.
             url: Where to.
-            lease: Renewed as long as this works; once it is lost, nothing is sent any more.
+            lease: Once it is lost, nothing is sent any more.
         """
         self._folder, self._url, self._lease = folder, url, lease
         self._sent: dict[str, tuple[int, int]] = {}
-        self._renewed_at = time.monotonic()
-        self._is_lost = self._is_failing = False
+        self._is_failing = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_sending, name="mirror", daemon=True)
 
@@ -60,15 +59,12 @@ class Mirror:
         self._thread.start()
 
     def finish(self) -> str:
-        """Send what is left, and give the run free; give why not all of it could be sent, empty if it was."""
+        """Send what is left; give why not all of it could be sent, empty if it was."""
         self._ended.set()
         self._thread.join()
         end = time.monotonic() + _PATIENCE_S
-        while (reason := self._try()) and not self._is_lost and time.monotonic() < end:
+        while (reason := self._try()) and not self._lease.is_lost and time.monotonic() < end:
             time.sleep(_EVERY_S)
-        if not self._is_lost:
-            with contextlib.suppress(SharedFileError):  # it is taken for dead, then
-                self._lease.release()
         return reason
 
     def _keep_sending(self) -> None:
@@ -77,11 +73,11 @@ class Mirror:
 
     def _try(self) -> str:
         """Send what has changed; a failure is told once, and is no end."""
+        if self._lease.is_lost:
+            return "another process drives it"
         try:
-            self._renew()
-            if not self._is_lost:
-                self._send()
-        except (StorageError, SharedFileError) as error:
+            self._send()
+        except StorageError as error:
             if not self._is_failing:
                 say(f"{error}\nThe sweep goes on in {self._folder.path}; sending it is tried again.")
             self._is_failing = True
@@ -89,15 +85,7 @@ class Mirror:
         if self._is_failing:
             say(f"{self._url}: is up to date again")
         self._is_failing = False
-        return "another process drives it" if self._is_lost else ""
-
-    def _renew(self) -> None:
-        if self._is_lost or time.monotonic() - self._renewed_at < _BEAT_S:
-            return
-        self._is_lost = not self._lease.renew()
-        self._renewed_at = time.monotonic()
-        if self._is_lost:
-            say(f"{self._url}: another process drives it now, so nothing is sent there any more")
+        return ""
 
     def _send(self) -> None:
         system, root = open_storage(self._url)
@@ -109,7 +97,6 @@ class Mirror:
             with telling(f"{self._url}/{name}"):
                 put_file(system, path, f"{root}/{name}")
             self._sent[name] = stamp
-            self._renew()
         for name in [name for name in self._sent if name not in now]:
             with telling(f"{self._url}/{name}"), contextlib.suppress(FileNotFoundError):
                 system.rm_file(f"{root}/{name}")

@@ -50,14 +50,19 @@ def opened(location: str | Path) -> Iterator[RunFolder]:
             shutil.rmtree(folder.path, ignore_errors=True)
             mirror.fetch()
         write_json(folder.path / MIRRORED, {"url": url, "copy": copy})
-    except BaseException:
+        with _sending(mirror, url, folder.path):
+            yield folder
+    finally:
         lease.release()
-        raise
+
+
+@contextlib.contextmanager
+def _sending(mirror: Mirror, url: str, path: Path) -> Iterator[None]:
     mirror.start()
     must = f"{url}: must hold all of the run, and does not"
-    where = f"All of it lies in {folder.path}, and the next stt-tune resume {url} on this machine sends it."
+    where = f"All of it lies in {path}, and the next stt-tune resume {url} on this machine sends it."
     try:
-        yield folder
+        yield
     except BaseException:
         if reason := mirror.finish():
             say(f"{must} ({reason}). {where}")

@@ -40,11 +40,12 @@ def fetch_rows(url: str, saved: Collection[str]) -> Path:
         with telling(url, FileNotFoundError):
             system.invalidate_cache()  # it may have been asked before, in this process
             info = system.info(path)
-            if info["type"] != "directory":
-                return _fetch(system, path, url, info)
-            names = [posixpath.relpath(each, path) for each in system.find(path)]
+            is_folder = info["type"] == "directory"
+            names = [posixpath.relpath(each, path) for each in system.find(path)] if is_folder else []
     except FileNotFoundError as error:
         raise ManifestError(f"{url}: the manifest must be there, and is not. Check --data.") from error
+    if not is_folder:
+        return _fetch(system, path, url, info)
     if not any(name in saved for name in names):
         names = [name for name in names if posixpath.splitext(posixpath.basename(name))[0] == "metadata"]
     return _link(url, {name: join_url(url, name) for name in sorted(names)})
@@ -64,6 +65,8 @@ def fetch_clips(urls: Collection[str]) -> dict[str, Path | str]:
         OSError: The cache cannot be written.
     """
     places = [open_storage(url) for url in urls]  # here: each thread would be given connections of its own
+    for system, _path in places:
+        system.invalidate_cache()
     with ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(_try_to_fetch, urls, *zip(*places, strict=True))
         return dict(zip(urls, track(found, "fetching audio", len(urls)), strict=True))
@@ -73,11 +76,11 @@ def _try_to_fetch(url: str, system: Any, path: str) -> Path | str:
     try:
         with telling(url, FileNotFoundError, PermissionError):
             info = system.info(path)
-            return "is no file" if info["type"] == "directory" else _fetch(system, path, url, info)
     except FileNotFoundError:
         return "is no file"
     except PermissionError as error:
         return f"cannot be fetched ({first_line(error)})"
+    return "is no file" if info["type"] == "directory" else _fetch(system, path, url, info)
 
 
 def _fetch(system: Any, path: str, url: str, info: dict[str, Any]) -> Path:
@@ -87,9 +90,10 @@ def _fetch(system: Any, path: str, url: str, info: dict[str, Any]) -> Path:
     file = _cache() / name
 
     def write(temporary: Path) -> None:
-        system.get_file(path, str(temporary))
-        if info.get("size") not in (None, size := temporary.stat().st_size):
-            raise OSError(f"{size} bytes came, {info['size']} were announced")
+        with telling(url):
+            system.get_file(path, str(temporary))
+            if info.get("size") not in (None, size := temporary.stat().st_size):
+                raise OSError(f"{size} bytes came, {info['size']} were announced")
 
     if stamp is None or not file.exists():
         write_atomically(file, write)

@@ -74,7 +74,7 @@ def read_rows(source: str, *, split: str | None = None, columns: Mapping[str, st
     """
     is_remote = is_url(source)
     path = fetch_rows(source, _SAVED) if is_remote else Path(as_path(source.removeprefix(HUB)))
-    if source.startswith(HUB) or any((path / name).exists() for name in _SAVED):
+    if (source.startswith(HUB) and not is_remote) or any((path / name).exists() for name in _SAVED):
         rows = _read_dataset(source, path, split)
     elif path.is_dir():
         rows = _read_folder(source, path, split)

@@ -32,10 +32,14 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, seconds in (("_EVERY_S", 0.1), ("_BEAT_S", 0.2), ("_PATIENCE_S", 0.5)):
-        monkeypatch.setattr(mirror, name, seconds)
-    monkeypatch.setattr(lease, "_LEFT_S", 2.0)
-    monkeypatch.setattr(lease, "_LOOK_EVERY_S", 0.1)
+    for module, name, seconds in (
+        (mirror, "_EVERY_S", 0.1),
+        (mirror, "_PATIENCE_S", 0.5),
+        (lease, "_BEAT_S", 0.2),
+        (lease, "_LEFT_S", 2.0),
+        (lease, "_LOOK_EVERY_S", 0.1),
+    ):
+        monkeypatch.setattr(module, name, seconds)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one-machine"))
 
 

@@ -20,6 +20,7 @@ import soundfile
 from transformers import HubertConfig
 
 from stt_tune.errors import SettingsError
+from stt_tune.results.frames import load_trials
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.results.trials import COMPLETED, TrialTable
 from stt_tune.run.settings import TuneSettings
@@ -99,6 +100,9 @@ def test_a_sweep_in_s3_is_killed_and_finished_by_another_machine(s3: str, tmp_pa
     table = _read_table(out, tmp_path)
     assert [trial.status for trial in table.trials] == [COMPLETED] * 4
     assert {*done_before} <= {trial.trial_id for trial in table.trials}
+    assert list(load_trials(out)["status"]) == [COMPLETED] * 4
+    with pytest.raises(SettingsError, match=f"{data}/trials.parquet: must be the trial table of a run, and is not"):
+        load_trials(data)
     document = read_optimal_config(f"{out}/optimal_config.json")
     assert (document["run"], document["trials"]) == (out, 4)
     assert document["dev"]["winner"]["utterances"] == 2  # as workers have sent it

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.ray_head import joined_node, running_head
+from tests.s3 import running_s3
 
 _SCRIPT = """
 import json, sys
@@ -30,11 +31,13 @@ def run(folder, train):
         )
     except SttTuneError as error:
         return {"error": f"{type(error).__name__}: {error}", "is_left": Path(folder).exists()}
-    return {"trials": [(trial.status, trial.error) for trial in result.table.trials]}
+    trials = [(trial.status, trial.error) for trial in result.table.trials]
+    return {"trials": trials, "folder": str(result.folder.path)}
 
 address, hidden, shared = sys.argv[1:]
 with connect(address):
     found = {"hidden": run(f"{hidden}/run", falling), "shared": run(f"{shared}/run", falling)}
+    found["url"] = run("s3://bucket/visibility/run", falling)
     visibility._find_blind = lambda *_: {}  # as before the node has joined
     found["late"] = run(f"{hidden}/late", slow)
 print(json.dumps(found))
@@ -54,9 +57,10 @@ class Found:
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     folder = tmp_path_factory.mktemp("nodes")
     hidden, shared = folder / "hidden", folder / "shared"
-    with running_head(folder) as head, joined_node(head, folder, hidden):
+    with running_s3(), running_head(folder) as head, joined_node(head, folder, hidden):
+        environment = {**head.environment, "XDG_CACHE_HOME": str(hidden / "cache")}
         done = subprocess.run(
-            [sys.executable, "-c", _SCRIPT, head.address, hidden, shared], env=head.environment, text=True,
+            [sys.executable, "-c", _SCRIPT, head.address, hidden, shared], env=environment, text=True,
             capture_output=True, cwd=Path(__file__).parents[2], timeout=180,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -71,8 +75,13 @@ def test_a_folder_that_a_node_does_not_see_is_told_before_the_first_trial(found:
 
 
 def test_a_folder_that_all_nodes_see_is_taken(found: Found) -> None:
-    assert found.sweeps["shared"] == {"trials": [["completed", None]] * 4}
+    assert found.sweeps["shared"]["trials"] == [["completed", None]] * 4
     assert list((found.folder.parent / "shared" / "run" / "ray").glob("driver-*")) == []
+
+
+def test_a_url_needs_no_folder_that_nodes_share(found: Found) -> None:
+    assert found.sweeps["url"]["trials"] == [["completed", None]] * 4
+    assert Path(found.sweeps["url"]["folder"]).is_relative_to(found.folder)
 
 
 def test_a_node_that_joins_later_finds_out_with_its_first_trial(found: Found) -> None:

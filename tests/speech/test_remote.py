@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from stt_tune.errors import ManifestError, StorageError
+from stt_tune.errors import ManifestError, SettingsError, StorageError
 from stt_tune.run.prepare import prepare_data
 from stt_tune.speech.manifest import Utterance, hash_data, read_manifest, read_sound
 from stt_tune.speech.normalisers import load_normaliser
@@ -177,6 +177,7 @@ def test_storage_that_cannot_be_used_is_told(s3: str, monkeypatch: pytest.Monkey
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(StorageError, match=r"and is not \(Unable to locate credentials\)\. Check .* credentials"):
         _read(f"{s3}/a.jsonl")
+    fsspec.filesystem("s3").clear_instance_cache()  # it has none to the end of its days
 
 
 def test_storage_that_does_not_answer_ends_it_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,3 +194,39 @@ def test_storage_that_does_not_answer_ends_it_all_at_once(tmp_path: Path, monkey
     monkeypatch.setattr(system, "info", unreachable)
     with pytest.raises(StorageError, match=r"/a.wav: must be storage that can be reached, and is not \(Could not conn"):
         read_manifest(f"memory://{tmp_path.name}/a.jsonl", max_duration_s=30, normalise=load_normaliser("basic"))
+
+
+def test_a_row_whose_audio_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _put(f"memory://{tmp_path.name}/a.jsonl", b'{"audio": "a.wav", "text": "one"}')
+    system = fsspec.filesystem("memory")
+    info = system.info
+
+    def refuse(path: str) -> Any:
+        if path.endswith(".wav"):
+            raise PermissionError("Forbidden")
+        return info(path)
+
+    monkeypatch.setattr(system, "info", refuse)
+    with pytest.raises(ManifestError, match=r"a.jsonl:1: audio a.wav cannot be fetched \(Forbidden\)"):
+        _read(f"memory://{tmp_path.name}/a.jsonl")
+
+
+def test_what_comes_cut_off_is_not_kept(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    system, _path = fsspec.url_to_fs(folder)
+
+    def cut(_path: str, to: str, **_options: Any) -> None:
+        Path(to).write_bytes(b"{}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "get_file", cut)
+        with pytest.raises(StorageError, match=r"and is not \(2 bytes came, \d+ were announced\)"):
+            _read(f"{folder}/manifest.jsonl")
+    assert len(_read(f"{folder}/manifest.jsonl")) == 8
+
+
+def test_a_cache_that_cannot_be_written_is_told(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "own-cache").write_text("no folder")
+    with pytest.raises(
+        SettingsError, match=r"must be a file that can be written .* that of the cache is XDG_CACHE_HOME"
+    ):
+        prepare_data(f"{folder}/manifest.jsonl", tmp_path / "out")
