@@ -38,12 +38,13 @@ class Head:
 
 
 @contextlib.contextmanager
-def running_head(folder: Path, *, has_token: bool = True) -> Iterator[Head]:
+def running_head(folder: Path, *, has_token: bool = True, takes_jobs: bool = True) -> Iterator[Head]:
     """Run a head node inside the block.
 
     Args:
         folder: Where it writes what it says.
         has_token: Whether it asks for a token.
+        takes_jobs: Whether it has a job server, which takes long to start.
     """
     host = ray.util.get_node_ip_address()
     own = {"PATH": f"{BIN}:{os.environ['PATH']}", "RAY_USAGE_STATS_ENABLED": "0", "HOME": str(folder)}
@@ -57,6 +58,7 @@ def running_head(folder: Path, *, has_token: bool = True) -> Iterator[Head]:
         BIN / "ray", "start", "--head", "--node-ip-address", host, "--port", port, "--dashboard-host", "127.0.0.1",
         "--dashboard-port", dashboard_port, "--ray-client-server-port", client_port,
         "--dashboard-agent-listen-port", agent_port, "--num-cpus", "2", "--disable-usage-stats", "--block",
+        "--include-dashboard", str(takes_jobs).lower(),
     ]  # fmt: skip
     log = folder / "head.log"
     with (
@@ -64,7 +66,10 @@ def running_head(folder: Path, *, has_token: bool = True) -> Iterator[Head]:
         subprocess.Popen(start, env=environment, stdout=output, stderr=subprocess.STDOUT) as process,
     ):
         try:
-            _wait_until_ready(head, process, log)
+            if takes_jobs:
+                _wait_for_jobs(head, process, log)
+            else:
+                _wait_for_start(process, log)
             yield head
         finally:
             process.terminate()
@@ -92,18 +97,18 @@ def joined_node(head: Head, folder: Path, hidden: Path) -> Iterator[None]:
         ) as process,
     ):
         try:
-            _wait_until_joined(head, process, log)
+            _wait_for_start(process, log)
             yield
         finally:
             process.terminate()
             process.wait(timeout=60)
 
 
-def _wait_until_joined(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for_start(process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + _READY_S
     while "Ray runtime started" not in log.read_text():
         if process.poll() is not None or time.monotonic() > end:
-            pytest.fail(f"the node did not join {head.address}: {log.read_text()}")
+            pytest.fail(f"the node did not start: {log.read_text()}")
         time.sleep(0.2)
 
 
@@ -119,7 +124,7 @@ def _free_ports(host: str) -> list[str]:
     return free
 
 
-def _wait_until_ready(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for_jobs(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
     command = [BIN / "ray", "job", "submit", "--address", head.jobs, "--", "true"]
     asked, end = None, time.monotonic() + _READY_S
     while time.monotonic() < end:

@@ -23,10 +23,10 @@ from stt_tune.run.cluster import connect
 from stt_tune.run.sweep import run_sweep
 from tests.run.synthetic import DEFAULT, SWEEP, falling, slow
 
-def run(folder, train):
+def run(folder, train, trials=4):
     try:
         result = run_sweep(
-            SWEEP, train, num_trials=4, storage_path=folder, resources_per_trial={"cpu": 1}, scheduler="none",
+            SWEEP, train, num_trials=trials, storage_path=folder, resources_per_trial={"cpu": 1}, scheduler="none",
             max_concurrent_trials=4, wandb_mode="disabled", default=DEFAULT,
         )
     except SttTuneError as error:
@@ -36,7 +36,7 @@ def run(folder, train):
 
 address, hidden, shared = sys.argv[1:]
 with connect(address):
-    found = {"hidden": run(f"{hidden}/run", falling), "shared": run(f"{shared}/run", falling)}
+    found = {"hidden": run(f"{hidden}/run", falling), "shared": run(f"{shared}/run", falling, 1)}
     found["url"] = run("s3://bucket/visibility/run", falling)
     visibility._find_blind = lambda *_: {}  # as before the node has joined
     found["late"] = run(f"{hidden}/late", slow)
@@ -57,7 +57,7 @@ class Found:
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     folder = tmp_path_factory.mktemp("nodes")
     hidden, shared = folder / "hidden", folder / "shared"
-    with running_s3(), running_head(folder) as head, joined_node(head, folder, hidden):
+    with running_s3(), running_head(folder, takes_jobs=False) as head, joined_node(head, folder, hidden):
         environment = {**head.environment, "XDG_CACHE_HOME": str(hidden / "cache")}
         done = subprocess.run(
             [sys.executable, "-c", _SCRIPT, head.address, hidden, shared], env=environment, text=True,
@@ -75,7 +75,7 @@ def test_a_folder_that_a_node_does_not_see_is_told_before_the_first_trial(found:
 
 
 def test_a_folder_that_all_nodes_see_is_taken(found: Found) -> None:
-    assert found.sweeps["shared"]["trials"] == [["completed", None]] * 4
+    assert found.sweeps["shared"]["trials"] == [["completed", None]]
     assert list((found.folder.parent / "shared" / "run" / "ray").glob("driver-*")) == []
 
 
