@@ -77,7 +77,7 @@ class Mirror:
             return "another process drives it"
         try:
             self._send()
-        except StorageError as error:
+        except OSError as error:  # also of this machine's disk
             if not self._is_failing:
                 say(f"{error}\nThe sweep goes on in {self._folder.path}; sending it is tried again.")
             self._is_failing = True
@@ -95,7 +95,7 @@ class Mirror:
             if self._sent.get(name) == stamp or not path.exists():
                 continue
             with telling(f"{self._url}/{name}"):
-                put_file(system, path, f"{root}/{name}")
+                _put_if_there(system, path, f"{root}/{name}")
             self._sent[name] = stamp
         for name in [name for name in self._sent if name not in now]:
             with telling(f"{self._url}/{name}"), contextlib.suppress(FileNotFoundError):
@@ -104,15 +104,22 @@ class Mirror:
 
     def _look(self) -> dict[str, tuple[int, int]]:
         """Size and time of change of each file; the result last, as with it a run is finished."""
-        found = {}
-        for path in sorted(self._folder.path.rglob("*"), key=lambda path: (path == self._folder.optimal_config, path)):
-            name = path.relative_to(self._folder.path).as_posix()
-            if name.partition("/")[0] in _UNSENT or path.name.startswith("."):
-                continue
+        found, root = {}, self._folder.path
+        tops = [top for top in root.iterdir() if top.name not in _UNSENT]
+        paths = [path for top in tops for path in (top, *top.rglob("*")) if not path.name.startswith(".")]
+        for path in sorted(paths, key=lambda path: (path == self._folder.optimal_config, path)):
             with contextlib.suppress(OSError):  # gone meanwhile
                 if path.is_file():
-                    found[name] = (path.stat().st_size, path.stat().st_mtime_ns)
+                    found[path.relative_to(root).as_posix()] = (path.stat().st_size, path.stat().st_mtime_ns)
         return found
+
+
+def _put_if_there(system: Any, path: Path, target: str) -> None:
+    try:
+        put_file(system, path, target)
+    except FileNotFoundError:
+        if path.exists():  # so it is the bucket that is missing
+            raise
 
 
 def collect(folder: RunFolder, path: Path) -> None:

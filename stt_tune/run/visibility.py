@@ -17,7 +17,6 @@ from stt_tune.run.folder import RunFolder
 
 _PATIENCE_S = 60.0
 _SETTLING_S = 3.0  # what one node writes, NFS may show others only so much later
-_MARKER = "driver-"
 
 
 def check_visible(folder: RunFolder, resources: TrialResources) -> None:
@@ -53,12 +52,10 @@ def visible(folder: RunFolder, resources: TrialResources) -> Iterator[Path | Non
     if folder.url:  # workers send what they write
         yield None
         return
-    marker = folder.ray / f"{_MARKER}{uuid.uuid4().hex}"
+    marker = folder.ray / f"driver-{uuid.uuid4().hex}"
     missing = [each for each in (folder.ray, folder.path) if not each.exists()]
     try:
         folder.ray.mkdir(parents=True, exist_ok=True)
-        for left in folder.ray.glob(f"{_MARKER}*"):  # by a driver that was killed
-            left.unlink(missing_ok=True)
         marker.touch()
     except OSError as error:
         raise SettingsError(f"{folder.path}: must be a folder that can be written ({error.strerror}).") from error
@@ -68,9 +65,9 @@ def visible(folder: RunFolder, resources: TrialResources) -> Iterator[Path | Non
             raise SettingsError(_describe(folder.path, blind))
         yield marker
     finally:
-        marker.unlink(missing_ok=True)
-        for each in missing:
-            with contextlib.suppress(OSError):  # something else lies there now
+        with contextlib.suppress(OSError):  # something else lies there now, or nothing can be written any more
+            marker.unlink(missing_ok=True)
+            for each in missing:
                 each.rmdir()
 
 

@@ -67,9 +67,12 @@ def fetch_clips(urls: Collection[str]) -> dict[str, Path | str]:
     places = [open_storage(url) for url in urls]  # here: each thread would be given connections of its own
     for system, _path in places:
         system.invalidate_cache()
-    with ThreadPoolExecutor(_THREADS) as pool:
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
         found = pool.map(_try_to_fetch, urls, *zip(*places, strict=True))
         return dict(zip(urls, track(found, "fetching audio", len(urls)), strict=True))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C, nobody waits for what is left
 
 
 def _try_to_fetch(url: str, system: Any, path: str) -> Path | str:
