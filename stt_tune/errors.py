@@ -51,6 +51,12 @@ class WandbSyncError(SttTuneError, ConnectionError):
     exit_code = 1
 
 
+class StorageError(SttTuneError, OSError):
+    """Storage behind a URL that cannot be read or written."""
+
+    exit_code = 1
+
+
 class SweepFailedError(SttTuneError, RuntimeError):
     """A sweep that ran and produced nothing to choose from."""
 

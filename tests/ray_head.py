@@ -38,12 +38,13 @@ class Head:
 
 
 @contextlib.contextmanager
-def running_head(folder: Path, *, has_token: bool = True, cpus: int = 2) -> Iterator[Head]:
+def running_head(folder: Path, *, has_token: bool = True, takes_jobs: bool = True, cpus: int = 2) -> Iterator[Head]:
     """Run a head node inside the block.
 
     Args:
         folder: Where it writes what it says.
         has_token: Whether it asks for a token.
+        takes_jobs: Whether it has a job server, which takes long to start.
         cpus: That trials may use there.
     """
     host = ray.util.get_node_ip_address()
@@ -58,6 +59,7 @@ def running_head(folder: Path, *, has_token: bool = True, cpus: int = 2) -> Iter
         BIN / "ray", "start", "--head", "--node-ip-address", host, "--port", port, "--dashboard-host", "127.0.0.1",
         "--dashboard-port", dashboard_port, "--ray-client-server-port", client_port,
         "--dashboard-agent-listen-port", agent_port, "--num-cpus", str(cpus), "--disable-usage-stats", "--block",
+        "--include-dashboard", str(takes_jobs).lower(),
     ]  # fmt: skip
     log = folder / "head.log"
     with (
@@ -65,7 +67,10 @@ def running_head(folder: Path, *, has_token: bool = True, cpus: int = 2) -> Iter
         subprocess.Popen(start, env=environment, stdout=output, stderr=subprocess.STDOUT) as process,
     ):
         try:
-            _wait_until_ready(head, process, log)
+            if takes_jobs:
+                _wait_for_jobs(head, process, log)
+            else:
+                _wait_for_start(process, log)
             yield head
         finally:
             process.terminate()
@@ -94,6 +99,42 @@ def start_node(head: Head, *, cpus: int = 1, gpus: int = 0, **environment: str) 
     )
 
 
+@contextlib.contextmanager
+def joined_node(head: Head, folder: Path, hidden: Path) -> Iterator[None]:
+    """Have another node inside the block, for which a folder of its own lies over `hidden`.
+
+    Args:
+        head: What it joins.
+        folder: Where it writes what it says.
+        hidden: A folder; made if it is missing.
+    """
+    hidden.mkdir(parents=True, exist_ok=True)
+    if subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", hidden], capture_output=True).returncode:
+        pytest.skip("a node that sees other files: mount namespaces are not allowed here")
+    start = f"mount -t tmpfs none {hidden} && exec {BIN}/ray start --address {head.address} --num-cpus 2 --block"
+    log = folder / "node.log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", start], env=head.environment, stdout=output, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        try:
+            _wait_for_start(process, log)
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def _wait_for_start(process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _READY_S
+    while "Ray runtime started" not in log.read_text():
+        if process.poll() is not None or time.monotonic() > end:
+            pytest.fail(f"the node did not start: {log.read_text()}")
+        time.sleep(0.2)
+
+
 def _free_ports(host: str) -> list[str]:
     # below the ports that Ray keeps for its workers
     free: list[str] = []
@@ -106,7 +147,7 @@ def _free_ports(host: str) -> list[str]:
     return free
 
 
-def _wait_until_ready(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for_jobs(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
     command = [BIN / "ray", "job", "submit", "--address", head.jobs, "--", "true"]
     asked, end = None, time.monotonic() + _READY_S
     while time.monotonic() < end:

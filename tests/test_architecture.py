@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 _PACKAGE = Path(__file__).parents[1] / "stt_tune"
-_SHARED = {"errors", "files", "progress"}
+_SHARED = {"errors", "files", "progress", "storage", "transfer"}
 _MAY_IMPORT = {
     "sweep": {"sweep"},
     "speech": {"speech"},

@@ -59,7 +59,7 @@ def export(
 
     Example: stt-tune export runs/digits --per-error-type --out /shared/optimal_config.json
     """
-    out = out or str(run_dir / "optimal_config.json")
+    out = out or f"{run_dir.rstrip('/')}/optimal_config.json"
     with interruptible("Interrupted: nothing was written."):
         from stt_tune.run.export import describe_kinds
         from stt_tune.run.export import export as run_export
@@ -107,7 +107,7 @@ def confirm(
         return
     for line in describe_held_out(document):
         typer.echo(line)
-    typer.echo(f"Config:  {run_dir / 'optimal_config.json'}")
+    typer.echo(f"Config:  {run_dir.rstrip('/')}/optimal_config.json")
 
 
 @app.command()
@@ -121,7 +121,7 @@ def retune(
         Path | None, typer.Option(help="A W&B sweep file.  [default: a sweep around the config]", show_default=False)
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run folder.  [default: runs/retune-DATE]", show_default=False)
+        str | None, typer.Option(help="Run folder or URL.  [default: runs/retune-DATE]", show_default=False)
     ] = None,
     model: ConfigModel = None,
     split: Split = None,
@@ -146,7 +146,7 @@ def retune(
 
     Example: stt-tune retune --config optimal_config.json --data new_errors.jsonl --trials 5
     """
-    out = out or Path("runs") / f"retune-{datetime.now(UTC):%Y-%m-%d}"
+    out = out or f"runs/retune-{datetime.now(UTC):%Y-%m-%d}"
     with interruptible("Interrupted before a trial was started. The config stays as it is."):
         from stt_tune.run.retune import retune as run_retune
         from stt_tune.run.settings import locate, read_columns
@@ -168,7 +168,7 @@ def retune(
             guard_tolerance=guard_tolerance,
             audio_context_s=audio_context,
             skip_bad=skip_bad,
-            replay=str(replay.absolute()) if replay else None,
+            replay=locate(replay) if replay else None,
             extend_vocabulary=extend_vocabulary,
             seed=seed,
             max_concurrent=max_concurrent,

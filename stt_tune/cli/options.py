@@ -11,7 +11,8 @@ SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="A W&B sweep fi
 Data = Annotated[
     str,
     typer.Option(
-        help="Manifest (JSONL, CSV, Parquet; NeMo's, too) with audio and text, a folder with metadata.csv, or hf:NAME."
+        help="Manifest (JSONL, CSV, Parquet; NeMo's, too) with audio and text, a folder with metadata.csv, or hf:NAME. "
+        "May be a URL such as s3://bucket/manifest.jsonl."
     ),
 ]
 Split = Annotated[str | None, typer.Option(help="Of a data set: only this split, to be divided.", show_default=False)]
@@ -59,7 +60,13 @@ MinImprovement = Annotated[
         show_default=False,
     ),
 ]
-Out = Annotated[Path | None, typer.Option(help="Run folder.  [default: runs/NAME-OF-SWEEP-FILE]", show_default=False)]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        help="Run folder, or a URL such as s3://bucket/runs/digits.  [default: runs/NAME-OF-SWEEP-FILE]",
+        show_default=False,
+    ),
+]
 Default = Annotated[
     Path | None,
     typer.Option(help="YAML or JSON: the untuned configuration to compare with.", show_default=False),
@@ -107,7 +114,7 @@ OnlyErrorType = Annotated[
     ),
 ]
 Replay = Annotated[
-    Path | None,
+    str | None,
     typer.Option(help="Manifest of utterances that the system gets right today, for replay_ratio.", show_default=False),
 ]
 Guard = Annotated[
@@ -140,7 +147,7 @@ ConfigLanguage = Annotated[
 ConfigNormaliser = Annotated[
     str | None, typer.Option(help="What counts as the same word.  [default: the config's, or auto]", show_default=False)
 ]
-RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A finished run's folder.", show_default=False)]
+RunDir = Annotated[str, typer.Argument(metavar="RUN_DIR", help="A finished run's folder or URL.", show_default=False)]
 ExtendVocabulary = Annotated[
     bool, typer.Option("--extend-vocabulary", help="Add characters of the transcripts that a CTC model lacks to it.")
 ]

@@ -18,9 +18,9 @@ def show(result: TuneResult, *, as_json: bool) -> None:
     """Print the trials and the verdict; or, for machines, what the config holds, or what became of it."""
     if as_json:
         if result.replacement:
-            print_json({**result.replacement.to_dict(), "run": str(result.folder.path)})
+            print_json({**result.replacement.to_dict(), "run": result.folder.location})
             return
-        print_json({**result.document, "run": str(result.folder.path)})
+        print_json({**result.document, "run": result.folder.location})
         return
     from stt_tune.run.summary import describe_result
 

@@ -119,7 +119,7 @@ def tune(
         language=language,
         skip_bad=skip_bad,
         only_error_type=only_error_type,
-        replay=str(replay.absolute()) if replay else None,
+        replay=locate(replay) if replay else None,
         guard=locate(guard) if guard else None,
         guard_tolerance=guard_tolerance,
         incumbent=read_incumbent(incumbent) if incumbent else None,
@@ -135,7 +135,7 @@ def tune(
 @app.command()
 def resume(
     run_dir: Annotated[
-        Path, typer.Argument(metavar="RUN_DIR", help="An interrupted run's folder.", show_default=False)
+        str, typer.Argument(metavar="RUN_DIR", help="An interrupted run's folder or URL.", show_default=False)
     ],
     trials: Annotated[int | None, typer.Option(help="How many in all, from now on.", show_default=False)] = None,
     time_budget: TimeBudget = None,
@@ -168,7 +168,7 @@ def refine(
     trials: Annotated[int, typer.Option(help="How many more.")] = 10,
     expand: Annotated[bool, typer.Option("--expand", help="Let the space leave the sweep's bounds.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Run folder.  [default: RUN_DIR-refined]", show_default=False)
+        str | None, typer.Option(help="Run folder or URL.  [default: RUN_DIR-refined]", show_default=False)
     ] = None,
     time_budget: TimeBudget = None,
     gpu_hours: GpuHours = None,
@@ -185,7 +185,7 @@ def refine(
 
         result = run_refine(
             run_dir,
-            out or run_dir.with_name(f"{run_dir.absolute().name}-refined"),
+            out or _name_refined(run_dir),
             trials=trials,
             expand=expand,
             **_read_limits(time_budget, gpu_hours, target_wer, min_improvement),
@@ -218,6 +218,12 @@ def demo(
     _tune(DEMO_SWEEP, settings, out, as_json=as_json)
 
 
+def _name_refined(run_dir: str) -> str:
+    from stt_tune.storage import is_url
+
+    return f"{run_dir.rstrip('/') if is_url(run_dir) else Path(run_dir).absolute()}-refined"
+
+
 def _read_limits(
     time_budget: str | None, gpu_hours: float | None, target_wer: float | None, min_improvement: float | None
 ) -> dict[str, Any]:
@@ -245,7 +251,7 @@ def _demo_mock(out: Path, trials: int, seed: int, *, as_json: bool) -> None:
     typer.echo("Next: the same on speech, stt-tune demo; on your own, stt-tune tune SWEEP --data DATA --trials 3")
 
 
-def _tune(sweep: Path, settings: TuneSettings, out: Path, *, as_json: bool) -> None:
+def _tune(sweep: Path, settings: TuneSettings, out: str | Path, *, as_json: bool) -> None:
     with interruptible():
         from stt_tune.run.tune import tune as run_tune
 

@@ -90,7 +90,7 @@ def train(
             wandb_project=wandb_project,
             audio_context_s=audio_context,
             skip_bad=skip_bad,
-            replay=str(replay.absolute()) if replay else None,
+            replay=locate(replay) if replay else None,
             extend_vocabulary=extend_vocabulary,
         )
         report = train_once(complete(explicit, optimal), settings, out, out / "model" if config else None)

@@ -9,12 +9,14 @@ from typing import Any
 
 from stt_tune.results.optimal_config import update_config
 from stt_tune.run.cluster import connect, find_resources
-from stt_tune.run.tune import check_same_data, load_prepared, open_finished
+from stt_tune.run.folder import RunFolder
+from stt_tune.run.settings import TuneSettings
+from stt_tune.run.tune import check_same_data, load_prepared, opened_finished
 from stt_tune.speech.report import METRICS
 
 
 def confirm(
-    run_dir: Path,
+    run_dir: str | Path,
     *,
     top: int = 3,
     trainings: int = 3,
@@ -27,7 +29,7 @@ def confirm(
     The run's `optimal_config.json` is written anew. Trainings that were done before are not repeated.
 
     Args:
-        run_dir: The run folder.
+        run_dir: The run folder, a path or a URL.
         top: How many of the best trials.
         trainings: Of each, all with the same fresh seeds.
         guard: A manifest of what has to go on being right; None: the run's, if it has one.
@@ -41,19 +43,24 @@ def confirm(
         SettingsError: The folder holds no finished run of `stt-tune tune`.
         SttTuneError: Model or data cannot be used any more, or training failed.
     """
-    folder, settings = open_finished(run_dir)
-    run, own_guard = folder.read_run(), settings.guard
-    settings = replace(
-        settings,
-        guard=guard or own_guard,
-        guard_tolerance=settings.guard_tolerance if guard_tolerance is None else guard_tolerance,
-        incumbent=incumbent or settings.incumbent,
-    )
-    sweep = folder.read_sweep()
+    with opened_finished(run_dir) as (folder, settings):
+        asked = replace(
+            settings,
+            guard=guard or settings.guard,
+            guard_tolerance=settings.guard_tolerance if guard_tolerance is None else guard_tolerance,
+            incumbent=incumbent or settings.incumbent,
+        )
+        return _confirm(folder, asked, top, trainings, own_guard=settings.guard)
+
+
+def _confirm(
+    folder: RunFolder, settings: TuneSettings, top: int, trainings: int, *, own_guard: str | None
+) -> dict[str, Any]:
+    run, sweep = folder.read_run(), folder.read_sweep()
     speech = load_prepared(settings)
     if settings.guard != own_guard:  # another one is no other data to train on
         run["beside_hash"] = speech.beside_hash
-    check_same_data(run_dir, run, settings, speech)
+    check_same_data(folder.location, run, settings, speech)
     table = folder.read_table(METRICS)
     from stt_tune.run.document import build_document
     from stt_tune.run.held_out import confirm_systems, plan_systems

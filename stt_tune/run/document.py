@@ -66,7 +66,7 @@ def build_document(
             for name, trial in (("default", default), ("winner", best))
             if trial and (measured := _measure_dev(folder, trial, dev))
         },
-        "run": str(folder.path),
+        "run": folder.location,
         "model": settings.model,
         "language": settings.language,
         "seed": settings.seed,

@@ -17,9 +17,10 @@ from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
 from stt_tune.run.settings import TuneSettings
-from stt_tune.run.tune import LIGHT_TRAININGS, check_same_data, load_prepared, open_finished
+from stt_tune.run.tune import LIGHT_TRAININGS, check_same_data, load_prepared, opened_finished
 from stt_tune.speech.rates import KINDS
 from stt_tune.speech.report import METRICS
+from stt_tune.storage import as_path, is_url
 
 if TYPE_CHECKING:
     from stt_tune.run.anew import Training
@@ -72,11 +73,11 @@ class KindResult:
         }
 
 
-def export(run_dir: Path, out: str, *, per_error_type: bool) -> tuple[dict[str, Any], list[KindResult]]:
+def export(run_dir: str | Path, out: str, *, per_error_type: bool) -> tuple[dict[str, Any], list[KindResult]]:
     """Write a finished run's `optimal_config.json` to `out`.
 
     Args:
-        run_dir: The run folder.
+        run_dir: The run folder, a path or a URL.
         out: A path or a URL. What stands there goes into the `history` of the new one.
         per_error_type: Whether to look for configurations that do better on one kind of error than the
             general one: for each kind, the trial that is best on dev's cases of it and the general
@@ -90,16 +91,23 @@ def export(run_dir: Path, out: str, *, per_error_type: bool) -> tuple[dict[str, 
         SettingsError: The folder holds no finished run of `stt-tune tune`.
         SttTuneError: Model or data cannot be used any more, training failed, or `out` cannot be written.
     """
-    folder, settings = open_finished(run_dir)
+    with opened_finished(run_dir) as (folder, settings):
+        return _export(folder, settings, out, per_error_type=per_error_type)
+
+
+def _export(
+    folder: RunFolder, settings: TuneSettings, out: str, *, per_error_type: bool
+) -> tuple[dict[str, Any], list[KindResult]]:
     document = read_optimal_config(folder.optimal_config)
     results: list[KindResult] = []
     if per_error_type:
         speech = load_prepared(settings)
-        check_same_data(run_dir, folder.read_run(), settings, speech)
+        check_same_data(folder.location, folder.read_run(), settings, speech)
         results = _compare_kinds(folder, settings, speech, document["hyperparameters"])
         better = {result.kind: result.to_dict() for result in results if result.is_better}
         document = update_config(folder.optimal_config, lambda before: {**before, "by_error_type": better})
-    if "://" in out or Path(out).resolve() != folder.optimal_config.resolve():
+    own = folder.share(folder.optimal_config)
+    if out != own and (is_url(out) or Path(as_path(out)).resolve() != Path(own).resolve()):
         publish(document, out)
     return document, results
 

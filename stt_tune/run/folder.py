@@ -24,6 +24,7 @@ from stt_tune.sweep.config import SweepConfig
 _VERSIONED = ("stt-tune", "ray", "torch", "transformers", "wandb", "jiwer", "datasets", "pyarrow", "numpy", "scipy")
 
 
+MIRRORED = ".mirrored.json"  # where the folder is a copy: of what
 SETTINGS = "settings"  # in run.json: the run is one of `stt-tune tune`
 
 
@@ -36,6 +37,23 @@ class RunFolder:
     """
 
     path: Path
+
+    @property
+    def url(self) -> str | None:
+        """Where the run lies, if the folder is this machine's copy of it."""
+        try:
+            return str(json.loads((self.path / MIRRORED).read_text(encoding="utf-8"))["url"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
+    def location(self) -> str:
+        """The path or URL by which others find the run."""
+        return self.url or str(self.path)
+
+    def share(self, path: Path) -> str:
+        """The path or URL by which others find something in the folder, such as workers that write there."""
+        return f"{self.location}/{path.relative_to(self.path).as_posix()}"
 
     @property
     def sweep(self) -> Path:
@@ -125,7 +143,7 @@ class RunFolder:
         """
         if self.run.exists():
             raise SettingsError(
-                f"{self.path}: must not hold a run yet, and does. Name another folder.\n{self.how_to_go_on()}"
+                f"{self.location}: must not hold a run yet, and does. Name another folder.\n{self.how_to_go_on()}"
             )
         if self.path.exists() and not self.path.is_dir():
             raise SettingsError(f"{self.path}: must be a folder, found a file. Name another.")
@@ -133,9 +151,9 @@ class RunFolder:
     def how_to_go_on(self) -> str:
         """Say what continues the run that the folder holds."""
         if self.optimal_config.exists():
-            return f"It is finished: see {self.optimal_config}"
+            return f"It is finished: see {self.share(self.optimal_config)}"
         if SETTINGS in self.read_run():
-            return f"Continue with: stt-tune resume {self.path}"
+            return f"Continue with: stt-tune resume {self.location}"
         return "Continue with: run_sweep(..., resume=True), or run_sweep_agent(...) again"
 
     def halted_by(self, error: OSError) -> SweepHaltedError:
@@ -190,9 +208,19 @@ class RunFolder:
             SettingsError: It holds none.
         """
         folder = cls(path.absolute())
-        if not folder.run.is_file() or not folder.sweep.is_file():
-            raise SettingsError(f"{path}: must be the folder of a run, with run.json and sweep.yaml, and is none.")
+        folder.check_existing()
         return folder
+
+    def check_existing(self) -> None:
+        """Make sure that the folder is that of a run.
+
+        Raises:
+            SettingsError: It is none.
+        """
+        if not self.run.is_file() or not self.sweep.is_file():
+            raise SettingsError(
+                f"{self.location}: must be the folder of a run, with run.json and sweep.yaml, and is none."
+            )
 
     def start(
         self,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Collection, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from stt_tune.files import write_text
 from stt_tune.progress import say
+from stt_tune.run.patience import insist
+from stt_tune.storage import is_url
+from stt_tune.transfer import pull, push, remove
 
-_REPORTS = "reports.json"
+_REPORTS, _NEWEST = "reports.json", "newest"
+_GOING_ON = "The trial goes on; a fault would cost it more."
 
 
 class Journal:
@@ -21,15 +26,34 @@ class Journal:
     on from the checkpoint; so nobody has to know what was heard when the fault came.
 
     Attributes:
-        folder: Where both lie; None: nowhere, and a trial that begins anew begins at its first epoch.
+        folder: Where both lie, on this machine; None: nowhere, and a trial that begins anew begins at its
+            first epoch.
         reports: As they were told, in order.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        """Read what an earlier attempt at the trial has left."""
-        self.folder = folder
-        self.reports: list[dict[str, Any]] = _read(folder / _REPORTS) if folder else []
+    def __init__(self, place: str | None) -> None:
+        """Read what an earlier attempt at the trial has left.
+
+        Args:
+            place: The path or URL of a folder of this trial alone; None: nothing is kept.
+
+        Raises:
+            OSError: The URL could not be read for a while.
+        """
+        self._url = place if place and is_url(place) else None
+        self._scratch = tempfile.TemporaryDirectory(prefix="stt_tune-") if self._url else None
+        self.folder = Path(self._scratch.name) if self._scratch else Path(place) if place else None
+        if self._url:
+            insist(self._fetch)
+        self.reports: list[dict[str, Any]] = _read(self.folder / _REPORTS) if self.folder else []
         self._seconds_before = self._last("seconds")
+
+    def _fetch(self) -> None:
+        folder = Path(str(self.folder))
+        pull(f"{self._url}/{_REPORTS}", folder / _REPORTS)
+        if pull(f"{self._url}/{_NEWEST}", folder / _NEWEST):
+            name = (folder / _NEWEST).read_text(encoding="utf-8")
+            pull(f"{self._url}/{name}", folder / name)
 
     @property
     def is_at_end(self) -> bool:
@@ -53,12 +77,35 @@ class Journal:
         told = {**report, "seconds": report["seconds"] + self._seconds_before}
         self.reports.append(told)
         if self.folder:
-            try:
-                write_text(self.folder / _REPORTS, json.dumps(self.reports))
-            except OSError as error:
-                # a later fault costs more, and the trial goes on
-                say(f"{self.folder / _REPORTS}: cannot be written ({error.strerror})")
+            self._try(self.folder / _REPORTS, json.dumps(self.reports))
         return told
+
+    def keep(self, checkpoint: Path) -> None:
+        """Take note that the state of the training has been written; at a URL, send it there.
+
+        Args:
+            checkpoint: Its folder, in `folder`.
+        """
+        if not self._url or not self.folder:
+            return
+        newest = self.folder / _NEWEST
+        before = newest.read_text(encoding="utf-8") if newest.exists() else None
+        try:
+            push(checkpoint, f"{self._url}/{checkpoint.name}")
+        except OSError as error:
+            say(f"{error} {_GOING_ON}")
+            return
+        self._try(newest, checkpoint.name)
+        if before and before != checkpoint.name:
+            _remove(f"{self._url}/{before}")
+
+    def _try(self, path: Path, text: str) -> None:
+        try:
+            write_text(path, text)
+            if self._url:
+                push(path, f"{self._url}/{path.name}")
+        except OSError as error:
+            say(f"{path}: cannot be written ({error}). {_GOING_ON}")
 
     def _last(self, name: str) -> float:
         return float(self.reports[-1].get(name, 0)) if self.reports else 0.0
@@ -72,13 +119,23 @@ def _read(path: Path) -> list[dict[str, Any]]:
         return []  # the first attempt, or damaged: the trial begins at its first epoch
 
 
-def forget_journals(folder: Path, *, but: Collection[str] = ()) -> None:
-    """Delete the journals and checkpoints of all trials that need them no more.
+def forget_journals(place: str, trials: Iterable[str]) -> None:
+    """Delete the journals and checkpoints of trials that need them no more.
 
     Args:
-        folder: Of all trials' journals; may be missing.
-        but: Ids of the trials whose journals stay.
+        place: The path or URL of the folder of all journals; may be missing.
+        trials: Their ids.
     """
-    for path in folder.glob("*/"):
-        if path.name not in but:
-            shutil.rmtree(path, ignore_errors=True)
+    for trial in trials:
+        if is_url(place):
+            _remove(f"{place}/{trial}")
+        else:
+            shutil.rmtree(Path(place, trial), ignore_errors=True)
+
+
+def _remove(url: str) -> None:
+    """Delete what is of no use any more; where that fails, it stays."""
+    try:
+        remove(url)
+    except OSError as error:
+        say(f"{error} It is left there.")

@@ -163,12 +163,13 @@ def _row(utterance: Utterance, kind: str | None, out: Path) -> dict[str, Any]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with clip.open() as file:
             path.write_bytes(file.read())
+        location = str(path.absolute())
     else:
-        path = clip.path
+        location = clip.location
     offset_s, duration_s = utterance.part
     row = {
         "id": utterance.id,
-        "audio": str(path.absolute()),
+        "audio": location,
         "text": utterance.text,
         "hypothesis": utterance.hypothesis,
         "speaker": utterance.speaker,

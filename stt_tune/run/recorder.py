@@ -18,6 +18,7 @@ from stt_tune.run.budget import describe_duration
 from stt_tune.run.controller import describe_failure
 from stt_tune.run.display import format_metric
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.journal import forget_journals
 from stt_tune.run.patience import PatientWriter
 from stt_tune.run.unpickled import Unpickled
 from stt_tune.run.wandb_function import OWN_RUN
@@ -134,6 +135,7 @@ class Recorder(Unpickled, Callback):
             entry.status, entry.error = FAILED, self._silence
             self._judge_metric()
         self._save(trial.trial_id)
+        self._forget(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Count that the trial is begun again."""
@@ -149,6 +151,12 @@ class Recorder(Unpickled, Callback):
         if entry.status == INTERRUPTED:
             entry.status, entry.error = FAILED, self._find_reason(trial)
         self._save(trial.trial_id)
+        self._forget(trial.trial_id)
+
+    def _forget(self, trial_id: str) -> None:
+        """Delete what an ended trial needed to go on; all of them together may not fit the disk."""
+        if self._table.get(trial_id).status != INTERRUPTED:
+            forget_journals(self._folder.share(self._folder.checkpoints), [trial_id])
 
     def _find_reason(self, trial: RayTrial) -> str:
         silence_s = time.monotonic() - self._heard_at.get(trial.trial_id, time.monotonic())

@@ -12,7 +12,9 @@ from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.folder import RunFolder
-from stt_tune.run.tune import TuneResult, check_fits, check_same_data, load_prepared, open_finished, run_new
+from stt_tune.run.opening import opened
+from stt_tune.run.settings import TuneSettings
+from stt_tune.run.tune import TuneResult, check_fits, check_same_data, load_prepared, opened_finished, run_new
 from stt_tune.speech.hyperparameters import find_problems
 from stt_tune.speech.report import METRICS
 from stt_tune.sweep.config import SweepConfig
@@ -23,11 +25,11 @@ from stt_tune.sweep.space_table import describe
 _SHARE, _LEAST = 0.25, 3  # of the trials, around which the space is narrowed
 
 
-def refine(run_dir: Path, out: Path, *, trials: int, expand: bool = False, **given: Any) -> TuneResult:
+def refine(run_dir: str | Path, out: str | Path, *, trials: int, expand: bool = False, **given: Any) -> TuneResult:
     """Search on by `bayes` around the best trials of a finished run; all its trials count as this one's first.
 
     Args:
-        run_dir: Of a finished run of `stt-tune tune`.
+        run_dir: Of a finished run of `stt-tune tune`, a path or a URL; so is `out`.
         out: The run folder; it must not hold a run yet.
         trials: How many more.
         expand: Whether the space may leave the bounds of the sweep that it comes from.
@@ -39,13 +41,24 @@ def refine(run_dir: Path, out: Path, *, trials: int, expand: bool = False, **giv
     """
     if trials < 1:
         raise SettingsError(f"--trials must be at least 1, found {trials}.")
-    earlier, settings = open_finished(run_dir)
-    folder = RunFolder(out.absolute())
-    folder.check_new()
+    with opened_finished(run_dir) as (earlier, settings), opened(out) as folder:
+        folder.check_new()
+        return _refine(earlier, settings, folder, trials, given, expand=expand)
+
+
+def _refine(
+    earlier: RunFolder,
+    settings: TuneSettings,
+    folder: RunFolder,
+    trials: int,
+    given: Mapping[str, Any],
+    *,
+    expand: bool,
+) -> TuneResult:
     sweep, table = earlier.read_sweep(), earlier.read_table(METRICS)
     best = choose_best(table, sweep.metric)
     if not best:
-        raise SettingsError(f"{run_dir}: must have a completed trial to search around, and has none.")
+        raise SettingsError(f"{earlier.location}: must have a completed trial to search around, and has none.")
     around = best if len(best) >= _LEAST else []
     configurations = [sweep.nest(trial.configuration) for trial in around]
     refined = narrow_sweep(sweep, configurations, expand=expand, allows=_may_be)
@@ -53,7 +66,7 @@ def refine(run_dir: Path, out: Path, *, trials: int, expand: bool = False, **giv
     settings = replace(settings, trials=len(table.ended()) + trials, **{**unlimited, **given})
     check_fits(refined, settings)
     speech = load_prepared(settings)
-    check_same_data(run_dir, earlier.read_run(), settings, speech)
+    check_same_data(earlier.location, earlier.read_run(), settings, speech)
     for line in describe_narrowing(sweep.origin, refined, around):
         say(line)
     for line in describe_outside(refined, best[0], settings.default_configuration()):

@@ -11,24 +11,30 @@ from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.run.folder import SETTINGS, RunFolder
+from stt_tune.run.opening import opened
 from stt_tune.run.replacement import conclude
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import TuneResult, check_fits, check_same_data, load_prepared, run_on
 from stt_tune.speech.report import METRICS
 
 
-def resume(path: Path, **given: Any) -> TuneResult:
+def resume(path: str | Path, **given: Any) -> TuneResult:
     """Continue the interrupted run in the folder `path` to its full number of trials.
 
     Args:
-        path: The run folder.
+        path: The run folder, a path or a URL.
         **given: Fields of `TuneSettings` that are others from now on: more trials, higher limits, or
             where the data lie now. With them a finished run goes on, too.
 
     Raises:
         SttTuneError: As `tune`; also if the run is finished and given nothing, or its data have changed.
     """
-    folder = RunFolder.existing(path)
+    with opened(path) as folder:
+        folder.check_existing()
+        return _resume(folder, path, given)
+
+
+def _resume(folder: RunFolder, path: str | Path, given: Mapping[str, Any]) -> TuneResult:
     run = folder.read_run()
     is_finished = folder.optimal_config.exists()
     if is_finished and not given:
@@ -57,7 +63,8 @@ def _conclude_again(folder: RunFolder, run: Mapping[str, Any]) -> TuneResult:
     settings = TuneSettings.from_dict(run.get(SETTINGS, {"data": "", "model": ""}))
     if not settings.retunes:
         raise SettingsError(
-            f"{folder.path}: must be an interrupted run, and is finished: see {folder.optimal_config}. With "
+            f"{folder.location}: must be an interrupted run, and is finished: see "
+            f"{folder.share(folder.optimal_config)}. With "
             "--trials or a higher limit it goes on; stt-tune refine searches on around its best trials."
         )
     document, sweep, table = read_optimal_config(folder.optimal_config), folder.read_sweep(), folder.read_table(METRICS)

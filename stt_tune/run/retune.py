@@ -15,7 +15,7 @@ from stt_tune.sweep.around import build_sweep_around
 
 def retune(
     config: str | Path,
-    out: Path,
+    out: str | Path,
     *,
     sweep: Path | None = None,
     model: str | None = None,
@@ -29,7 +29,7 @@ def retune(
 
     Args:
         config: The shared `optimal_config.json`, a path or a URL.
-        out: The run folder; it must not hold a run yet.
+        out: The run folder, a path or a URL; it must not hold a run yet.
         sweep: A W&B sweep file; None: one around the configuration.
         model: None: the one that the configuration was found with; `language` and `normaliser` likewise.
         language: Whisper's code.

@@ -16,6 +16,7 @@ from stt_tune.speech.hyperparameters import Hyperparameters, complete
 from stt_tune.speech.normalisers import NORMALISERS
 from stt_tune.speech.rates import KINDS
 from stt_tune.speech.rows import HUB
+from stt_tune.storage import as_path, is_url
 from stt_tune.sweep.early_terminate import SCHEDULERS
 from stt_tune.sweep.numerals import read_numerals
 
@@ -210,7 +211,7 @@ def check_normaliser(name: str) -> None:
 
 def locate(source: str) -> str:
     """A source of rows, so that it is found from any folder."""
-    return source if source.startswith(HUB) else str(Path(source).absolute())
+    return source if source.startswith(HUB) or is_url(source) else str(Path(as_path(source)).absolute())
 
 
 def read_columns(text: str | None) -> dict[str, str] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import ray
 from ray import tune
 
-from stt_tune.errors import DivergedError, SweepFailedError
+from stt_tune.errors import DivergedError, StorageError, SweepFailedError
+from stt_tune.progress import say
 from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.journal import Journal
@@ -22,8 +23,11 @@ from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import TrainingSettings, finetune
 from stt_tune.speech.normalisers import describe_normaliser
+from stt_tune.speech.pushed import push_if_best
 from stt_tune.speech.report import EpochReport
 from stt_tune.speech.saved import save_if_best
+from stt_tune.storage import is_url
+from stt_tune.transfer import leave
 
 
 @dataclass(frozen=True)
@@ -34,18 +38,20 @@ class SpeechTask:
         data: The prepared splits.
         model: The weights to start from.
         settings: Seed, context, normaliser.
-        utterances: Where trials leave what they heard, each in a file named by its id; None: nowhere.
-        models: Where the best trial leaves its weights, in a folder named by its id; None: nowhere.
-        checkpoints: Where trials keep what they need to go on after a fault, each in a folder named by its id;
-            None: nowhere.
+        utterances: The path or URL of a folder where trials leave what they heard, each in a file named by its
+            id; None: nowhere.
+        models: The path or URL of a folder where the best trial leaves its weights, in a folder named by its
+            id; None: nowhere.
+        checkpoints: The path or URL of a folder where trials keep what they need to go on after a fault, each in
+            a folder named by its id; None: nowhere.
     """
 
     data: SpeechData
     model: SpeechModel
     settings: TrainingSettings
-    utterances: Path | None = None
-    models: Path | None = None
-    checkpoints: Path | None = None
+    utterances: str | None = None
+    models: str | None = None
+    checkpoints: str | None = None
 
 
 def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> TrainFunction:
@@ -64,7 +70,7 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
         _use_cores(cpus)
         task: SpeechTask = ray.get(shared)
         trial = tune.get_context().get_trial_id()
-        journal = Journal(task.checkpoints / trial if task.checkpoints else None)
+        journal = Journal(f"{task.checkpoints}/{trial}" if task.checkpoints else None)
         journal.tell_again(report)
         if journal.is_at_end:
             return
@@ -75,19 +81,44 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
             if told is None:
                 return
             if task.utterances and each.utterances:
-                path = task.utterances / f"{trial}.parquet"
+                place = f"{task.utterances}/{trial}.parquet"
                 rows = [{"system": trial, "seed": task.settings.seed, **case} for case in each.utterances]
-                insist(lambda: save_utterances(path, rows, normaliser))
+                with _going_on_without():
+                    insist(lambda: leave(place, lambda path: save_utterances(path, rows, normaliser)))
             report(told)
 
         # a training that diverged has said so in its last report
         with contextlib.suppress(DivergedError):
-            network = finetune(config, task.data, task.model, tell, task.settings, checkpoints=journal.folder)
+            network = finetune(
+                config,
+                task.data,
+                task.model,
+                tell,
+                task.settings,
+                checkpoints=journal.folder,
+                on_checkpoint=journal.keep,
+            )
             if task.models:
-                folder, dev = task.models, journal.reports[-1][objective]
-                insist(lambda: save_if_best(network, task.model, folder, trial, dev))
+                _keep_if_best(network, task.model, task.models, trial, journal.reports[-1][objective])
 
     return train
+
+
+def _keep_if_best(network: Any, model: SpeechModel, place: str, trial: str, loss: float) -> None:
+    with _going_on_without():
+        if is_url(place):
+            insist(lambda: push_if_best(network, model, place, trial, loss))
+        else:
+            insist(lambda: save_if_best(network, model, Path(place), trial, loss))
+
+
+@contextlib.contextmanager
+def _going_on_without() -> Iterator[None]:
+    """Storage that fails costs what was to be kept beside the trial's result, and not the trial."""
+    try:
+        yield
+    except StorageError as error:
+        say(f"{error} The trial goes on without.")
 
 
 def _use_cores(cpus: int) -> None:

@@ -18,16 +18,22 @@ _STAYS = {"default_kept": "the default configuration stays", "incumbent_kept": "
 def describe_result(result: TuneResult) -> list[str]:
     """The verdict on held-out speech, then three lines: where things are, what to do next."""
     folder, document = result.folder, result.document
-    more = [] if result.replacement else [f"Surer:   stt-tune confirm {folder.path} (more candidates, more trainings)"]
+    more = (
+        [] if result.replacement else [f"Surer:   stt-tune confirm {folder.location} (more candidates, more trainings)"]
+    )
     return [
         "",
         *_describe_dev(result),
         *describe_held_out(document),
         "",
-        f"Config:  {result.replacement.describe() if result.replacement else folder.optimal_config}",
-        f"Run:     {folder.path} (trials.parquet, held_out.parquet, wandb/; to W&B with: stt-tune wandb-sync "
-        f"{folder.path})",
-        *([f"Model:   {folder.best_model} (trial {result.winner.number})"] if folder.best_model.is_dir() else []),
+        f"Config:  {result.replacement.describe() if result.replacement else folder.share(folder.optimal_config)}",
+        f"Run:     {folder.location} (trials.parquet, held_out.parquet, wandb/; to W&B with: stt-tune wandb-sync "
+        f"{folder.location})",
+        *(
+            [f"Model:   {folder.share(folder.best_model)} (trial {result.winner.number})"]
+            if folder.best_model.is_dir()
+            else []
+        ),
         *more,
         "Next:    look at the trials in notebooks/analyse_sweep.ipynb; merge hyperparameters of the config into your "
         "fine-tuning",

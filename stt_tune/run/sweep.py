@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from stt_tune.errors import SettingsError, SweepFailedError, SweepHaltedError, SweepInterruptedError
 from stt_tune.progress import say
@@ -16,13 +16,18 @@ from stt_tune.run.budget import Budget
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.display import SweepDisplay
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.opening import opened
 from stt_tune.run.settings import WANDB_MODES
+from stt_tune.run.visibility import visible
+from stt_tune.storage import as_path, is_url
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.early_terminate import SCHEDULERS
 from stt_tune.sweep.nesting import flatten
 
 if TYPE_CHECKING:
     import pandas as pd
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class SweepResult:
     def __repr__(self) -> str:
         """In one line: where, how many, how they ended."""
         counts = ", ".join(f"{count} {status}" for status, count in self.table.counts().items())
-        return f"SweepResult({str(self.folder.path)!r}, {len(self.table.trials)} trials: {counts or 'none'})"
+        return f"SweepResult({self.folder.location!r}, {len(self.table.trials)} trials: {counts or 'none'})"
 
     @property
     def best_trial(self) -> Trial:
@@ -94,6 +99,22 @@ class SweepResult:
         return self.table.to_pandas()
 
 
+def _in_opened_folder(run: Callable[P, SweepResult]) -> Callable[P, SweepResult]:
+    """Let a sweep that is to lie at a URL run in this machine's copy of it."""
+
+    @functools.wraps(run)
+    def run_there(*args: P.args, **options: P.kwargs) -> SweepResult:
+        location: Any = options.get("storage_path")
+        if not is_url(location):
+            return run(*args, **options)
+        with opened(location) as folder:
+            options["storage_path"] = folder.path
+            return run(*args, **options)
+
+    return run_there
+
+
+@_in_opened_folder
 def run_sweep(
     sweep: SweepConfig | Mapping[str, Any] | str | Path,
     train_fn: Callable[..., Any],
@@ -126,7 +147,7 @@ def run_sweep(
             without arguments, that calls `wandb.init()`, reads `wandb.config` and calls `wandb.log()`.
         num_trials: How many trials the sweep has in all; None: its `run_cap`, the whole grid, or 20.
         seed: Of the configurations. Trials one at a time, the same seed gives the same ones.
-        storage_path: The run folder; None: `runs/NAME-OF-SWEEP`.
+        storage_path: The run folder, a path or a URL such as `s3://bucket/runs/digits`; None: `runs/NAME-OF-SWEEP`.
         max_concurrent_trials: None: one a GPU, or one on all CPU cores.
         resources_per_trial: `{"cpu": ..., "gpu": ...}`, fractions allowed; what is left out is found.
         wandb_mode: `offline`, `online` or `disabled`.
@@ -148,7 +169,7 @@ def run_sweep(
             sweep failed, or it was interrupted (what was finished is kept).
     """
     sweep = read_sweep(sweep)
-    folder = RunFolder(Path(storage_path or Path("runs") / sweep.name).absolute())
+    folder = RunFolder(Path(as_path(str(storage_path or Path("runs") / sweep.name))).absolute())
     if resume:
         RunFolder.existing(folder.path)
         sweep, seed, default = _agree(folder, sweep, seed, default)
@@ -174,11 +195,13 @@ def run_sweep(
         tags=("stt-tune", sweep.method, *tags),
         entity=sweep.entity,
     )
-    with connect(address, insecure=insecure_cluster):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(connect(address, insecure=insecure_cluster))
         resources = find_resources(max_concurrent=max_concurrent_trials, per_trial=resources_per_trial)
         budget.check_resources(resources)
+        marker = stack.enter_context(visible(folder, resources))
         trainable = build_trainable(
-            TrainingTask(train_fn, sweep.metric.name, identity, str(Path.cwd()), trial_timeout_s)
+            TrainingTask(train_fn, sweep.metric.name, identity, str(Path.cwd()), trial_timeout_s, marker)
         )
         if not resume:
             folder.start(replace(sweep, num_trials=num_trials), seed, default)
@@ -210,7 +233,7 @@ def _kept(folder: RunFolder, table: TrialTable, num_trials: int) -> Iterator[Non
         yield
     except (KeyboardInterrupt, SweepInterruptedError) as stop:
         raise SweepInterruptedError(
-            f"Interrupted: {len(table.ended())} of {num_trials} trials are finished and kept in {folder.path}\n"
+            f"Interrupted: {len(table.ended())} of {num_trials} trials are finished and kept in {folder.location}\n"
             f"{folder.how_to_go_on()}"
         ) from stop
     except SweepHaltedError as halt:

@@ -19,6 +19,7 @@ from ray.train._internal.session import get_session
 
 from stt_tune.errors import SettingsError
 from stt_tune.run.reporting import Reporter, reporting_to
+from stt_tune.run.visibility import check_seen
 from stt_tune.run.wandb_function import RunIdentity, WandbFunction
 from stt_tune.run.watchdog import Watchdog
 from stt_tune.sweep.scheduler import FINAL_REPORT
@@ -38,6 +39,7 @@ class TrainingTask:
         identity: What W&B runs are to be.
         folder: Where the function runs, if the worker's machine has it: paths are relative to it.
         timeout_s: How long a trial may go on without a report; None: for ever.
+        marker: A file by which a worker's node knows that it sees the run folder; None: it need not.
     """
 
     train: TrainFunction
@@ -45,6 +47,7 @@ class TrainingTask:
     identity: RunIdentity
     folder: str
     timeout_s: float | None = None
+    marker: Path | None = None
 
 
 def takes_configuration(train: TrainFunction) -> bool:
@@ -113,6 +116,8 @@ class _UnhurriedEnd:
 
 
 def _run_trial(config: dict[str, Any], task: TrainingTask) -> None:
+    if task.marker:
+        check_seen(task.marker)
     if Path(task.folder).is_dir():
         # Ray has moved to the trial's own folder; later it would move to the next trial's before this one has ended
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"

@@ -179,7 +179,7 @@ def _fit(tuner: tune.Tuner, folder: RunFolder, faults: Faults, resources: TrialR
 
 def _forget_ended(folder: RunFolder, table: TrialTable) -> None:
     """Delete what trials needed to go on; those that were interrupted still do."""
-    forget_journals(folder.checkpoints, but={trial.trial_id for trial in table.trials if trial.status == INTERRUPTED})
+    forget_journals(folder.share(folder.checkpoints), [trial.trial_id for trial in table.ended()])
 
 
 class _Silence(TrialProgressCallback):

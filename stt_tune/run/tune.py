@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stt_tune.errors import (
     ModelError,
     SettingsError,
+    StorageError,
     SweepConfigError,
     SweepInterruptedError,
 )
@@ -21,15 +22,19 @@ from stt_tune.results.optimal_config import update_config
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import TrialResources, connect, find_resources
 from stt_tune.run.folder import SETTINGS, RunFolder
+from stt_tune.run.mirror import collect
+from stt_tune.run.opening import opened
 from stt_tune.run.replacement import Replacement, conclude
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.sweep import SweepResult, run_sweep
+from stt_tune.run.visibility import check_visible
 from stt_tune.speech.hyperparameters import NAMES, complete, find_problems
 from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.report import METRICS
 from stt_tune.sweep.config import SweepConfig, find_examples
 from stt_tune.sweep.distributions import Parameter
 from stt_tune.sweep.metric import Metric
+from stt_tune.transfer import pull, remove
 
 if TYPE_CHECKING:
     from stt_tune.run.data import PreparedSpeech
@@ -68,25 +73,25 @@ class TuneResult:
     replacement: Replacement | None = None
 
 
-def tune(sweep: Path | SweepConfig, settings: TuneSettings, out: Path) -> TuneResult:
+def tune(sweep: Path | SweepConfig, settings: TuneSettings, out: str | Path) -> TuneResult:
     """Run a sweep, confirm its winner on the test split, and write all of it into `out`.
 
     Args:
         sweep: A W&B sweep file, or what was read from one.
         settings: What to run it on.
-        out: The run folder; it must not hold a run yet.
+        out: The run folder, a path or a URL such as `s3://bucket/runs/digits`; it must not hold a run yet.
 
     Raises:
         SttTuneError: Something that the user gave cannot be used (nothing has been started then),
             the run failed, or it was interrupted (what was finished is kept).
     """
-    folder = RunFolder(out.absolute())
-    folder.check_new()
-    if not isinstance(sweep, SweepConfig):
-        sweep = SweepConfig.from_yaml(sweep, also=find_speech_problems)
-    check_fits(sweep, settings)
-    speech = load_prepared(settings)
-    return run_new(folder, sweep, settings, speech)
+    with opened(out) as folder:
+        folder.check_new()
+        if not isinstance(sweep, SweepConfig):
+            sweep = SweepConfig.from_yaml(sweep, also=find_speech_problems)
+        check_fits(sweep, settings)
+        speech = load_prepared(settings)
+        return run_new(folder, sweep, settings, speech)
 
 
 def check_fits(sweep: SweepConfig, settings: TuneSettings) -> None:
@@ -137,20 +142,22 @@ def run_new(
     return run_on(folder, sweep, settings, speech, start)
 
 
-def open_finished(run_dir: Path) -> tuple[RunFolder, TuneSettings]:
-    """Open the folder of a finished run of `stt-tune tune`.
+@contextlib.contextmanager
+def opened_finished(run_dir: str | Path) -> Iterator[tuple[RunFolder, TuneSettings]]:
+    """Open the folder of a finished run of `stt-tune tune`, a path or a URL, inside the block.
 
     Raises:
         SettingsError: It is none.
     """
-    folder = RunFolder.existing(run_dir)
-    run = folder.read_run()
-    if SETTINGS not in run or not folder.optimal_config.exists():
-        raise SettingsError(f"{run_dir}: must be a finished run of stt-tune tune.\n{folder.how_to_go_on()}")
-    return folder, TuneSettings.from_dict(run[SETTINGS])
+    with opened(run_dir) as folder:
+        folder.check_existing()
+        run = folder.read_run()
+        if SETTINGS not in run or not folder.optimal_config.exists():
+            raise SettingsError(f"{run_dir}: must be a finished run of stt-tune tune.\n{folder.how_to_go_on()}")
+        yield folder, TuneSettings.from_dict(run[SETTINGS])
 
 
-def check_same_data(path: Path, run: Mapping[str, Any], settings: TuneSettings, speech: PreparedSpeech) -> None:
+def check_same_data(path: str | Path, run: Mapping[str, Any], settings: TuneSettings, speech: PreparedSpeech) -> None:
     """Make sure that a run goes on with what it began with.
 
     Raises:
@@ -264,6 +271,7 @@ def run_on(
     with connect(settings.address, insecure=settings.insecure_cluster):
         resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
         settings.budget.check_resources(resources)
+        check_visible(folder, resources)
         start()
         with folder.locked(), _resumable(folder):
             result, task = _search(folder, sweep, settings, speech, resources)
@@ -291,13 +299,15 @@ def _search(
     from stt_tune.run.speech_trial import build_train
 
     default = settings.default_configuration(sweep.parameters)
-    models = folder.models if settings.keep_best_model else None
+    models = folder.share(folder.models) if settings.keep_best_model else None
     if models:
-        from stt_tune.speech.saved import forget
-
-        ended = {trial.trial_id for trial in folder.read_table(METRICS).trials if trial.status == COMPLETED}
-        forget(models, but=ended)
-    task = replace(speech.task, models=models, utterances=folder.utterances, checkpoints=folder.checkpoints)
+        _forget(folder, models)
+    task = replace(
+        speech.task,
+        models=models,
+        utterances=folder.share(folder.utterances),
+        checkpoints=folder.share(folder.checkpoints),
+    )
     task = select_cases(task, resources, "dev", settings.only_error_type)
     check_objective(sweep, task)
     first = settings.first_configurations(default, sweep.count_trials(settings.trials))
@@ -322,6 +332,7 @@ def _search(
         complete=lambda configuration: complete(configuration, default),
         resume=True,
     )
+    collect(folder, folder.utterances)
     if settings.keep_best_model:
         _keep_best(folder, result.best_trial, settings)
     return result, task
@@ -345,12 +356,27 @@ def _confirm(
     return confirm_systems(folder, task, planned, settings, resources, trainings=trainings, data=data)
 
 
+def _forget(folder: RunFolder, models: str) -> None:
+    """Delete networks of trials that have not ended."""
+    from stt_tune.speech.pushed import forget_pushed
+    from stt_tune.speech.saved import forget
+
+    ended = {trial.trial_id for trial in folder.read_table(METRICS).trials if trial.status == COMPLETED}
+    if folder.url:
+        forget_pushed(models, but=ended)
+    forget(folder.models, but=ended)
+
+
 def _keep_best(folder: RunFolder, winner: Trial, settings: TuneSettings) -> None:
     from stt_tune.speech.saved import save_as_ctranslate2, take_best
 
     try:
+        if folder.url:
+            pull(folder.share(folder.models / winner.trial_id), folder.models / winner.trial_id)
         take_best(folder.models, winner.trial_id, folder.best_model)
-    except ModelError as error:
+        if folder.url:
+            remove(folder.share(folder.models))
+    except (ModelError, StorageError) as error:
         say(f"{error} The run goes on without.")
         return
     if settings.ctranslate2:
@@ -365,7 +391,7 @@ def _resumable(folder: RunFolder) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         raise SweepInterruptedError(
-            f"Interrupted: what was finished is kept in {folder.path}\n{folder.how_to_go_on()}"
+            f"Interrupted: what was finished is kept in {folder.location}\n{folder.how_to_go_on()}"
         ) from stop
     except OSError as error:
         raise folder.halted_by(error) from error

@@ -40,8 +40,8 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def keep_newest(folder: Path, step: int) -> None:
-    """Mark the checkpoint of a step as whole, and only then delete those before it.
+def keep_newest(folder: Path, step: int) -> Path:
+    """Mark the checkpoint of a step as whole, only then delete those before it, and give its folder.
 
     Raises:
         OSError: It cannot be marked; those before it are kept.
@@ -49,3 +49,4 @@ def keep_newest(folder: Path, step: int) -> None:
     path = folder / f"{_PREFIX}{step}"
     write_json(path / _WHOLE, {each.name: each.stat().st_size for each in path.iterdir()})
     take_whole(folder)
+    return path

@@ -15,10 +15,17 @@ class FileClip:
     Attributes:
         name: The path as the row has it.
         path: Absolute.
+        url: Where it was fetched from, if it was.
     """
 
     name: str
     path: Path
+    url: str | None = None
+
+    @property
+    def location(self) -> str:
+        """What another manifest would call it."""
+        return self.url or str(self.path.absolute())
 
     def open(self) -> io.BufferedIOBase:
         """Open the file.

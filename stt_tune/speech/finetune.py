@@ -63,6 +63,7 @@ def finetune(
     settings: TrainingSettings,
     *,
     checkpoints: Path | None = None,
+    on_checkpoint: Callable[[Path], None] | None = None,
 ) -> PreTrainedModel:
     """Train `model` on the train split and call `report` after each epoch.
 
@@ -74,6 +75,7 @@ def finetune(
         settings: What all trials share.
         checkpoints: Where the state after the last epoch is kept, a folder of this training alone; training
             goes on from what lies there.
+        on_checkpoint: Called with the folder of each checkpoint once it is written.
 
     Returns:
         The trained network, at the training's audio context.
@@ -96,6 +98,7 @@ def finetune(
         audio_context_s=settings.audio_context_s,
         micro_batch=chosen.batch_size,
         label_smoothing=chosen.label_smoothing_factor,
+        on_checkpoint=on_checkpoint,
         model=network,
         args=_arguments(chosen, settings.seed, checkpoints),
         train_dataset=_mix(data, chosen.replay_ratio, settings.seed),

@@ -6,13 +6,15 @@ import csv
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from stt_tune.errors import ManifestError, first_line
 from stt_tune.progress import say
 from stt_tune.speech.clip import Clip, DatasetClip, FileClip
+from stt_tune.speech.remote import fetch_clips, fetch_rows
+from stt_tune.storage import as_path, is_url, join_url
 
 HUB = "hf:"
 _LOOKED_AT = 1000  # rows, to find out what the columns are
@@ -45,7 +47,7 @@ class Row:
         line: Its line or number in the source, from 1.
         fields: By our names; what the source does not have is missing.
         clip: Its audio; None where the row names none.
-        problem: Why it could not be read; the rest is then empty.
+        problem: Why it could not be read; but for its audio, the rest is then empty.
     """
 
     line: int
@@ -59,55 +61,76 @@ def read_rows(source: str, *, split: str | None = None, columns: Mapping[str, st
 
     Args:
         source: A manifest (JSONL, as NeMo writes it too, CSV, TSV or Parquet), a folder with audio and
-            `metadata.csv` or `metadata.jsonl`, a data set that `datasets` has saved, or `hf:NAME`
-            of one on the Hugging Face hub.
+            `metadata.csv` or `metadata.jsonl`, a data set that `datasets` has saved, each as a path or a
+            URL that fsspec knows; or `hf:NAME` of one on the Hugging Face hub. What is behind URLs is
+            fetched, if it has not been yet.
         split: Of a data set: only this one; None: all, by their names.
         columns: Our name to the source's, or to nothing where it has none; what is not named is guessed,
             and said.
 
     Raises:
         ManifestError: The source cannot be read, or holds no row, or no column for audio or text.
+        StorageError: It is behind a URL, and cannot be reached.
     """
-    path = Path(source.removeprefix(HUB))
-    if source.startswith(HUB) or any((path / name).exists() for name in _SAVED):
-        rows = _read_dataset(source, split)
+    is_remote = is_url(source)
+    path = fetch_rows(source, _SAVED) if is_remote else Path(as_path(source.removeprefix(HUB)))
+    if (source.startswith(HUB) and not is_remote) or any((path / name).exists() for name in _SAVED):
+        rows = _read_dataset(source, path, split)
     elif path.is_dir():
-        rows = _read_folder(path, split)
+        rows = _read_folder(source, path, split)
     elif split is not None:
         raise ManifestError(f"--split {split}: is for data sets and folders, and {source} is a file. Leave it out.")
     else:
-        rows = _read_file(path)
+        rows = _read_file(source, path)
     first = list(itertools.islice(rows, _LOOKED_AT))
     if not first:
         raise ManifestError(f"{source}: the manifest must hold at least one row, found none.")
     names = _map_columns(source, first, columns or {})
-    folder = path if path.is_dir() else path.parent
-    return [_rename(row, names, folder) for row in itertools.chain(first, rows)]
+    base = source if is_remote else str(path)
+    if not path.is_dir():
+        base = join_url(source, "..") if is_remote else str(path.parent)
+    return _fetch_audio([_rename(row, names, base) for row in itertools.chain(first, rows)])
 
 
-def _read_file(path: Path) -> Iterator[Row]:
+def _fetch_audio(rows: list[Row]) -> list[Row]:
+    """Put files of this machine in the place of audio that is named by URLs."""
+    urls = dict.fromkeys(row.clip.url for row in rows if isinstance(row.clip, FileClip) and row.clip.url)
+    if not urls:
+        return rows
+    found = fetch_clips(urls)
+    return [_place(row, row.clip, found) if isinstance(row.clip, FileClip) else row for row in rows]
+
+
+def _place(row: Row, clip: FileClip, found: Mapping[str, Path | str]) -> Row:
+    file = found.get(clip.url or "")
+    if isinstance(file, str):
+        return replace(row, problem=f"audio {clip.name} {file}")
+    return replace(row, clip=replace(clip, path=file)) if file else row
+
+
+def _read_file(source: str, path: Path) -> Iterator[Row]:
     match path.suffix.lower():
         case ".csv" | ".tsv":
-            return _read_csv(path)
+            return _read_csv(source, path)
         case ".parquet":
-            return _read_parquet(path)
-    return _read_jsonl(path)
+            return _read_parquet(source, path)
+    return _read_jsonl(source, path)
 
 
-def _read_folder(folder: Path, split: str | None) -> Iterator[Row]:
+def _read_folder(source: str, folder: Path, split: str | None) -> Iterator[Row]:
     """Read an audiofolder: metadata files, each naming files beside it; folders are called as splits."""
     found = sorted(path for path in folder.glob("**/metadata.*") if path.suffix in (".csv", ".jsonl", ".parquet"))
     parts = {path: path.parent.relative_to(folder).parts[:1] for path in found}
     names = dict.fromkeys(part for (part,) in filter(None, parts.values()))
     if not found:
-        raise ManifestError(f"{folder}: must hold a metadata.csv or metadata.jsonl, and does not. Check --data.")
+        raise ManifestError(f"{source}: must hold a metadata.csv or metadata.jsonl, and does not. Check --data.")
     if split is not None and split not in names:
         raise ManifestError(f"--split {split}: must be one of {', '.join(names) or 'none'}.")
     number = 0
     for path, part in parts.items():
         if split is not None and part != (split,):
             continue
-        for row in _read_file(path):
+        for row in _read_file(f"{source}/{path.relative_to(folder)}", path):
             number += 1
             fields = dict(row.fields)
             if "file_name" in fields:
@@ -116,12 +139,12 @@ def _read_folder(folder: Path, split: str | None) -> Iterator[Row]:
             yield Row(number, {**own, **fields} if fields else {}, problem=row.problem)
 
 
-def _read_jsonl(path: Path) -> Iterator[Row]:
+def _read_jsonl(source: str, path: Path) -> Iterator[Row]:
     try:
         file = path.open("rb")
     except OSError as error:
         raise ManifestError(
-            f"{path}: the manifest must be a readable file, found: {error.strerror}. Check --data."
+            f"{source}: the manifest must be a readable file, found: {error.strerror}. Check --data."
         ) from error
     with file:
         for number, line in enumerate(file, start=1):
@@ -141,7 +164,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
                 yield Row(number, {}, problem=f"the line must be a JSON object, found {type(fields).__name__}")
 
 
-def _read_csv(path: Path) -> Iterator[Row]:
+def _read_csv(source: str, path: Path) -> Iterator[Row]:
     # quotation marks mean nothing in tables that are separated by tabs
     form: Any = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix.lower() == ".tsv" else {}
     line = 0
@@ -160,11 +183,11 @@ def _read_csv(path: Path) -> Iterator[Row]:
                 yield Row(line, {} if problem else fields, problem=problem)
     except (OSError, csv.Error) as error:
         raise ManifestError(
-            f"{path}:{line + 1}: the manifest must be a readable CSV file ({error}). Check --data."
+            f"{source}:{line + 1}: the manifest must be a readable CSV file ({error}). Check --data."
         ) from error
 
 
-def _read_parquet(path: Path) -> Iterator[Row]:
+def _read_parquet(source: str, path: Path) -> Iterator[Row]:
     import datasets
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -181,16 +204,17 @@ def _read_parquet(path: Path) -> Iterator[Row]:
                     number += 1
                     yield Row(number, fields)
     except (OSError, pa.ArrowInvalid) as error:
-        raise ManifestError(f"{path}: the manifest must be a readable Parquet file ({error}). Check --data.") from error
+        raise ManifestError(
+            f"{source}: the manifest must be a readable Parquet file ({error}). Check --data."
+        ) from error
 
 
-def _read_dataset(source: str, split: str | None) -> Iterator[Row]:
+def _read_dataset(source: str, path: Path, split: str | None) -> Iterator[Row]:
     import datasets
 
-    name = source.removeprefix(HUB)
     try:
-        is_saved = any((Path(name) / file).exists() for file in _SAVED)
-        loaded = datasets.load_from_disk(name) if is_saved else datasets.load_dataset(name)
+        is_saved = any((path / file).exists() for file in _SAVED)
+        loaded = datasets.load_from_disk(str(path)) if is_saved else datasets.load_dataset(str(path))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = first_line(error)
         raise ManifestError(f"{source}: must be a data set that can be loaded, and is not ({reason}).") from error
@@ -253,7 +277,7 @@ def _map_columns(source: str, rows: Sequence[Row], columns: Mapping[str, str]) -
     return names
 
 
-def _rename(row: Row, names: Mapping[str, str], folder: Path) -> Row:
+def _rename(row: Row, names: Mapping[str, str], folder: str) -> Row:
     if row.problem:
         return row
     fields = {field: row.fields[name] for field, name in names.items() if row.fields.get(name) not in (None, "")}
@@ -270,9 +294,19 @@ def _rename(row: Row, names: Mapping[str, str], folder: Path) -> Row:
     if isinstance(audio, DatasetClip):
         clip = audio
     elif isinstance(audio, str):
-        clip = FileClip(audio, (folder / audio).absolute())
+        clip = _find_file(audio, folder)
     elif audio is None:
         clip = None
     else:
         return Row(row.line, {}, problem=f"audio must be a string, found {audio!r}")
     return Row(row.line, fields, clip)
+
+
+def _find_file(name: str, folder: str) -> FileClip:
+    """A clip by its path or URL, which may be relative to the manifest's folder."""
+    local = Path(as_path(name))
+    if is_url(name):
+        return FileClip(name, local, name)
+    if is_url(folder) and not local.is_absolute():
+        return FileClip(name, local, join_url(folder, name))
+    return FileClip(name, (folder / local).absolute())

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from stt_tune.errors import ModelError, SettingsError
 from stt_tune.speech.families.base import SpeechModel
 
-_SCORE = "dev.json"
+SCORE = "dev.json"
 
 
 def save_model(network: PreTrainedModel, model: SpeechModel, folder: Path) -> None:
@@ -61,12 +61,12 @@ def save_if_best(network: PreTrainedModel, model: SpeechModel, folder: Path, tri
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
-        others = {path.parent: float(json.loads(path.read_text())) for path in folder.glob(f"*/{_SCORE}")}
+        others = {path.parent: float(json.loads(path.read_text())) for path in folder.glob(f"*/{SCORE}")}
         if not math.isfinite(loss) or any(other < loss for other in others.values()):
             return  # a better one is there
         save_model(network, model, folder / trial)
         # last: a folder without it was left by a worker that died
-        (folder / trial / _SCORE).write_text(json.dumps(loss))
+        (folder / trial / SCORE).write_text(json.dumps(loss))
         # the second best stays, too: this trial may yet be interrupted before it is known to be completed
         second = min(others.values(), default=math.inf)
         for path, other in others.items():
@@ -95,12 +95,12 @@ def take_best(folder: Path, trial: str, to: Path) -> None:
         ModelError: There is none.
         OSError: A folder cannot be written.
     """
-    if (folder / trial / _SCORE).is_file():
+    if (folder / trial / SCORE).is_file():
         shutil.rmtree(to, ignore_errors=True)
         shutil.move(folder / trial, to)
     if not to.is_dir():
         raise ModelError(f"{folder / trial}: must hold the best trial's weights, and does not.")
-    (to / _SCORE).unlink(missing_ok=True)
+    (to / SCORE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 

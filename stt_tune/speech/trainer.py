@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class SpeechTrainer(Trainer):
         audio_context_s: float,
         micro_batch: int,
         label_smoothing: float,
+        on_checkpoint: Callable[[Path], None] | None = None,
         **given: Any,
     ) -> None:
         """Set up the trainer.
@@ -45,6 +46,7 @@ class SpeechTrainer(Trainer):
             audio_context_s: What clips are padded to, in seconds.
             micro_batch: Utterances in one pass, to begin with.
             label_smoothing: Share of a label's probability that is spread over all tokens.
+            on_checkpoint: Called with the folder of each checkpoint once it is written.
             given: As `Trainer` takes it; its batch size is the effective one.
         """
         super().__init__(data_collator=self._collate, **given)
@@ -53,6 +55,7 @@ class SpeechTrainer(Trainer):
         self._speech_model = speech_model
         self._audio_context_s = audio_context_s
         self._label_smoothing = label_smoothing
+        self._on_checkpoint = on_checkpoint
         # the sums stay on the device, so that no step waits for them; a NaN in any step shows in them
         self._total: torch.Tensor | float = 0.0
         self._tokens: torch.Tensor | int = 0
@@ -72,10 +75,13 @@ class SpeechTrainer(Trainer):
             return  # nothing is left to lose
         try:
             super()._save_checkpoint(model, trial)
-            keep_newest(Path(self.args.output_dir or ""), self.state.global_step)
+            checkpoint = keep_newest(Path(self.args.output_dir or ""), self.state.global_step)
         except FAILURES as error:
             # a later fault costs more, and the training goes on
             say(f"{self.args.output_dir}: this epoch's checkpoint cannot be written ({error})")
+            return
+        if self._on_checkpoint:
+            self._on_checkpoint(checkpoint)
 
     def _collate(self, examples: Sequence[Example]) -> dict[str, list[Batch]]:
         parts = [examples[i : i + self.micro_batch] for i in range(0, len(examples), self.micro_batch)]

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from stt_tune.errors import SharedFileError
 from stt_tune.results import shared_file
@@ -27,6 +26,7 @@ from stt_tune.results.optimal_config import (
     update_optimal_config,
 )
 from stt_tune.results.shared_file import open_shared
+from tests.s3 import running_s3
 
 _PARAMS = {"learning_rate": 1e-5, "epochs": 3}
 
@@ -34,17 +34,8 @@ _PARAMS = {"learning_rate": 1e-5, "epochs": 3}
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """The URL of a bucket on a real server, which speaks S3's protocol."""
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "of-no-use")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        fsspec.filesystem("s3").mkdir("bucket")
-        yield "s3://bucket"
-    server.stop()
+    with running_s3() as bucket:
+        yield bucket
 
 
 @pytest.fixture(params=["path", "s3", "memory"])

@@ -32,7 +32,9 @@ def run(out: Path, model: str, data: str, address: str | None = None, trials: in
     speech, folder = load_prepared(settings), RunFolder(out)
     with connect(address):
         resources = find_resources(max_concurrent=None if address else 2)
-        task = replace(speech.task, utterances=folder.utterances, checkpoints=folder.checkpoints)
+        task = replace(
+            speech.task, utterances=folder.share(folder.utterances), checkpoints=folder.share(folder.checkpoints)
+        )
         result = run_sweep(
             _SWEEP,
             build_train(task, resources, "wer"),

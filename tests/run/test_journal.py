@@ -14,26 +14,26 @@ def _report(epoch: int, **more: Any) -> dict[str, Any]:
 
 
 def test_what_was_told_is_told_again_and_an_epoch_that_is_trained_again_is_not(tmp_path: Path) -> None:
-    first = Journal(tmp_path / "t")
+    first = Journal(str(tmp_path / "t"))
     assert [first.enter(_report(epoch)) for epoch in (1, 2)] == [_report(1), _report(2)]
-    second, told = Journal(tmp_path / "t"), list[Mapping[str, Any]]()
+    second, told = Journal(str(tmp_path / "t")), list[Mapping[str, Any]]()
     second.tell_again(told.append)
     assert told == [_report(1), _report(2)]
     assert second.enter(_report(2)) is None
     assert second.enter({**_report(3), "seconds": 5.0}) == {**_report(3), "seconds": 25.0}
-    assert [each["epoch"] for each in Journal(tmp_path / "t").reports] == [1, 2, 3]
+    assert [each["epoch"] for each in Journal(str(tmp_path / "t")).reports] == [1, 2, 3]
 
 
 def test_a_training_that_diverged_is_at_its_end(tmp_path: Path) -> None:
-    Journal(tmp_path).enter(_report(1, diverged=False))
-    assert not Journal(tmp_path).is_at_end
-    Journal(tmp_path).enter({**_report(2), "wer": float("nan"), "diverged": True})
-    assert Journal(tmp_path).is_at_end
+    Journal(str(tmp_path)).enter(_report(1, diverged=False))
+    assert not Journal(str(tmp_path)).is_at_end
+    Journal(str(tmp_path)).enter({**_report(2), "wer": float("nan"), "diverged": True})
+    assert Journal(str(tmp_path)).is_at_end
 
 
 def test_a_damaged_journal_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "reports.json").write_text('[{"epoch": 1')
-    assert Journal(tmp_path).reports == []
+    assert Journal(str(tmp_path)).reports == []
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
@@ -43,7 +43,25 @@ def test_without_a_folder_nothing_is_kept() -> None:
 
 def test_journals_of_trials_that_have_ended_are_deleted(tmp_path: Path) -> None:
     for name in ("ended", "interrupted"):
-        Journal(tmp_path / name).enter(_report(1))
-    forget_journals(tmp_path, but={"interrupted"})
+        Journal(str(tmp_path / name)).enter(_report(1))
+    forget_journals(str(tmp_path), ["ended", "none"])
     assert [path.name for path in tmp_path.iterdir()] == ["interrupted"]
-    forget_journals(tmp_path / "none")
+
+
+def test_at_a_url_reports_and_the_newest_checkpoint_go_to_the_next_attempt_wherever_it_runs() -> None:
+    place = "memory://journals/t"
+    first = Journal(place)
+    assert first.folder is not None
+    for epoch in (1, 2):
+        first.enter(_report(epoch))
+        checkpoint = first.folder / f"checkpoint-{epoch}"
+        checkpoint.mkdir()
+        (checkpoint / "weights").write_text(f"of epoch {epoch}")
+        first.keep(checkpoint)
+    second = Journal(place)
+    assert second.folder not in (None, first.folder)
+    assert [each["epoch"] for each in second.reports] == [1, 2]
+    assert [path.name for path in (second.folder or Path()).glob("checkpoint-*")] == ["checkpoint-2"]
+    assert ((second.folder or Path()) / "checkpoint-2" / "weights").read_text() == "of epoch 2"
+    forget_journals("memory://journals", ["t"])
+    assert Journal(place).reports == []

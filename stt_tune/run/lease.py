@@ -1,0 +1,140 @@
+"""Only one process at a time drives the run at a URL."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from stt_tune.errors import SettingsError, SharedFileError
+from stt_tune.progress import say
+from stt_tune.results.shared_file import open_shared
+
+LEASE = "driver.json"
+_LEFT_S = 30.0  # a driver that has not been heard of for so long is dead; a living one is heard of three times
+_BEAT_S, _LOOK_EVERY_S = 8.0, 1.0
+_PATIENCE_S = 20.0
+
+
+class _HeldError(Exception):
+    """Another driver holds it; the argument is what it wrote."""
+
+
+class Lease:
+    """The right to drive a run, kept in an object beside it that is written by compare and swap.
+
+    A thread of its own says that this driver lives: sending one large file may take minutes.
+
+    Attributes:
+        is_lost: Whether another driver has taken this one for dead.
+    """
+
+    def __init__(self, url: str, copy: str) -> None:
+        """Ask for nothing yet.
+
+        Args:
+            url: Of the run.
+            copy: What stands for this driver's own copy of the run.
+        """
+        self._url = url
+        self._file = open_shared(f"{url}/{LEASE}")
+        self._own = {"driver": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(), "copy": copy}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep_renewing, name="lease", daemon=True)
+        self.is_lost = False
+
+    def take(self) -> str | None:
+        """Become the driver; that of a driver that died is taken over.
+
+        Returns:
+            What stands for the copy that the last driver worked on; None if there was none.
+
+        Raises:
+            SettingsError: Another process drives the run.
+            SharedFileError: The storage cannot be written.
+        """
+        heard, since, is_told = self._file.read(), time.monotonic(), False
+        while True:
+            given_up = heard if time.monotonic() - since > _LEFT_S else None
+            try:
+                last = self._try_to_take(given_up)
+                self._thread.start()
+                return last
+            except _HeldError as held:
+                if held.args[0] != heard:  # so it lives
+                    raise SettingsError(
+                        f"{self._url}: must be run by one process at a time, and another one runs it "
+                        f"({_describe(held.args[0])}). Wait for it, or give it more trials at a time."
+                    ) from held
+                if not is_told:
+                    say(f"{self._url}: waiting up to {_LEFT_S:g} s to see whether {_describe(heard)} still drives it")
+                    is_told = True
+            time.sleep(_LOOK_EVERY_S)
+
+    def release(self) -> None:
+        """Let others drive the run; where the storage does not answer, they find out that this one is silent."""
+        self._ended.set()
+        self._thread.join()
+        if not self.is_lost:
+            self._replace({"copy": self._own["copy"]})
+
+    def _keep_renewing(self) -> None:
+        beats = 0
+        while not self._ended.wait(_BEAT_S) and not self.is_lost:
+            beats += 1
+            self._replace({**self._own, "beat": beats})
+        if self.is_lost:
+            say(f"{self._url}: another process drives it now, so nothing is sent there any more")
+
+    def _try_to_take(self, given_up: str | None) -> str | None:
+        last: dict[str, Any] = {}
+
+        def change(before: str | None) -> str:
+            last.clear()
+            last.update(_parse(before))
+            if last.get("driver") and before != given_up and not _is_dead(last):
+                raise _HeldError(before)
+            return json.dumps(self._own)
+
+        self._file.update(change, _PATIENCE_S)
+        return last.get("copy")
+
+    def _replace(self, document: Mapping[str, Any]) -> None:
+        def change(before: str | None) -> str:
+            self.is_lost = _parse(before).get("driver") != self._own["driver"]
+            return before or "" if self.is_lost else json.dumps(document)
+
+        with contextlib.suppress(SharedFileError):  # who sends what changes tells of it
+            self._file.update(change, _PATIENCE_S)
+
+
+def _parse(text: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _describe(text: str | None) -> str:
+    found = _parse(text)
+    return f"process {found.get('pid')} on {found.get('host')}"
+
+
+def _is_dead(holder: Mapping[str, Any]) -> bool:
+    """Whether it was a process of this machine that is no more."""
+    if holder.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(int(holder["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, KeyError, TypeError, ValueError):
+        return False
+    return False

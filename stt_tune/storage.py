@@ -1,0 +1,109 @@
+"""Object stores and other storage behind URLs that fsspec knows, such as `s3://bucket/manifest.jsonl`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stt_tune.errors import StorageError, SttTuneError, first_line
+
+_LOCAL = "file://"
+# What tells that an object is another one than before, as the kinds of storage call it.
+_STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "modificationTime", "created")
+_WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
+_OWN_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_url(location: object) -> bool:
+    """Whether it is a URL of storage that is no path on this machine.
+
+    >>> [is_url(each) for each in ("s3://bucket/a.jsonl", "data/a.jsonl", "file:///data/a.jsonl", "hf:NAME")]
+    [True, False, False, False]
+    """
+    return "://" in str(location) and not str(location).startswith(_LOCAL)
+
+
+def as_path(location: str) -> str:
+    """A path on this machine that may be written as a URL, as a path.
+
+    >>> as_path("file:///data/a.jsonl"), as_path("data/a.jsonl")
+    ('/data/a.jsonl', 'data/a.jsonl')
+    """
+    return location.removeprefix(_LOCAL)
+
+
+def join_url(folder: str, name: str) -> str:
+    """The URL of what a folder calls `name`.
+
+    >>> join_url("s3://bucket/speech", "../clips/1.flac")
+    's3://bucket/clips/1.flac'
+    """
+    scheme, _, path = folder.partition("://")
+    return f"{scheme}://{posixpath.normpath(posixpath.join(path, name))}"
+
+
+def open_storage(url: str) -> tuple[Any, str]:
+    """Find the file system of a URL, and the path in it.
+
+    Raises:
+        StorageError: There is no such kind of storage, or what it needs is not installed.
+    """
+    import fsspec
+
+    with telling(url):
+        system, path = fsspec.url_to_fs(url)
+    return system, path
+
+
+def has_folders(system: Any) -> bool:
+    """Whether files need folders that are made before; in an object store, to make one may be to make a bucket."""
+    names = system.protocol
+    return _WITHOUT_FOLDERS.isdisjoint((names,) if isinstance(names, str) else names)
+
+
+def find_stamp(info: Mapping[str, Any]) -> str | None:
+    """What changes whenever the file does, by what its storage says of it; None where it says nothing.
+
+    fsspec's own `ukey` is another one for one file, by whether it was listed or asked for.
+
+    Args:
+        info: As a file system of fsspec gives it.
+    """
+    stamp = next((info[name] for name in _STAMPS if info.get(name) is not None), None)
+    return None if stamp is None else f"{info.get('size')}:{stamp}"
+
+
+@contextlib.contextmanager
+def telling(url: str, *passed: type[OSError]) -> Iterator[None]:
+    """Say of whatever storage refuses inside the block where it is, and what to do.
+
+    Args:
+        url: The file or folder.
+        passed: Kinds of errors that go through as they are.
+
+    Raises:
+        StorageError: It was not reached.
+        OSError: One of `passed`, or this machine's own disk is full.
+    """
+    try:
+        yield
+    except SttTuneError:
+        raise
+    except passed:
+        raise
+    except Exception as error:  # every store's library has its own kinds
+        if isinstance(error, OSError) and error.errno in _OWN_DISK:
+            raise
+        if isinstance(error, ImportError | ValueError) and "install" in str(error).lower():
+            message = f"{url}: needs a library ({error}). For s3:// and gs:// install stt-tune[s3] or stt-tune[gcs]."
+        elif "Protocol not known" in str(error):
+            message = f"{url}: must be a URL such as s3:// or gs://, found another ({first_line(error)})."
+        else:
+            message = (
+                f"{url}: must be storage that can be reached, and is not ({first_line(error)}). Check the URL, the "
+                "network and the credentials."
+            )
+        raise StorageError(message) from error
