@@ -19,7 +19,7 @@ from stt_tune.progress import say, track
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.wandb_link import FALLBACK, MODE, NO_KEY, find_obstacle, is_continuing, synced_mark, was_begun
 
-_DIRECTORY = re.compile(r"(?:offline-)?run-(\d{8}_\d{6})-(.+)")
+_STARTED = r"(?:offline-)?run-(\d{8}_\d{6})"
 # A run file that holds only this tells nothing, and would keep `wandb sync` from uploading any other.
 _HEADER_BYTES = 7
 _POLL_S = 0.2
@@ -90,11 +90,11 @@ def find_runs(folder: Path) -> list[list[RunFile]]:
     """The files of each W&B run below `folder` that together tell all of it, in their order."""
     by_id: dict[str, list[RunFile]] = {}
     for path in folder.glob("*run-*/run-*.wandb"):
-        match = _DIRECTORY.fullmatch(path.parent.name)
+        local_id = path.stem.removeprefix("run-")
+        match = re.fullmatch(rf"{_STARTED}-{re.escape(local_id)}(?:-(\d+))?", path.parent.name)
         if match and was_begun(path.parent) and path.stat().st_size > _HEADER_BYTES:
-            local_id = path.stem.removeprefix("run-")
             run_id = local_id.removesuffix(FALLBACK)
-            started = match[1], int(match[2][len(local_id) + 1 :] or 0)
+            started = match[1], int(match[2] or 0)
             by_id.setdefault(run_id, []).append(RunFile(path, run_id, run_id != local_id, started))
     return [_find_last_start(sorted(files, key=lambda file: file.started)) for _, files in sorted(by_id.items())]
 
