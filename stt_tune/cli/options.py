@@ -73,6 +73,12 @@ GpusPerTrial = Annotated[
     float | None,
     typer.Option(help="GPUs for one trial; may be a fraction.  [default: 1 where there are any]", show_default=False),
 ]
+GpuType = Annotated[
+    str | None, typer.Option(help="Run on GPUs of this type alone, as Ray calls it, such as H100.", show_default=False)
+]
+MinGpuMemory = Annotated[
+    str | None, typer.Option(help="Run on GPUs with at least so much memory, such as 40GB.", show_default=False)
+]
 Wandb = Annotated[str, typer.Option(help="offline, online (needs a key) or disabled.")]
 WandbProject = Annotated[
     str | None, typer.Option(help="W&B project.  [default: the sweep file's, or stt-tune]", show_default=False)

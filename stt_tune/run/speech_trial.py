@@ -16,6 +16,7 @@ from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.reporting import report
 from stt_tune.run.trainable import TrainFunction
+from stt_tune.run.waiting import wait_for_room
 from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import TrainingSettings, finetune
@@ -113,7 +114,8 @@ def run_on_workers(
         _use_cores(cpus)
         return function(*arguments)
 
-    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)(on_cores)
+    wait_for_room(resources)  # tasks themselves wait in silence
+    remote = ray.remote(max_retries=1, **resources.to_task_options())(on_cores)
     running = {remote.remote(*call): i for i, call in enumerate(calls)}
     results: dict[int, Any] = {}
     while len(results) < len(calls):

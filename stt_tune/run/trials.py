@@ -21,6 +21,7 @@ from stt_tune.run.folder import RunFolder
 from stt_tune.run.meter import Meter
 from stt_tune.run.recorder import UNREPORTED, Recorder
 from stt_tune.run.tracking import build_trackers
+from stt_tune.run.waiting import WaitingRoom
 from stt_tune.run.wandb_function import RunIdentity
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.numerals import is_count
@@ -119,7 +120,7 @@ def run_trials(
 
     resources = plan.resources
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune.with_resources(trainable, resources.to_placement()),
         tune_config=tune.TuneConfig(
             num_samples=len(planned),
             search_alg=searcher,
@@ -132,7 +133,13 @@ def run_trials(
         run_config=tune.RunConfig(
             name="sweep",
             storage_path=str(folder.ray),
-            callbacks=[recorder, meter, *build_trackers(plan.identity, recorder.status_of), _Silence()],
+            callbacks=[
+                recorder,
+                meter,
+                WaitingRoom(resources),
+                *build_trackers(plan.identity, recorder.status_of),
+                _Silence(),
+            ],
             verbose=0,
         ),
     )
