@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stt_tune.progress import say
@@ -58,15 +58,21 @@ class TrialResources:
         """
         from ray.tune import PlacementGroupFactory
 
-        bundle = {"CPU": self.cpus / self.workers, "GPU": self.gpus / self.workers, **self._special()}
+        one = self.of_one_worker()
+        bundle = {"CPU": one.cpus, "GPU": one.gpus, **self._special()}
         selector = self._select(excluded_nodes)
         selectors = {"bundle_label_selector": [selector] * self.workers} if selector else {}
         return PlacementGroupFactory([bundle] * self.workers, strategy="PACK", **selectors)
 
     def to_task_options(self) -> dict[str, Any]:
-        """The same of a Ray task that is one process."""
+        """What a Ray task asks for that is one of the processes."""
+        one = self.of_one_worker()
         selector = {"label_selector": self._select()} if self.unfit_nodes else {}
-        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "resources": self._special(), **selector}
+        return {"num_cpus": one.cpus, "num_gpus": one.gpus, "resources": self._special(), **selector}
+
+    def of_one_worker(self) -> TrialResources:
+        """What one of the processes gets."""
+        return replace(self, cpus=self.cpus / self.workers, gpus=self.gpus / self.workers, workers=1)
 
     def _special(self) -> dict[str, float]:
         # as Ray itself asks for a type of GPU; each node has 1 of it

@@ -87,27 +87,20 @@ def divide(asked: Asked, nodes: Sequence[Node], growth: Growth, max_concurrent: 
     kinds = growth.kinds or ()
     gpus = _find_gpus(asked, [*nodes, *kinds], growth)
     each_gpus = gpus / asked.workers
-    if asked.cpu is not None:
-        each_cpus = asked.cpu / asked.workers
-    elif gpus:
-        each_cpus = _divide_by_gpus([*nodes, *kinds], each_gpus, asked)
-    else:
-        each_cpus = _divide_cores([*nodes, *kinds], max_concurrent)
+    each_cpus = _find_cores(asked, [*nodes, *kinds], each_gpus, max_concurrent)
 
     def count(node: Node) -> int:
         return node.count_slots(each_cpus, each_gpus, gpu_type=asked.gpu_type, gpu_memory_gb=asked.gpu_memory_gb)
 
-    grown, left = 0, growth.most
-    for kind in sorted(kinds, key=count, reverse=True):
-        grown += count(kind) * min(kind.count, left)
-        left -= min(kind.count, left)
-    slots = max(sum(count(node) for node in nodes), grown) // asked.workers
+    slots = max(sum(count(node) for node in nodes), _count_grown(kinds, growth.most, count)) // asked.workers
     cpus = each_cpus * asked.workers
+    # nodes may come of which nothing is known
+    is_open = growth.is_possible and not growth.kinds and (growth.kinds is None or len(nodes) <= growth.most)
     if not slots:
-        _refuse(asked.describe(cpus, gpus), nodes, growth)
+        _refuse(explain(asked.describe(cpus, gpus), nodes, growth), is_open=is_open)
     usual = slots if gpus else sum(node.count for node in [*nodes, *kinds] if count(node))
     most = max_concurrent or usual or 1
-    return Division(cpus, gpus, min(most, slots) if slots else most, asked.gpu_type or _narrow(asked, kinds, count))
+    return Division(cpus, gpus, most if is_open else min(most, slots), asked.gpu_type or _narrow(asked, kinds, count))
 
 
 def _find_gpus(asked: Asked, rooms: Sequence[Node], growth: Growth) -> float:
@@ -119,6 +112,22 @@ def _find_gpus(asked: Asked, rooms: Sequence[Node], growth: Growth) -> float:
         say("the cluster has no cores yet, and does not tell what it grows to: trials ask for a GPU each")
         return 1.0
     return 0.0
+
+
+def _find_cores(asked: Asked, rooms: Sequence[Node], gpus: float, max_concurrent: int | None) -> float:
+    """Cores of each process, which has `gpus` GPUs."""
+    if asked.cpu is not None:
+        return asked.cpu / asked.workers
+    return _divide_by_gpus(rooms, gpus, asked) if gpus else _divide_cores(rooms, max_concurrent)
+
+
+def _count_grown(kinds: Sequence[Node], most: int, count: Callable[[Node], int]) -> int:
+    """How many processes find room on the nodes that can be started, `most` in all."""
+    grown, left = 0, most
+    for kind in sorted(kinds, key=count, reverse=True):
+        grown += count(kind) * min(kind.count, left)
+        left -= min(kind.count, left)
+    return grown
 
 
 def _divide_by_gpus(rooms: Sequence[Node], gpus: float, asked: Asked) -> float:
@@ -170,10 +179,8 @@ def explain(needed: str, nodes: Sequence[Node], growth: Growth) -> str:
     return f"a trial needs {needed}; {there}"
 
 
-def _refuse(needed: str, nodes: Sequence[Node], growth: Growth) -> None:
+def _refuse(told: str, *, is_open: bool) -> None:
     """End where no trial will ever find room; say so where that cannot be known."""
-    told = explain(needed, nodes, growth)
-    is_open = growth.is_possible and not growth.kinds and (growth.kinds is None or len(nodes) <= growth.most)
     if not is_open:
         raise SettingsError(
             f"resources per trial: must be what the cluster has. {told}. Ask for less (--gpus-per-trial, --gpu-type, "

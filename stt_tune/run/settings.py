@@ -43,7 +43,7 @@ class TuneSettings:
         min_improvement: It ends once its model expects less of the next trial, relative to the best.
         trial_timeout_s: A trial that reports nothing for so long is ended; None: never.
         max_concurrent: Trials at a time; None: one a GPU, or one on all CPU cores.
-        gpus_per_trial: GPUs, or a fraction of one; None: one where there is one.
+        gpus_per_trial: GPUs, which may lie on several nodes, or a fraction of one; None: one where there is one.
         gpu_type: Ray's name of the GPUs to run on, such as `H100`; None: any.
         min_gpu_memory_gb: What each GPU has at least, in 10^9 bytes; None: any.
         wandb: One of `WANDB_MODES`.
@@ -115,7 +115,12 @@ class TuneSettings:
                 ("--scheduler", self.scheduler, f"one of {', '.join(SCHEDULERS)}", self.scheduler in SCHEDULERS),
                 ("--seed", self.seed, "at least 0", self.seed >= 0),
                 ("--max-concurrent", self.max_concurrent, "at least 1", (self.max_concurrent or 1) >= 1),
-                ("--gpus-per-trial", self.gpus_per_trial, "at least 0", (self.gpus_per_trial or 0) >= 0),
+                (
+                    "--gpus-per-trial",
+                    self.gpus_per_trial,
+                    "a fraction of one, or a whole number",
+                    _are_gpus(self.gpus_per_trial or 0),
+                ),
                 (
                     "--only-error-type",
                     self.only_error_type,
@@ -152,7 +157,13 @@ class TuneSettings:
     @property
     def resources_per_trial(self) -> dict[str, Any]:
         """What each trial is to get, where it is not to be found; see `Asked`."""
-        asked = {"gpu": self.gpus_per_trial, "gpu_type": self.gpu_type, "gpu_memory_gb": self.min_gpu_memory_gb}
+        gpus = self.gpus_per_trial
+        asked = {
+            "gpu": gpus,
+            "workers": int(gpus) if gpus and gpus > 1 else None,
+            "gpu_type": self.gpu_type,
+            "gpu_memory_gb": self.min_gpu_memory_gb,
+        }
         return {name: value for name, value in asked.items() if value is not None}
 
     def default_configuration(self, also: Collection[str] = ()) -> dict[str, Any]:
@@ -201,6 +212,15 @@ class TuneSettings:
             return cls(**document)
         except TypeError as error:
             raise SettingsError(f"settings: {error}.") from error
+
+
+def _are_gpus(number: float) -> bool:
+    """Whether a trial can have so many GPUs.
+
+    >>> [_are_gpus(each) for each in (0, 0.5, 1, 4, 1.5, -1)]
+    [True, True, True, True, False, False]
+    """
+    return number >= 0 and (number < 1 or float(number).is_integer())
 
 
 def check_normaliser(name: str) -> None:

@@ -10,16 +10,20 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from stt_tune.errors import DivergedError, SweepFailedError
 from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.reporting import report
+from stt_tune.run.together import finetune_together
 from stt_tune.run.trainable import TrainFunction
 from stt_tune.run.waiting import wait_for_room
+from stt_tune.speech.cores import use_cores
 from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
-from stt_tune.speech.finetune import TrainingSettings, finetune
+from stt_tune.speech.finetune import TrainingSettings
 from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.report import EpochReport
 from stt_tune.speech.saved import save_if_best
@@ -54,10 +58,10 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
         resources: What each of them gets.
         objective: The metric that they are compared by.
     """
-    shared, cpus = ray.put(task), int(resources.cpus)
+    shared = ray.put(task)
 
     def train(config: dict[str, Any]) -> None:
-        _use_cores(cpus)
+        use_cores(resources.cpus / resources.workers)
         task: SpeechTask = ray.get(shared)
         normaliser = describe_normaliser(task.settings.normaliser)
         # a training that diverged has said so in its last report
@@ -73,17 +77,11 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
                     save_utterances(task.utterances / f"{trial}.parquet", rows, normaliser)
                 report(last)
 
-            network = finetune(config, task.data, task.model, tell, task.settings)
+            network = finetune_together(config, shared, tell, resources)
             if task.models:
                 save_if_best(network, task.model, task.models, trial, last[objective])
 
     return train
-
-
-def _use_cores(cpus: int) -> None:
-    import torch
-
-    torch.set_num_threads(cpus)
 
 
 def run_on_workers(
@@ -98,7 +96,7 @@ def run_on_workers(
     Args:
         function: It is called once for each of `calls`.
         calls: Its arguments; object references are resolved.
-        resources: What each call gets.
+        resources: What each call gets; of several processes, it runs in the first, and may start the others.
         failure: What a message begins with.
         done: Told of each that is done: which it was, its result, and how many are done.
 
@@ -108,22 +106,35 @@ def run_on_workers(
     Raises:
         SweepFailedError: A call failed, for example for want of memory.
     """
-    cpus = int(resources.cpus)
 
     def on_cores(*arguments: Any) -> Any:
-        _use_cores(cpus)
+        use_cores(resources.cpus / resources.workers)
         return function(*arguments)
 
     wait_for_room(resources)  # tasks themselves wait in silence
     remote = ray.remote(max_retries=1, **resources.to_task_options())(on_cores)
-    running = {remote.remote(*call): i for i, call in enumerate(calls)}
+    rooms = [resources.to_placement().to_placement_group() for _call in calls] if resources.workers > 1 else []
+    running = {_submit(remote, call, rooms[i] if rooms else None): i for i, call in enumerate(calls)}
     results: dict[int, Any] = {}
-    while len(results) < len(calls):
-        (ready, *_others), _rest = ray.wait([each for each, i in running.items() if i not in results])
-        i = running[ready]
-        try:
-            results[i] = ray.get(ready)
-        except ray.exceptions.RayError as error:
-            raise SweepFailedError(f"{failure}: {str(error).strip().splitlines()[-1]}") from error
-        done(i, results[i], len(results))
+    try:
+        while len(results) < len(calls):
+            (ready, *_others), _rest = ray.wait([each for each, i in running.items() if i not in results])
+            i = running[ready]
+            try:
+                results[i] = ray.get(ready)
+            except ray.exceptions.RayError as error:
+                raise SweepFailedError(f"{failure}: {str(error).strip().splitlines()[-1]}") from error
+            if rooms:
+                ray.util.remove_placement_group(rooms[i])  # the next one moves in
+            done(i, results[i], len(results))
+    finally:
+        for room in rooms:
+            ray.util.remove_placement_group(room)
     return [results[i] for i in range(len(calls))]
+
+
+def _submit(remote: Any, call: tuple[Any, ...], room: PlacementGroup | None) -> Any:
+    if room is None:
+        return remote.remote(*call)
+    strategy = PlacementGroupSchedulingStrategy(room, 0)
+    return remote.options(scheduling_strategy=strategy, label_selector={}).remote(*call)

@@ -85,7 +85,7 @@ def finetune(
         ValueError: The configuration holds what cannot be trained.
         DivergedError: A loss became NaN or infinite; that epoch has been reported.
         TrainingMemoryError: Not even one utterance fits into memory.
-        SweepFailedError: Another of the processes that train together has failed.
+        OtherFailedError: Another of the processes that train together has failed.
     """
     chosen = Hyperparameters.from_mapping(configuration)
     if unsuited := model.find_unsuited(configuration):

@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 import torch.distributed
 
-from stt_tune.errors import SweepFailedError
+from stt_tune.errors import OtherFailedError
 
 Item = TypeVar("Item")
 
@@ -56,13 +56,13 @@ class Ranks:
 
         Raises:
             Exception: `failure`, where it was here.
-            SweepFailedError: It was elsewhere.
+            OtherFailedError: It was elsewhere.
         """
         failed = self.add(torch.tensor(float(failure is not None), device=device)) if self.size > 1 else 0
         if failure is not None:
             raise failure
         if failed:
-            raise SweepFailedError("another process that trains the same network has failed")
+            raise OtherFailedError("another process that trains the same network has failed")
 
     def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Give each parameter the sum of its gradients; every one must call it with the same parameters.

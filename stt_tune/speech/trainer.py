@@ -81,7 +81,7 @@ class SpeechTrainer(Trainer):
 
         Raises:
             TrainingMemoryError: Not even one utterance fits.
-            SweepFailedError: Another process that trains the same network has failed.
+            OtherFailedError: Another process that trains the same network has failed.
         """
         model.train()
         batches: list[Batch] = inputs[_BATCHES]

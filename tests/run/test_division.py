@@ -69,6 +69,7 @@ def test_what_a_cluster_can_grow_to_counts_from_the_start() -> None:
 def test_where_growth_is_not_told_trials_wait_for_gpus(capsys: pytest.CaptureFixture[str]) -> None:
     assert _divide(_HEAD, growth=_UNTOLD) == (1, 1, 1, None)
     assert _divide(_HEAD, growth=_UNTOLD, at_once=8) == (1, 1, 8, None)
+    assert _divide(_HEAD, _A10G, growth=_UNTOLD, at_once=8) == (8, 1, 8, None)
     said = capsys.readouterr().err
     assert "the cluster has no cores yet, and does not tell what it grows to: trials ask for a GPU each" in said
     assert "a trial needs 1 GPU and 1 core on one node; the cluster has: 1 node with 0 cores. It may grow" in said

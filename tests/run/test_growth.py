@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.ray_head import running_head
 
 _SCRIPT = """
@@ -26,6 +28,7 @@ with connect(sys.argv[1], insecure=True):
 """
 
 
+@pytest.mark.slow
 def test_a_cluster_that_starts_from_nothing_grows_to_what_trials_need(tmp_path: Path) -> None:
     gpu = {"resources": {"CPU": 1, "GPU": 1, "accelerator_type:L4": 1}, "node_config": {}, "max_workers": 2}
     with running_head(tmp_path, has_token=False, node_types={"gpu": gpu}) as head:

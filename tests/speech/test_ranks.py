@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import stt_tune.speech.finetune as finetune_module
-from stt_tune.errors import SweepFailedError, TrainingMemoryError
+from stt_tune.errors import OtherFailedError, TrainingMemoryError
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import TrainingSettings, finetune
@@ -27,7 +27,7 @@ _TEXTS = ("one two", "seven eight nine", "four", "three three", "six one", "five
 _CONFIGURATION = {"learning_rate": 1e-3, "epochs": 2, "batch_size": 2, "gradient_accumulation_steps": 2}
 
 
-def _speech(model: SpeechModel) -> SpeechData:
+def speech_of(model: SpeechModel) -> SpeechData:
     noise = np.random.default_rng(0)
     examples = [
         Example(
@@ -44,7 +44,7 @@ def _train(folder: str, ranks: Ranks) -> tuple[dict[str, torch.Tensor], list[Epo
     with pytest.MonkeyPatch.context() as patch:
         # half precision's rounding turns the sign of small gradients, which are steps of full length to Adam
         patch.setattr(finetune_module, "find_precision", lambda _device: "fp32")
-        network = finetune(_CONFIGURATION, _speech(model), model, reports.append, _SETTINGS, ranks=ranks)
+        network = finetune(_CONFIGURATION, speech_of(model), model, reports.append, _SETTINGS, ranks=ranks)
     return {name: each.detach() for name, each in network.state_dict().items()}, reports
 
 
@@ -64,7 +64,7 @@ def _check_second(address: str, answers: Any) -> None:
         answers.put([None if each.grad is None else each.grad.tolist() for each in parameters])
         try:
             ranks.check(None, device)
-        except SweepFailedError as error:
+        except OtherFailedError as error:
             answers.put(str(error))
 
 
