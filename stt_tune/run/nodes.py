@@ -97,7 +97,7 @@ def measure_gpu_memory(nodes: Iterable[Node]) -> list[Node]:
     import ray
 
     nodes = list(nodes)
-    ask = ray.remote(num_cpus=0, max_retries=1)(_read_gpu_memory)
+    ask = ray.remote(num_cpus=0, max_retries=1)(read_gpu_memory)
     asked = {ask.options(label_selector={NODE_ID: each.id}).remote(): each.id for each in nodes if each.gpus}
     ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_PATIENCE_S) if asked else ([], [])
     for each in late:
@@ -116,7 +116,7 @@ def _get(answer: ray.ObjectRef[float | None]) -> float | None:
     return memory_gb
 
 
-def _read_gpu_memory() -> float | None:
+def read_gpu_memory() -> float | None:
     """The memory of this machine's smallest GPU, in 10^9 bytes; None where NVIDIA's driver does not say."""
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:

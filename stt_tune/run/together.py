@@ -52,6 +52,7 @@ def finetune_together(
 
     Raises:
         SttTuneError: As `finetune`.
+        SweepFailedError: Another process has failed, for the reason that it says.
     """
     if resources.workers == 1:
         return _train(configuration, shared, report, checkpoints, ALONE)
@@ -60,8 +61,10 @@ def finetune_together(
     with _Others(call, resources) as others, joined(0, resources.workers, address) as ranks:
         try:
             return _train(configuration, shared, report, checkpoints, ranks)
-        except OtherFailedError as error:
-            raise SweepFailedError(f"{error}: {others.find_reason()}") from error
+        except (OtherFailedError, RuntimeError) as error:  # the latter where a connection is lost
+            if reason := others.find_reason():
+                raise SweepFailedError(f"another process of this training has failed: {reason}") from error
+            raise
         finally:
             others.end()  # before the group that they are in
 
@@ -134,7 +137,7 @@ class _Others:
             ray.cancel(each, force=True)
 
     def find_reason(self) -> str:
-        """Why the first of them has failed."""
+        """Why the first of them has failed; empty where none fails within some seconds."""
         waiting = list(self._tasks)
         end = time.monotonic() + _GRACE_S
         while waiting and time.monotonic() < end:
@@ -142,7 +145,7 @@ class _Others:
             for each in ready:
                 if reason := _find_failure(each):
                     return reason
-        return "it gives no reason"
+        return ""
 
     def _watch(self) -> None:
         waiting = list(self._tasks)

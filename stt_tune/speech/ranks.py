@@ -62,7 +62,7 @@ class Ranks:
         if failure is not None:
             raise failure
         if failed:
-            raise OtherFailedError("another process that trains the same network has failed")
+            raise OtherFailedError("another process of this training has failed")
 
     def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Give each parameter the sum of its gradients; every one must call it with the same parameters.

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from stt_tune.errors import SettingsError
 from stt_tune.run.division import Asked, divide
 from stt_tune.run.growth import Growth, read_growth
-from stt_tune.run.nodes import Node, describe_nodes
+from stt_tune.run.nodes import Node, describe_nodes, read_gpu_memory
 from stt_tune.run.settings import TuneSettings, read_memory
 
 _LAUNCH_FILES = Path(__file__).parents[2] / "cluster"
@@ -153,3 +154,20 @@ def test_nodes_are_described_most_gpus_first() -> None:
         "1 node with 4 H100 (80 GB) and 64 cores, 1 node with 1 A10G (24 GB) and 8 cores, 2 nodes with 1 core each"
     )
     assert describe_nodes([]) == "no nodes"
+
+
+def test_gpus_of_a_trial_are_a_fraction_or_processes_that_train_together() -> None:
+    assert TuneSettings(data="d", model="m").resources_per_trial == {}
+    assert TuneSettings(data="d", model="m", gpus_per_trial=0.5).resources_per_trial == {"gpu": 0.5}
+    assert TuneSettings(data="d", model="m", gpus_per_trial=4).resources_per_trial == {"gpu": 4, "workers": 4}
+    for number in (1.5, -1):
+        with pytest.raises(SettingsError, match="--gpus-per-trial must be a fraction of one, or a whole number, found"):
+            TuneSettings(data="d", model="m", gpus_per_trial=number)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_the_driver_says_how_much_memory_gpus_have() -> None:
+    properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    least_gb = min(each.total_memory for each in properties) / 1e9
+    assert read_gpu_memory() == pytest.approx(least_gb, rel=0.05)

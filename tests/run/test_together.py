@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
 from stt_tune.speech.families.base import SpeechModel
 from tests.speech.families import make_families
 
@@ -17,6 +20,8 @@ _SCRIPT = """
 import json, sys
 from pathlib import Path
 import ray
+from dataclasses import replace
+from stt_tune.errors import SttTuneError
 from stt_tune.run.anew import train_anew
 from stt_tune.run.budget import Budget
 from stt_tune.run.cluster import connect, find_resources
@@ -24,6 +29,7 @@ from stt_tune.run.speech_trial import SpeechTask, build_train
 from stt_tune.run.sweep import run_sweep
 from stt_tune.speech.finetune import TrainingSettings
 from stt_tune.speech.model import load_model
+from tests.run.test_together import DamagedElsewhere
 from tests.speech.test_ranks import speech_of
 
 folder, answer = Path(sys.argv[1]), {}
@@ -42,10 +48,27 @@ with connect(None):
     configuration = {"epochs": 1, "batch_size": 4, "learning_rate": 1e-3}
     (trained,) = train_anew(task, [configuration], [1], resources, folder / "anew", "data")
     answer["test"] = len(trained[0].test)
+    damaged = replace(task, data=replace(task.data, train=[
+        replace(each, labels=DamagedElsewhere(each.labels)) for each in task.data.train]))
+    try:
+        train_anew(damaged, [configuration], [2], resources, folder / "anew", "data")
+    except SttTuneError as error:
+        answer["failure"] = str(error)
 print("ANSWER", json.dumps(answer))
 """
 
 
+class DamagedElsewhere(list[int]):
+    """Labels that the second process alone cannot read."""
+
+    def __len__(self) -> int:
+        if torch.distributed.is_initialized() and torch.distributed.get_rank() == 1:
+            raise ValueError("damaged on purpose")
+        return super().__len__()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two processes need two GPUs, or none")
 def test_trials_of_two_processes_report_each_epoch_once_and_leave_their_gpus_when_stopped(
     tmp_path: Path, tiny: SpeechModel
 ) -> None:
@@ -61,3 +84,4 @@ def test_trials_of_two_processes_report_each_epoch_once_and_leave_their_gpus_whe
     assert found["epochs"] == list(range(1, len(found["epochs"]) + 1))
     assert 0 < len(found["epochs"]) < 1000
     assert found["test"] == 2  # trained by two processes, too, on the GPUs that the trial had
+    assert found["failure"].endswith("another process of this training has failed: ValueError: damaged on purpose")
