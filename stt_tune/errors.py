@@ -63,6 +63,10 @@ class SweepFailedError(SttTuneError, RuntimeError):
     exit_code = 1
 
 
+class OtherFailedError(SweepFailedError):
+    """One of several processes that train one network has failed, and it was not this one."""
+
+
 class SweepHaltedError(SweepFailedError):
     """A sweep that could not go on, as its folder cannot be written or Ray failed; what was finished is kept."""
 

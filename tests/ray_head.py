@@ -9,12 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
+import yaml
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 
 BIN = Path(sys.executable).parent
 _READY_S = 90
@@ -38,7 +41,14 @@ class Head:
 
 
 @contextlib.contextmanager
-def running_head(folder: Path, *, has_token: bool = True, takes_jobs: bool = True, cpus: int = 2) -> Iterator[Head]:
+def running_head(
+    folder: Path,
+    *,
+    has_token: bool = True,
+    takes_jobs: bool = True,
+    cpus: int = 2,
+    node_types: Mapping[str, Any] | None = None,
+) -> Iterator[Head]:
     """Run a head node inside the block.
 
     Args:
@@ -46,6 +56,7 @@ def running_head(folder: Path, *, has_token: bool = True, takes_jobs: bool = Tru
         has_token: Whether it asks for a token.
         takes_jobs: Whether it has a job server, which takes long to start.
         cpus: That trials may use there.
+        node_types: What an autoscaler on it may start, on this machine; the head has no cores then.
     """
     host = ray.util.get_node_ip_address()
     own = {"PATH": f"{BIN}:{os.environ['PATH']}", "RAY_USAGE_STATS_ENABLED": "0", "HOME": str(folder)}
@@ -61,6 +72,12 @@ def running_head(folder: Path, *, has_token: bool = True, takes_jobs: bool = Tru
         "--dashboard-agent-listen-port", agent_port, "--num-cpus", str(cpus), "--disable-usage-stats", "--block",
         "--include-dashboard", str(takes_jobs).lower(),
     ]  # fmt: skip
+    if node_types is not None:
+        config = folder / "autoscaling.yaml"
+        config.write_text(yaml.safe_dump(_autoscaling(head.address, node_types)))
+        start += ["--num-cpus", "0", "--autoscaling-config", config]
+        environment |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        environment |= {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID}
     log = folder / "head.log"
     with (
         log.open("w") as output,
@@ -133,6 +150,31 @@ def _wait_for_start(process: subprocess.Popen[bytes], log: Path) -> None:
         if process.poll() is not None or time.monotonic() > end:
             pytest.fail(f"the node did not start: {log.read_text()}")
         time.sleep(0.2)
+
+
+def _autoscaling(address: str, node_types: Mapping[str, Any]) -> dict[str, Any]:
+    """What Ray's autoscaler follows, with its provider of nodes that are processes of this machine."""
+    lists = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
+    return {
+        "cluster_name": "growing",
+        "max_workers": 8,
+        "upscaling_speed": 1.0,
+        "idle_timeout_minutes": 5,
+        "provider": {"type": "fake_multinode", "head_node_id": FAKE_HEAD_NODE_ID, "gcs_address": address},
+        "head_node_type": FAKE_HEAD_NODE_TYPE,
+        "available_node_types": {
+            FAKE_HEAD_NODE_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            **node_types,
+        },
+        "auth": {},
+        "docker": {},
+        "file_mounts": {},
+        "cluster_synced_files": [],
+        "file_mounts_sync_continuously": False,
+        "rsync_exclude": [],
+        "rsync_filter": [],
+        **{f"{name}_commands": [] for name in lists},
+    }
 
 
 def _free_ports(host: str) -> list[str]:

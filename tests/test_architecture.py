@@ -27,7 +27,7 @@ _ONLY_IN = {
     "ray": ("run/", "sweep/searcher.py", "sweep/scheduler.py", "sweep/ray_space.py"),
     "optuna": ("sweep/ray_space.py", "bench/peers.py"),
     "sklearn": ("sweep/gaussian_process.py", "bench/recorded.py"),
-    "torch": ("speech/", "run/speech_trial.py"),
+    "torch": ("speech/",),
     "transformers": ("speech/",),
     "pandas": ("results/",),
     "matplotlib": ("results/",),

@@ -22,11 +22,13 @@ from stt_tune.cli.options import (
     Data,
     ExtendVocabulary,
     GpusPerTrial,
+    GpuType,
     Guard,
     GuardTolerance,
     Incumbent,
     InsecureCluster,
     MaxConcurrent,
+    MinGpuMemory,
     Replay,
     RunDir,
     Seed,
@@ -137,6 +139,8 @@ def retune(
     seed: Seed = 0,
     max_concurrent: MaxConcurrent = None,
     gpus_per_trial: GpusPerTrial = None,
+    gpu_type: GpuType = None,
+    min_gpu_memory: MinGpuMemory = None,
     wandb: Wandb = "offline",
     address: Address = None,
     insecure_cluster: InsecureCluster = False,
@@ -149,7 +153,7 @@ def retune(
     out = out or f"runs/retune-{datetime.now(UTC):%Y-%m-%d}"
     with interruptible("Interrupted before a trial was started. The config stays as it is."):
         from stt_tune.run.retune import retune as run_retune
-        from stt_tune.run.settings import locate, read_columns
+        from stt_tune.run.settings import locate, read_columns, read_memory
 
         result = run_retune(
             config,
@@ -173,6 +177,8 @@ def retune(
             seed=seed,
             max_concurrent=max_concurrent,
             gpus_per_trial=gpus_per_trial,
+            gpu_type=gpu_type,
+            min_gpu_memory_gb=None if min_gpu_memory is None else read_memory(min_gpu_memory),
             wandb=wandb,
             address=address,
             insecure_cluster=insecure_cluster,

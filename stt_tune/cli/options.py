@@ -74,11 +74,20 @@ Default = Annotated[
 Seed = Annotated[int, typer.Option(min=0, help="Of configurations, splits, training and resampling.")]
 MaxConcurrent = Annotated[
     int | None,
-    typer.Option(help="Trials at a time.  [default: one a GPU; without GPUs one on all cores]", show_default=False),
+    typer.Option(help="Trials at a time.  [default: one a GPU; without GPUs one a machine]", show_default=False),
 ]
 GpusPerTrial = Annotated[
     float | None,
-    typer.Option(help="GPUs for one trial; may be a fraction.  [default: 1 where there are any]", show_default=False),
+    typer.Option(
+        help="GPUs for one trial: a fraction of one, or several that share its batches.  [default: 1 if there are any]",
+        show_default=False,
+    ),
+]
+GpuType = Annotated[
+    str | None, typer.Option(help="Run on GPUs of this type alone, as Ray calls it, such as H100.", show_default=False)
+]
+MinGpuMemory = Annotated[
+    str | None, typer.Option(help="Run on GPUs with at least so much memory, such as 40GB.", show_default=False)
 ]
 Wandb = Annotated[str, typer.Option(help="offline, online (needs a key) or disabled.")]
 WandbProject = Annotated[

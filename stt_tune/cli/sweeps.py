@@ -19,6 +19,7 @@ from stt_tune.cli.options import (
     ExtendVocabulary,
     GpuHours,
     GpusPerTrial,
+    GpuType,
     Guard,
     GuardTolerance,
     Incumbent,
@@ -26,6 +27,7 @@ from stt_tune.cli.options import (
     KeepBestModel,
     Language,
     MaxConcurrent,
+    MinGpuMemory,
     MinImprovement,
     Model,
     Normaliser,
@@ -72,6 +74,8 @@ def tune(
     trial_timeout: TrialTimeout = None,
     max_concurrent: MaxConcurrent = None,
     gpus_per_trial: GpusPerTrial = None,
+    gpu_type: GpuType = None,
+    min_gpu_memory: MinGpuMemory = None,
     scheduler: Scheduler = "asha",
     wandb: Wandb = "offline",
     wandb_project: WandbProject = None,
@@ -96,7 +100,15 @@ def tune(
     Example: stt-tune tune configs/digits.yaml --data errors.jsonl --model openai/whisper-small
     """
     from stt_tune.run.budget import read_duration
-    from stt_tune.run.settings import TuneSettings, locate, read_columns, read_default, read_incumbent, read_winners
+    from stt_tune.run.settings import (
+        TuneSettings,
+        locate,
+        read_columns,
+        read_default,
+        read_incumbent,
+        read_memory,
+        read_winners,
+    )
 
     settings = TuneSettings(
         data=locate(data),
@@ -112,6 +124,8 @@ def tune(
         trial_timeout_s=None if trial_timeout is None else read_duration(trial_timeout, "--trial-timeout"),
         max_concurrent=max_concurrent,
         gpus_per_trial=gpus_per_trial,
+        gpu_type=gpu_type,
+        min_gpu_memory_gb=None if min_gpu_memory is None else read_memory(min_gpu_memory),
         wandb=wandb,
         wandb_project=wandb_project,
         normaliser=normaliser,

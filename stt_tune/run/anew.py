@@ -17,8 +17,8 @@ from stt_tune.files import write_json
 from stt_tune.progress import say
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.speech_trial import SpeechTask, run_on_workers
+from stt_tune.run.together import finetune_together
 from stt_tune.speech.decode import measure_at_full_context
-from stt_tune.speech.finetune import finetune
 from stt_tune.speech.rates import UtteranceErrors
 
 
@@ -88,7 +88,7 @@ def train_anew(
             write_json(paths[todo[i]], training.to_dict())
             say(f"confirming: {done} of {len(todo)} trainings done")
 
-        calls = [(pairs[i][0], tasks[pairs[i][1]]) for i in todo]
+        calls = [(pairs[i][0], [tasks[pairs[i][1]]], resources) for i in todo]
         run_on_workers(_train_and_measure, calls, resources, "confirming failed while training anew", keep)
     found = [_load(path) for path in paths]
     if not all(found):
@@ -97,10 +97,13 @@ def train_anew(
     return [trainings[i : i + len(seeds)] for i in range(0, len(trainings), len(seeds))]
 
 
-def _train_and_measure(configuration: dict[str, Any], task: SpeechTask) -> Training:
+def _train_and_measure(
+    configuration: dict[str, Any], shared: list[ray.ObjectRef[SpeechTask]], resources: TrialResources
+) -> Training:
+    task = ray.get(shared[0])
     start = time.monotonic()
     try:
-        network = finetune(configuration, task.data, task.model, lambda _report: None, task.settings)
+        network = finetune_together(configuration, shared[0], lambda _report: None, resources)
     except DivergedError:
         return Training([], [], time.monotonic() - start, diverged=True)
     seconds = time.monotonic() - start

@@ -8,12 +8,12 @@ import os
 import signal
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.run.joining import check_cluster
+from stt_tune.run.nodes import ACCELERATOR, NODE_ID, find_nodes, measure_gpu_memory
 
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
@@ -35,28 +35,55 @@ class TrialResources:
     """What one trial gets, and how many run at a time.
 
     Attributes:
-        cpus: Cores.
-        gpus: GPUs, or a fraction of one.
+        cpus: Cores, of all its processes together.
+        gpus: GPUs, or a fraction of one, of all its processes together.
         max_concurrent: Trials at a time.
+        workers: Processes that train it together; they may lie on several nodes.
+        gpu_type: Ray's name of the GPUs that it runs on; None: any.
+        unfit_nodes: Ids of nodes that it must not run on, as their GPUs have too little memory.
+        needed: What it needs, in words.
     """
 
     cpus: float
     gpus: float
     max_concurrent: int
+    workers: int = 1
+    gpu_type: str | None = None
+    unfit_nodes: tuple[str, ...] = ()
+    needed: str = ""
 
     def to_placement(self, excluded_nodes: Collection[str] = ()) -> PlacementGroupFactory:
-        """What Tune asks Ray for, for a trial that is not to run on some nodes.
+        """What Ray is to reserve for a trial: a bundle for each of its processes, near each other if possible.
 
         Args:
-            excluded_nodes: Their ids.
+            excluded_nodes: Ids of further nodes that it must not run on.
         """
         from ray.tune import PlacementGroupFactory
 
-        bundle = {"CPU": self.cpus, "GPU": self.gpus}
-        if not excluded_nodes:
-            return PlacementGroupFactory([bundle])
-        label = {"ray.io/node-id": f"!in({','.join(sorted(excluded_nodes))})"}
-        return PlacementGroupFactory([bundle], bundle_label_selector=[label])
+        one = self.of_one_worker()
+        bundle = {"CPU": one.cpus, "GPU": one.gpus, **self._special()}
+        selector = self._select(excluded_nodes)
+        selectors = {"bundle_label_selector": [selector] * self.workers} if selector else {}
+        return PlacementGroupFactory([bundle] * self.workers, strategy="PACK", **selectors)
+
+    def to_task_options(self) -> dict[str, Any]:
+        """What a Ray task asks for that is one of the processes."""
+        one = self.of_one_worker()
+        selector = {"label_selector": self._select()} if self.unfit_nodes else {}
+        return {"num_cpus": one.cpus, "num_gpus": one.gpus, "resources": self._special(), **selector}
+
+    def of_one_worker(self) -> TrialResources:
+        """What one of the processes gets."""
+        return replace(self, cpus=self.cpus / self.workers, gpus=self.gpus / self.workers, workers=1)
+
+    def _special(self) -> dict[str, float]:
+        # as Ray itself asks for a type of GPU; each node has 1 of it
+        return {f"{ACCELERATOR}{self.gpu_type}": 0.001} if self.gpu_type else {}
+
+    def _select(self, excluded_nodes: Collection[str] = ()) -> dict[str, str]:
+        """The nodes that trials may run on, as Ray's label selector; empty where all are."""
+        others = sorted({*self.unfit_nodes, *excluded_nodes})
+        return {NODE_ID: f"!in({','.join(others)})"} if others else {}
 
 
 @contextlib.contextmanager
@@ -111,45 +138,42 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def find_nodes(resources: TrialResources) -> list[str]:
+def find_fitting(resources: TrialResources) -> list[str]:
     """Ids of the nodes of the connected cluster that have what a trial asks for, whether it is free or not."""
-    import ray
-
-    asked = (("CPU", resources.cpus), ("GPU", resources.gpus))
+    one = resources.of_one_worker()
     return [
-        node["NodeID"]
-        for node in ray.nodes()
-        if node["Alive"] and all(node["Resources"].get(name, 0) >= amount for name, amount in asked)
+        node.id
+        for node in find_nodes()
+        if node.id not in resources.unfit_nodes
+        and node.count_slots(one.cpus, one.gpus, gpu_type=resources.gpu_type, gpu_memory_gb=None)
     ]
 
 
-def find_resources(*, max_concurrent: int | None, per_trial: Mapping[str, float] | None = None) -> TrialResources:
-    """Divide what the connected cluster has among trials.
-
-    With GPUs: one each, or as many as asked for. Without: one trial after another on all cores, or
-    `max_concurrent` that share them.
+def find_resources(*, max_concurrent: int | None, per_trial: Mapping[str, Any] | None = None) -> TrialResources:
+    """Divide what the connected cluster has, and can grow to, among trials; see `divide`.
 
     Args:
-        max_concurrent: Trials at a time; None: as many as there are GPUs, or one.
-        per_trial: `cpu` and `gpu` that each trial gets, where they are not to be found.
+        max_concurrent: Trials at a time; None: as many as find room.
+        per_trial: What each trial gets, where it is not to be found; see `Asked`.
 
     Raises:
-        SettingsError: A trial asks for more than there is, or for something else.
+        SettingsError: A trial asks for what there is not and will not be, or for something else.
     """
-    import ray
+    from stt_tune.run.division import Asked, divide
+    from stt_tune.run.growth import find_growth
 
-    asked = dict(per_trial or {})
-    total = ray.cluster_resources()
-    there = {"cpu": total.get("CPU", 1), "gpu": total.get("GPU", 0)}
-    for name, amount in asked.items():
-        if name not in there:
-            raise SettingsError(f"resources per trial: must be cpu or gpu, found {name!r}.")
-        if not 0 <= amount <= there[name]:
-            raise SettingsError(
-                f"{name}s per trial must be at least 0 and at most the {there[name]:g} there are, found {amount:g}."
-            )
-    gpus = asked.get("gpu", 1.0 if there["gpu"] else 0.0)
-    slots = max_concurrent or (int(there["gpu"] / gpus) if gpus else 1)
-    cpus = asked.get("cpu", max(there["cpu"] // slots, 1))
-    most = int(there["cpu"] / cpus) if cpus else slots
-    return TrialResources(cpus=cpus, gpus=gpus, max_concurrent=max(min(slots, most), 1))
+    asked = Asked.from_mapping(per_trial or {})
+    nodes, growth = find_nodes(), find_growth()
+    if asked.gpu_memory_gb is not None:
+        nodes = measure_gpu_memory(nodes)
+    division = divide(asked, nodes, growth, max_concurrent)
+    least_gb = asked.gpu_memory_gb or 0.0
+    return TrialResources(
+        cpus=division.cpus,
+        gpus=division.gpus,
+        max_concurrent=division.max_concurrent,
+        workers=asked.workers,
+        gpu_type=division.gpu_type,
+        unfit_nodes=tuple(each.id for each in nodes if each.gpus and (each.gpu_memory_gb or 0.0) < least_gb),
+        needed=asked.describe(division.cpus, division.gpus),
+    )

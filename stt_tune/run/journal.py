@@ -26,6 +26,7 @@ class Journal:
     on from the checkpoint; so nobody has to know what was heard when the fault came.
 
     Attributes:
+        place: The path or URL of a folder of this trial alone; None: nothing is kept.
         folder: Where both lie, on this machine; None: nowhere, and a trial that begins anew begins at its
             first epoch.
         reports: As they were told, in order.
@@ -40,6 +41,7 @@ class Journal:
         Raises:
             OSError: The URL could not be read for a while.
         """
+        self.place = place
         self._url = place if place and is_url(place) else None
         self._scratch = tempfile.TemporaryDirectory(prefix="stt_tune-") if self._url else None
         self.folder = Path(self._scratch.name) if self._scratch else Path(place) if place else None

@@ -29,7 +29,7 @@ class WandbSweepOrchestrator:
         wandb_mode: str = "offline",
         scheduler: str = "asha",
         max_concurrent_trials: int | None = None,
-        resources_per_trial: Mapping[str, float] | None = None,
+        resources_per_trial: Mapping[str, Any] | None = None,
         address: str | None = None,
         insecure_cluster: bool = False,
     ) -> None:

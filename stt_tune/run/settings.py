@@ -44,7 +44,9 @@ class TuneSettings:
         min_improvement: It ends once its model expects less of the next trial, relative to the best.
         trial_timeout_s: A trial that reports nothing for so long is ended; None: never.
         max_concurrent: Trials at a time; None: one a GPU, or one on all CPU cores.
-        gpus_per_trial: GPUs, or a fraction of one; None: one where there is one.
+        gpus_per_trial: GPUs, which may lie on several nodes, or a fraction of one; None: one where there is one.
+        gpu_type: Ray's name of the GPUs to run on, such as `H100`; None: any.
+        min_gpu_memory_gb: What each GPU has at least, in 10^9 bytes; None: any.
         wandb: One of `WANDB_MODES`.
         wandb_project: The W&B project; None: the sweep file's, or `stt-tune`.
         normaliser: One of `NORMALISERS`.
@@ -83,6 +85,8 @@ class TuneSettings:
     trial_timeout_s: float | None = None
     max_concurrent: int | None = None
     gpus_per_trial: float | None = None
+    gpu_type: str | None = None
+    min_gpu_memory_gb: float | None = None
     wandb: str = "offline"
     wandb_project: str | None = None
     normaliser: str = "auto"
@@ -112,7 +116,12 @@ class TuneSettings:
                 ("--scheduler", self.scheduler, f"one of {', '.join(SCHEDULERS)}", self.scheduler in SCHEDULERS),
                 ("--seed", self.seed, "at least 0", self.seed >= 0),
                 ("--max-concurrent", self.max_concurrent, "at least 1", (self.max_concurrent or 1) >= 1),
-                ("--gpus-per-trial", self.gpus_per_trial, "at least 0", (self.gpus_per_trial or 0) >= 0),
+                (
+                    "--gpus-per-trial",
+                    self.gpus_per_trial,
+                    "a fraction of one, or a whole number",
+                    _are_gpus(self.gpus_per_trial or 0),
+                ),
                 (
                     "--only-error-type",
                     self.only_error_type,
@@ -147,9 +156,16 @@ class TuneSettings:
             raise SettingsError("\n".join(problems))
 
     @property
-    def resources_per_trial(self) -> dict[str, float] | None:
-        """What each trial is to get, where it is not to be found."""
-        return None if self.gpus_per_trial is None else {"gpu": self.gpus_per_trial}
+    def resources_per_trial(self) -> dict[str, Any]:
+        """What each trial is to get, where it is not to be found; see `Asked`."""
+        gpus = self.gpus_per_trial
+        asked = {
+            "gpu": gpus,
+            "workers": int(gpus) if gpus and gpus > 1 else None,
+            "gpu_type": self.gpu_type,
+            "gpu_memory_gb": self.min_gpu_memory_gb,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
 
     def default_configuration(self, also: Collection[str] = ()) -> dict[str, Any]:
         """The default with all its hyperparameters; those in `also` are named in any case."""
@@ -199,6 +215,15 @@ class TuneSettings:
             raise SettingsError(f"settings: {error}.") from error
 
 
+def _are_gpus(number: float) -> bool:
+    """Whether a trial can have so many GPUs.
+
+    >>> [_are_gpus(each) for each in (0, 0.5, 1, 4, 1.5, -1)]
+    [True, True, True, True, False, False]
+    """
+    return number >= 0 and (number < 1 or float(number).is_integer())
+
+
 def check_normaliser(name: str) -> None:
     """Refuse a normaliser that there is not.
 
@@ -229,6 +254,30 @@ def read_columns(text: str | None) -> dict[str, str] | None:
     if not all(name and equals for name, equals, _column in pairs):
         raise SettingsError(f"--columns must be pairs such as audio=path,text=sentence, found {text!r}.")
     return {name.strip(): column.strip() for name, _equals, column in pairs}
+
+
+def read_memory(text: str, option: str = "--min-gpu-memory") -> float:
+    """Read a size of memory, in 10^9 bytes.
+
+    Args:
+        text: What is given.
+        option: Where.
+
+    Raises:
+        SettingsError: It is none.
+
+    >>> read_memory("40GB"), read_memory("24 gb"), round(read_memory("16GiB"), 2)
+    (40.0, 24.0, 17.18)
+    """
+    units = {"gb": 1.0, "gib": 1024**3 / 1e9, "mib": 1024**2 / 1e9, "mb": 1e-3}
+    lower = text.strip().lower()
+    for unit, size in units.items():
+        try:
+            if lower.endswith(unit) and (number := float(lower.removesuffix(unit))) > 0:
+                return number * size
+        except ValueError:
+            continue
+    raise SettingsError(f"{option} must be a size such as 40GB or 16GiB, found {text!r}.")
 
 
 def read_incumbent(location: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from stt_tune.errors import DivergedError, StorageError, SweepFailedError
 from stt_tune.progress import say
@@ -18,10 +20,13 @@ from stt_tune.run.cluster import TrialResources
 from stt_tune.run.journal import Journal
 from stt_tune.run.patience import insist
 from stt_tune.run.reporting import report
+from stt_tune.run.together import finetune_together
 from stt_tune.run.trainable import TrainFunction
+from stt_tune.run.waiting import wait_for_room
+from stt_tune.speech.cores import use_cores
 from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
-from stt_tune.speech.finetune import TrainingSettings, finetune
+from stt_tune.speech.finetune import TrainingSettings
 from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.pushed import push_if_best
 from stt_tune.speech.report import EpochReport
@@ -64,10 +69,10 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
         resources: What each of them gets.
         objective: The metric that they are compared by.
     """
-    shared, cpus = ray.put(task), int(resources.cpus)
+    shared = ray.put(task)
 
     def train(config: dict[str, Any]) -> None:
-        _use_cores(cpus)
+        use_cores(resources.cpus / resources.workers)
         task: SpeechTask = ray.get(shared)
         trial = tune.get_context().get_trial_id()
         journal = Journal(f"{task.checkpoints}/{trial}" if task.checkpoints else None)
@@ -89,14 +94,12 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
 
         # a training that diverged has said so in its last report
         with contextlib.suppress(DivergedError):
-            network = finetune(
+            network = finetune_together(
                 config,
-                task.data,
-                task.model,
+                shared,
                 tell,
-                task.settings,
-                checkpoints=journal.folder,
-                on_checkpoint=journal.keep,
+                resources,
+                journal=journal,
             )
             if task.models:
                 _keep_if_best(network, task.model, task.models, trial, journal.reports[-1][objective])
@@ -121,12 +124,6 @@ def _going_on_without() -> Iterator[None]:
         say(f"{error} The trial goes on without.")
 
 
-def _use_cores(cpus: int) -> None:
-    import torch
-
-    torch.set_num_threads(cpus)
-
-
 def run_on_workers(
     function: Callable[..., Any],
     calls: Sequence[tuple[Any, ...]],
@@ -139,7 +136,7 @@ def run_on_workers(
     Args:
         function: It is called once for each of `calls`.
         calls: Its arguments; object references are resolved.
-        resources: What each call gets.
+        resources: What each call gets; of several processes, it runs in the first, and may start the others.
         failure: What a message begins with.
         done: Told of each that is done: which it was, its result, and how many are done.
 
@@ -149,21 +146,35 @@ def run_on_workers(
     Raises:
         SweepFailedError: A call failed, for example for want of memory.
     """
-    cpus = int(resources.cpus)
 
     def on_cores(*arguments: Any) -> Any:
-        _use_cores(cpus)
+        use_cores(resources.cpus / resources.workers)
         return function(*arguments)
 
-    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)(on_cores)
-    running = {remote.remote(*call): i for i, call in enumerate(calls)}
+    wait_for_room(resources)  # tasks themselves wait in silence
+    remote = ray.remote(max_retries=1, **resources.to_task_options())(on_cores)
+    rooms = [resources.to_placement().to_placement_group() for _call in calls] if resources.workers > 1 else []
+    running = {_submit(remote, call, rooms[i] if rooms else None): i for i, call in enumerate(calls)}
     results: dict[int, Any] = {}
-    while len(results) < len(calls):
-        (ready, *_others), _rest = ray.wait([each for each, i in running.items() if i not in results])
-        i = running[ready]
-        try:
-            results[i] = ray.get(ready)
-        except ray.exceptions.RayError as error:
-            raise SweepFailedError(f"{failure}: {str(error).strip().splitlines()[-1]}") from error
-        done(i, results[i], len(results))
+    try:
+        while len(results) < len(calls):
+            (ready, *_others), _rest = ray.wait([each for each, i in running.items() if i not in results])
+            i = running[ready]
+            try:
+                results[i] = ray.get(ready)
+            except ray.exceptions.RayError as error:
+                raise SweepFailedError(f"{failure}: {str(error).strip().splitlines()[-1]}") from error
+            if rooms:
+                ray.util.remove_placement_group(rooms[i])  # the next one moves in
+            done(i, results[i], len(results))
+    finally:
+        for room in rooms:
+            ray.util.remove_placement_group(room)
     return [results[i] for i in range(len(calls))]
+
+
+def _submit(remote: Any, call: tuple[Any, ...], room: PlacementGroup | None) -> Any:
+    if room is None:
+        return remote.remote(*call)
+    strategy = PlacementGroupSchedulingStrategy(room, 0)
+    return remote.options(scheduling_strategy=strategy, label_selector={}).remote(*call)

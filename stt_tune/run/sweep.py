@@ -123,7 +123,7 @@ def run_sweep(
     seed: int = 0,
     storage_path: str | Path | None = None,
     max_concurrent_trials: int | None = None,
-    resources_per_trial: Mapping[str, float] | None = None,
+    resources_per_trial: Mapping[str, Any] | None = None,
     wandb_mode: str = "offline",
     wandb_project: str | None = None,
     tags: Sequence[str] = (),
@@ -149,7 +149,8 @@ def run_sweep(
         seed: Of the configurations. Trials one at a time, the same seed gives the same ones.
         storage_path: The run folder, a path or a URL such as `s3://bucket/runs/digits`; None: `runs/NAME-OF-SWEEP`.
         max_concurrent_trials: None: one a GPU, or one on all CPU cores.
-        resources_per_trial: `{"cpu": ..., "gpu": ...}`, fractions allowed; what is left out is found.
+        resources_per_trial: `{"cpu": ..., "gpu": ...}`, fractions allowed, `gpu_type` (such as "H100") and
+            `gpu_memory_gb` (of each GPU at least); what is left out is found.
         wandb_mode: `offline`, `online` or `disabled`.
         wandb_project: None: the sweep's project, or `stt-tune`.
         tags: On every W&B run, after `stt-tune` and the method.

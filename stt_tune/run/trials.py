@@ -18,7 +18,7 @@ from stt_tune.errors import SweepConfigError, SweepHaltedError, SweepInterrupted
 from stt_tune.progress import say
 from stt_tune.results.trials import COMPLETED, INTERRUPTED, STOPPED_EARLY, Trial, TrialTable
 from stt_tune.run.budget import Budget
-from stt_tune.run.cluster import TrialResources, find_nodes
+from stt_tune.run.cluster import TrialResources, find_fitting
 from stt_tune.run.controller import fault_tolerant
 from stt_tune.run.faults import Faults
 from stt_tune.run.folder import RunFolder
@@ -27,6 +27,7 @@ from stt_tune.run.meter import Meter
 from stt_tune.run.patience import insist
 from stt_tune.run.recorder import UNREPORTED, Recorder
 from stt_tune.run.tracking import build_trackers
+from stt_tune.run.waiting import WaitingRoom
 from stt_tune.run.wandb_function import RunIdentity
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.numerals import is_count
@@ -125,9 +126,10 @@ def run_trials(
         number = searcher.numbers[trial.trial_id]
         return f"trial-{number:03d}{'-default' if searcher.is_default(trial.trial_id) else ''}"
 
-    faults = Faults(folder.faults, lambda: find_nodes(plan.resources))
+    faults = Faults(folder.faults, lambda: find_fitting(plan.resources))
     say(f"starting {len(planned)} trials, {plan.resources.max_concurrent} at a time")
-    callbacks: list[Callback] = [recorder, meter, *build_trackers(plan.identity, recorder.status_of), _Silence()]
+    trackers = build_trackers(plan.identity, recorder.status_of)
+    callbacks: list[Callback] = [recorder, meter, WaitingRoom(plan.resources), *trackers, _Silence()]
     with tempfile.TemporaryDirectory(prefix="stt_tune-") as scratch:
         tuner = tune.Tuner(
             tune.with_resources(trainable, lambda _configuration: plan.resources.to_placement(faults.excluded())),

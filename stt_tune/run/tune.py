@@ -320,7 +320,7 @@ def _search(
         seed=settings.seed,
         storage_path=folder.path,
         max_concurrent_trials=resources.max_concurrent,
-        resources_per_trial={"cpu": resources.cpus, "gpu": resources.gpus},
+        resources_per_trial={**settings.resources_per_trial, "cpu": resources.cpus, "gpu": resources.gpus},
         wandb_mode=settings.wandb,
         wandb_project=settings.wandb_project,
         tags=(settings.model,),

@@ -19,5 +19,5 @@ def hear_untrained(task: SpeechTask, examples: Sequence[Example], resources: Tri
     """
     call = (task.model, examples, task.settings.normaliser)
     heard: list[UtteranceErrors]
-    (heard,) = run_on_workers(measure_untrained, [call], resources, "the base model could not be run")
+    (heard,) = run_on_workers(measure_untrained, [call], resources.of_one_worker(), "the base model could not be run")
     return heard

@@ -19,6 +19,7 @@ from transformers import (
     TrainerControl,
     TrainerState,
     TrainingArguments,
+    set_seed,
 )
 
 from stt_tune.errors import DivergedError
@@ -30,6 +31,7 @@ from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.precision import find_precision
+from stt_tune.speech.ranks import ALONE, Ranks
 from stt_tune.speech.rates import ErrorRates, summarise
 from stt_tune.speech.report import EpochReport
 from stt_tune.speech.trainer import SpeechTrainer
@@ -64,6 +66,7 @@ def finetune(
     *,
     checkpoints: Path | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> PreTrainedModel:
     """Train `model` on the train split and call `report` after each epoch.
 
@@ -76,6 +79,8 @@ def finetune(
         checkpoints: Where the state after the last epoch is kept, a folder of this training alone; training
             goes on from what lies there.
         on_checkpoint: Called with the folder of each checkpoint once it is written.
+        ranks: The processes that train together, each of which calls this with the same arguments; the first of them
+            alone measures, reports and saves.
 
     Returns:
         The trained network, at the training's audio context.
@@ -84,6 +89,7 @@ def finetune(
         ValueError: The configuration holds what cannot be trained.
         DivergedError: A loss became NaN or infinite; that epoch has been reported.
         TrainingMemoryError: Not even one utterance fits into memory.
+        OtherFailedError: Another of the processes that train together has failed.
     """
     chosen = Hyperparameters.from_mapping(configuration)
     if unsuited := model.find_unsuited(configuration):
@@ -100,10 +106,14 @@ def finetune(
         label_smoothing=chosen.label_smoothing_factor,
         on_checkpoint=on_checkpoint,
         model=network,
-        args=_arguments(chosen, settings.seed, checkpoints),
+        ranks=ranks,
+        args=_arguments(chosen, settings.seed, checkpoints, is_saved=ranks.is_first),
         train_dataset=_mix(data, chosen.replay_ratio, settings.seed),
     )
-    trainer.add_callback(_ReportEpoch(data, model, report, settings, trainer, adaptation))
+    if ranks.is_first:
+        trainer.add_callback(_ReportEpoch(data, model, report, settings, trainer, adaptation))
+    else:
+        set_seed(settings.seed + ranks.index)  # of dropout and masks; the order of utterances has a seed of its own
     begun = take_whole(checkpoints) if checkpoints else None
     with _deterministic():
         trainer.train(resume_from_checkpoint=str(begun) if begun else None)
@@ -137,7 +147,7 @@ def _deterministic() -> Iterator[None]:
         deterministic.fill_uninitialized_memory = fill
 
 
-def _arguments(chosen: Hyperparameters, seed: int, checkpoints: Path | None) -> TrainingArguments:
+def _arguments(chosen: Hyperparameters, seed: int, checkpoints: Path | None, *, is_saved: bool) -> TrainingArguments:
     cpu = not torch.cuda.is_available()
     precision = find_precision("cpu" if cpu else "cuda")
     return TrainingArguments(
@@ -156,7 +166,7 @@ def _arguments(chosen: Hyperparameters, seed: int, checkpoints: Path | None) -> 
         fp16=precision == "fp16",
         remove_unused_columns=False,
         dataloader_pin_memory=not cpu,
-        save_strategy="epoch" if checkpoints else "no",
+        save_strategy="epoch" if checkpoints and is_saved else "no",
         eval_strategy="no",
         logging_strategy="no",
         report_to=[],

@@ -13,8 +13,9 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer
 from stt_tune.progress import say
 from stt_tune.speech.checkpoint import FAILURES, keep_newest
 from stt_tune.speech.example import Example
-from stt_tune.speech.families.base import Batch, Loss, SpeechModel, count_tokens
+from stt_tune.speech.families.base import Batch, SpeechModel, count_tokens
 from stt_tune.speech.memory import halve, ran_out
+from stt_tune.speech.ranks import ALONE, Ranks
 
 _BATCHES = "micro_batches"
 
@@ -22,8 +23,8 @@ _BATCHES = "micro_batches"
 class SpeechTrainer(Trainer):
     """Trains on effective batches; the loss is the mean over an effective batch's tokens.
 
-    So how an effective batch is divided changes nothing but rounding. When memory runs out, the
-    micro-batch is halved and the step repeated.
+    So how an effective batch is divided, among processes too, changes nothing but rounding. When memory runs out, the
+    micro-batch is halved and the step repeated; each process does that by itself.
 
     Attributes:
         micro_batch: Utterances in one pass through the network.
@@ -37,6 +38,7 @@ class SpeechTrainer(Trainer):
         micro_batch: int,
         label_smoothing: float,
         on_checkpoint: Callable[[Path], None] | None = None,
+        ranks: Ranks = ALONE,
         **given: Any,
     ) -> None:
         """Set up the trainer.
@@ -47,6 +49,7 @@ class SpeechTrainer(Trainer):
             micro_batch: Utterances in one pass, to begin with.
             label_smoothing: Share of a label's probability that is spread over all tokens.
             on_checkpoint: Called with the folder of each checkpoint once it is written.
+            ranks: The processes that train together.
             given: As `Trainer` takes it; its batch size is the effective one.
         """
         super().__init__(data_collator=self._collate, **given)
@@ -56,6 +59,7 @@ class SpeechTrainer(Trainer):
         self._audio_context_s = audio_context_s
         self._label_smoothing = label_smoothing
         self._on_checkpoint = on_checkpoint
+        self._ranks = ranks
         # the sums stay on the device, so that no step waits for them; a NaN in any step shows in them
         self._total: torch.Tensor | float = 0.0
         self._tokens: torch.Tensor | int = 0
@@ -84,6 +88,7 @@ class SpeechTrainer(Trainer):
             self._on_checkpoint(checkpoint)
 
     def _collate(self, examples: Sequence[Example]) -> dict[str, list[Batch]]:
+        examples = self._ranks.share(examples)
         parts = [examples[i : i + self.micro_batch] for i in range(0, len(examples), self.micro_batch)]
         return {_BATCHES: [self._speech_model.collate(part, self._audio_context_s) for part in parts]}
 
@@ -94,21 +99,28 @@ class SpeechTrainer(Trainer):
 
         Raises:
             TrainingMemoryError: Not even one utterance fits.
+            OtherFailedError: Another process that trains the same network has failed.
         """
         model.train()
         batches: list[Batch] = inputs[_BATCHES]
-        while True:
-            loss = self._try_step(model, batches)
-            if loss is not None:
-                break
-            batches = self._halve(model, batches)
-        self._total = self._total + loss.total
-        self._tokens = self._tokens + loss.tokens
-        return loss.total / loss.tokens
+        tokens = sum((count_tokens(batch) for batch in batches), torch.zeros((), dtype=torch.long))
+        tokens = self._ranks.add(tokens.to(self.args.device))
+        total, failure = torch.zeros((), device=self.args.device), None
+        try:
+            while (loss := self._try_step(model, batches, tokens)) is None:
+                batches = self._halve(model, batches)
+            total = loss
+        except Exception as error:  # noqa: BLE001 - raised again once the others know
+            failure = error
+        self._ranks.check(failure, self.args.device)
+        self._ranks.add_gradients(model.parameters())
+        total = self._ranks.add(total)
+        self._total = self._total + total
+        self._tokens = self._tokens + tokens
+        return total / tokens
 
-    def _try_step(self, model: PreTrainedModel, batches: Sequence[Batch]) -> Loss | None:
-        """Do the step; None where memory has run out."""
-        tokens = torch.stack([count_tokens(batch) for batch in batches]).sum().to(self.args.device)
+    def _try_step(self, model: PreTrainedModel, batches: Sequence[Batch], tokens: torch.Tensor) -> torch.Tensor | None:
+        """Compute this process's part of the gradient, and its loss in all; None where memory has run out."""
         total = torch.zeros((), device=self.args.device)
         try:
             for batch in batches:
@@ -122,7 +134,7 @@ class SpeechTrainer(Trainer):
             if not ran_out(error):
                 raise
             return None
-        return Loss(total, tokens)
+        return total
 
     def _halve(self, model: PreTrainedModel, batches: Sequence[Batch]) -> list[Batch]:
         model.zero_grad()

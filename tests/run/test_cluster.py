@@ -46,9 +46,7 @@ def test_without_gpus_trials_get_all_cores_one_at_a_time_unless_told_otherwise()
 
 @pytest.mark.usefixtures("ray_session")
 def test_more_gpus_than_there_are_are_refused() -> None:
-    with pytest.raises(
-        SettingsError, match=r"gpus per trial must be at least 0 and at most the \d+ there are, found 99"
-    ):
+    with pytest.raises(SettingsError, match=r"a trial needs 99 GPUs and 1 core on one node; the cluster has: 1 node"):
         find_resources(max_concurrent=None, per_trial={"gpu": 99})
 
 
@@ -57,5 +55,5 @@ def test_cores_that_are_asked_for_bound_the_trials_at_a_time() -> None:
     cores = int(ray.cluster_resources()["CPU"])
     halves = find_resources(max_concurrent=100, per_trial={"cpu": 0.5, "gpu": 0})
     assert (halves.cpus, halves.max_concurrent) == (0.5, min(2 * cores, 100))
-    with pytest.raises(SettingsError, match="resources per trial: must be cpu or gpu, found 'tpu'"):
+    with pytest.raises(SettingsError, match=r"resources per trial: must be one of cpu, gpu, .*, found 'tpu'"):
         find_resources(max_concurrent=None, per_trial={"tpu": 1})

@@ -164,7 +164,10 @@ def test_a_sweep_is_resumed_only_as_it_was(tmp_path: Path) -> None:
         ({"first": [{"epochs": 1}]}, r"first\[0\] must name every parameter of the sweep; learning_rate are missing"),
         ({"first": [3]}, r"first\[0\] must be a configuration, found 3"),
         ({"budget": 7200}, r"budget must be a Budget, such as Budget\(time_s=7200\), found 7200"),
-        ({"resources_per_trial": {"gpu": 99}}, "gpus per trial must be at least 0 and at most"),
+        (
+            {"resources_per_trial": {"gpu": 99}},
+            "resources per trial: must be what the cluster has. a trial needs 99 GPUs",
+        ),
     ],
 )
 def test_a_call_that_cannot_hold_is_refused_before_anything_runs(
