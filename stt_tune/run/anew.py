@@ -16,6 +16,7 @@ from stt_tune.errors import DivergedError, SweepFailedError
 from stt_tune.files import write_json
 from stt_tune.progress import say
 from stt_tune.run.cluster import TrialResources
+from stt_tune.run.journal import Journal, forget_journals
 from stt_tune.run.speech_trial import SpeechTask, run_on_workers
 from stt_tune.run.together import finetune_together
 from stt_tune.speech.decode import measure_at_full_context
@@ -86,9 +87,11 @@ def train_anew(
 
         def keep(i: int, training: Training, done: int) -> None:
             write_json(paths[todo[i]], training.to_dict())
+            if task.checkpoints:
+                forget_journals(task.checkpoints, [paths[todo[i]].stem])
             say(f"confirming: {done} of {len(todo)} trainings done")
 
-        calls = [(pairs[i][0], [tasks[pairs[i][1]]], resources) for i in todo]
+        calls = [(pairs[i][0], [tasks[pairs[i][1]]], resources, paths[i].stem) for i in todo]
         run_on_workers(_train_and_measure, calls, resources, "confirming failed while training anew", keep)
     found = [_load(path) for path in paths]
     if not all(found):
@@ -98,12 +101,13 @@ def train_anew(
 
 
 def _train_and_measure(
-    configuration: dict[str, Any], shared: list[ray.ObjectRef[SpeechTask]], resources: TrialResources
+    configuration: dict[str, Any], shared: list[ray.ObjectRef[SpeechTask]], resources: TrialResources, name: str
 ) -> Training:
     task = ray.get(shared[0])
     start = time.monotonic()
+    journal = Journal(f"{task.checkpoints}/{name}" if task.checkpoints else None)
     try:
-        network = finetune_together(configuration, shared[0], lambda _report: None, resources)
+        network = finetune_together(configuration, shared[0], lambda _report: None, resources, journal=journal)
     except DivergedError:
         return Training([], [], time.monotonic() - start, diverged=True)
     seconds = time.monotonic() - start

@@ -13,7 +13,7 @@ from stt_tune.progress import say
 
 ERROR, LOSS, PREEMPTION = "error", "loss", "preemption"
 
-MOST_LOSSES = 3
+MOST_LOSSES = 4
 """A trial that was lost so often in a row, with no epoch finished between, has failed."""
 
 MOST_FAILURES = 3
@@ -25,7 +25,7 @@ class Faults:
 
     A *loss* is no fault of the trial's configuration: its process or node died, memory of the machine
     ran out, or a disk could not be written. It is begun again, from its last checkpoint; so it is after
-    a *preemption* of its node, which counts for nothing. An *error* was
+    a *preemption*, which counts for nothing: its node was taken back, or went before the trial had begun. An *error* was
     raised by the training itself and would come again on the same machine; it is tried once more on
     another node, if there is one, so that a node that is broken costs no trial.
     """

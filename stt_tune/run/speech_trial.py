@@ -35,6 +35,9 @@ from stt_tune.storage import is_url
 from stt_tune.transfer import leave
 
 
+_RETRIES = 3  # of what Ray loses to a worker or node that dies; what was finished of a training is kept
+
+
 @dataclass(frozen=True)
 class SpeechTask:
     """What all trials of a speech sweep share.
@@ -152,7 +155,7 @@ def run_on_workers(
         return function(*arguments)
 
     wait_for_room(resources)  # tasks themselves wait in silence
-    remote = ray.remote(max_retries=1, **resources.to_task_options())(on_cores)
+    remote = ray.remote(max_retries=_RETRIES, **resources.to_task_options())(on_cores)
     rooms = [resources.to_placement().to_placement_group() for _call in calls] if resources.workers > 1 else []
     running = {_submit(remote, call, rooms[i] if rooms else None): i for i, call in enumerate(calls)}
     results: dict[int, Any] = {}

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from stt_tune.results.confirmation import ENOUGH_BLOCKS
 from stt_tune.results.statistics import Gain, format_p_value
+from stt_tune.run.faults import read_faults
 
 if TYPE_CHECKING:
+    from stt_tune.run.folder import RunFolder
     from stt_tune.run.tune import TuneResult
 
 _USELESS_WER = 1.0
@@ -34,10 +36,23 @@ def describe_result(result: TuneResult) -> list[str]:
             if folder.best_model.is_dir()
             else []
         ),
+        *_describe_faults(folder),
         *more,
         "Next:    look at the trials in notebooks/analyse_sweep.ipynb; merge hyperparameters of the config into your "
         "fine-tuning",
     ]
+
+
+def _describe_faults(folder: RunFolder) -> list[str]:
+    """What went wrong on the way and was mended; failed trials stand in the table."""
+    log = read_faults(folder.faults)
+    retried = [each for each in log if each.get("outcome") == "retried"]
+    nodes = sum(each.get("outcome") == "set aside" for each in log)
+    if not retried:
+        return []
+    trials = len({each.get("trial") for each in retried})
+    told = f"{len(retried)} times one of {trials} trials was begun again after a fault"
+    return [f"Faults:  {told}{f', {nodes} nodes were set aside' if nodes else ''}; see {folder.share(folder.faults)}"]
 
 
 def _describe_dev(result: TuneResult) -> list[str]:

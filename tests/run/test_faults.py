@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stt_tune.run.faults import ERROR, LOSS, PREEMPTION, Faults, read_faults
+from stt_tune.run.faults import ERROR, LOSS, MOST_LOSSES, PREEMPTION, Faults, read_faults
 
 
 def _faults(folder: Path, *nodes: str) -> Faults:
@@ -17,9 +17,9 @@ def _fail(faults: Faults, trial: str, node: str | None, kind: str) -> bool:
     return faults.is_retried(trial, f"trial-{trial}", node, "it died", kind)
 
 
-def test_a_trial_that_is_lost_three_times_without_an_epoch_between_has_failed(tmp_path: Path) -> None:
+def test_a_trial_that_is_lost_too_often_without_an_epoch_between_has_failed(tmp_path: Path) -> None:
     faults = _faults(tmp_path, "a")
-    assert [_fail(faults, "t", "a", LOSS) for _time in range(3)] == [True, True, False]
+    assert [_fail(faults, "t", "a", LOSS) for _time in range(MOST_LOSSES)] == [True, True, True, False]
 
 
 def test_an_epoch_between_losses_forgives_them_but_not_one_that_is_told_again(tmp_path: Path) -> None:
@@ -27,10 +27,9 @@ def test_an_epoch_between_losses_forgives_them_but_not_one_that_is_told_again(tm
     for epoch in (1, 2, 3, 4):
         assert _fail(faults, "t", "a", LOSS)
         faults.heard("t", "a", epoch)
-    assert _fail(faults, "t", "a", LOSS)
-    faults.heard("t", "a", 4)
-    assert _fail(faults, "t", "a", LOSS)
-    faults.heard("t", "a", 4)
+    for _time in range(MOST_LOSSES - 1):
+        assert _fail(faults, "t", "a", LOSS)
+        faults.heard("t", "a", 4)
     assert not _fail(faults, "t", "a", LOSS)
 
 
