@@ -24,10 +24,10 @@ class Faults:
     """Decides about retries and nodes, and keeps a log of both.
 
     A *loss* is no fault of the trial's configuration: its process or node died, memory of the machine
-    ran out, or a disk could not be written. It is begun again, from its last checkpoint; so it is after
-    a *preemption*, which counts for nothing: its node was taken back, or went before the trial had begun. An *error* was
-    raised by the training itself and would come again on the same machine; it is tried once more on
-    another node, if there is one, so that a node that is broken costs no trial.
+    ran out, or a disk could not be written. It is begun again, from its last checkpoint. So it is after
+    a *preemption*, which counts for nothing: its node was taken back, or went before the trial had begun.
+    An *error* was raised by the training itself and would come again on the same machine; it is tried once
+    more on another node, if there is one, so that a node that is broken costs no trial.
     """
 
     def __init__(self, path: Path, find_nodes: Callable[[], Collection[str]]) -> None:

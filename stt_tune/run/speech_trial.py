@@ -34,7 +34,6 @@ from stt_tune.speech.saved import save_if_best
 from stt_tune.storage import is_url
 from stt_tune.transfer import leave
 
-
 _RETRIES = 3  # of what Ray loses to a worker or node that dies; what was finished of a training is kept
 
 
