@@ -48,6 +48,7 @@ def opened(location: str | Path) -> Iterator[RunFolder]:
     try:
         if not is_ours:
             shutil.rmtree(folder.path, ignore_errors=True)
+            folder.path.mkdir(parents=True)
             mirror.fetch()
         write_json(folder.path / MIRRORED, {"url": url, "copy": copy})
         with _sending(mirror, url, folder.path):
