@@ -94,11 +94,12 @@ def running_head(
             process.wait(timeout=60)
 
 
-def start_node(head: Head, *, cpus: int = 1, gpus: int = 0, **environment: str) -> subprocess.Popen[bytes]:
+def start_node(head: Head, log: Path, *, cpus: int = 1, gpus: int = 0, **environment: str) -> subprocess.Popen[bytes]:
     """Let a node of this machine join; it leads its process group, and ends with it.
 
     Args:
         head: Of the cluster.
+        log: What it says goes there.
         cpus: That trials may use there.
         gpus: The same; none of them is real.
         environment: What else the processes there find in theirs.
@@ -107,13 +108,12 @@ def start_node(head: Head, *, cpus: int = 1, gpus: int = 0, **environment: str) 
         BIN / "ray", "start", "--address", head.address, "--num-cpus", str(cpus), "--num-gpus", str(gpus),
         "--object-store-memory", "200000000", "--disable-usage-stats", "--block",
     ]  # fmt: skip
-    return subprocess.Popen(
-        start,
-        env={**head.environment, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            start, env={**head.environment, **environment}, stdout=output, stderr=output, start_new_session=True
+        )
+    _wait_for_start(process, log)  # of two that start at the same time, one may find its ports taken
+    return process
 
 
 @contextlib.contextmanager

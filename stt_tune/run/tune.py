@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stt_tune.errors import (
-    ModelError,
     SettingsError,
-    StorageError,
+    SttTuneError,
     SweepConfigError,
     SweepInterruptedError,
 )
 from stt_tune.files import write_lines
 from stt_tune.progress import say
 from stt_tune.results.optimal_config import update_config
-from stt_tune.results.trials import COMPLETED, Trial, TrialTable
+from stt_tune.results.trials import Trial, TrialTable
+from stt_tune.run.best_model import forget_unended, keep_best
 from stt_tune.run.cluster import TrialResources, connect, find_resources
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.mirror import collect
@@ -34,7 +34,6 @@ from stt_tune.speech.report import METRICS
 from stt_tune.sweep.config import SweepConfig, find_examples
 from stt_tune.sweep.distributions import Parameter
 from stt_tune.sweep.metric import Metric
-from stt_tune.transfer import pull, remove
 
 if TYPE_CHECKING:
     from stt_tune.run.data import PreparedSpeech
@@ -301,7 +300,7 @@ def _search(
     default = settings.default_configuration(sweep.parameters)
     models = folder.share(folder.models) if settings.keep_best_model else None
     if models:
-        _forget(folder, models)
+        forget_unended(folder)
     task = replace(
         speech.task,
         models=models,
@@ -334,7 +333,7 @@ def _search(
     )
     collect(folder, folder.utterances)
     if settings.keep_best_model:
-        _keep_best(folder, result.best_trial, settings)
+        keep_best(folder, result.best_trial, settings)
     return result, task
 
 
@@ -356,34 +355,6 @@ def _confirm(
     return confirm_systems(folder, task, planned, settings, resources, trainings=trainings, data=data)
 
 
-def _forget(folder: RunFolder, models: str) -> None:
-    """Delete networks of trials that have not ended."""
-    from stt_tune.speech.pushed import forget_pushed
-    from stt_tune.speech.saved import forget
-
-    ended = {trial.trial_id for trial in folder.read_table(METRICS).trials if trial.status == COMPLETED}
-    if folder.url:
-        forget_pushed(models, but=ended)
-    forget(folder.models, but=ended)
-
-
-def _keep_best(folder: RunFolder, winner: Trial, settings: TuneSettings) -> None:
-    from stt_tune.speech.saved import save_as_ctranslate2, take_best
-
-    try:
-        if folder.url:
-            pull(folder.share(folder.models / winner.trial_id), folder.models / winner.trial_id)
-        take_best(folder.models, winner.trial_id, folder.best_model)
-        if folder.url:
-            remove(folder.share(folder.models))
-    except (ModelError, StorageError) as error:
-        say(f"{error} The run goes on without.")
-        return
-    if settings.ctranslate2:
-        say("converting the best model for CTranslate2")
-        save_as_ctranslate2(folder.best_model, folder.best_model_ctranslate2)
-
-
 @contextlib.contextmanager
 def _resumable(folder: RunFolder) -> Iterator[None]:
     """Say of what ends a run while it confirms how to go on with it; a sweep says it itself."""
@@ -393,5 +364,7 @@ def _resumable(folder: RunFolder) -> Iterator[None]:
         raise SweepInterruptedError(
             f"Interrupted: what was finished is kept in {folder.location}\n{folder.how_to_go_on()}"
         ) from stop
+    except SttTuneError:
+        raise  # some of them are errors of the system, too
     except OSError as error:
         raise folder.halted_by(error) from error

@@ -64,7 +64,7 @@ def _disturb(folder: Path, seed: int, model: Path, data: Path, trials: int, expe
     folder.mkdir()
     out, chance, kills = folder / "run", random.Random(seed), Counter[str]()
     begun = time.monotonic()
-    with running_head(folder, cpus=0) as head, _running_nodes(head) as nodes:
+    with running_head(folder, takes_jobs=False, cpus=0) as head, _running_nodes(head, folder) as nodes:
         command = [sys.executable, "-m", "tests.run.survivor", out, model, data, head.address, trials]
         driver = _start(command, head, folder)
         while (code := _wait(driver, chance.uniform(*_PAUSE_S))) != 0 and time.monotonic() - begun < _LONGEST_S:
@@ -78,7 +78,7 @@ def _disturb(folder: Path, seed: int, model: Path, data: Path, trials: int, expe
             elif kind == "node":
                 i = chance.randrange(_NODES)
                 os.killpg(nodes[i].pid, signal.SIGKILL)
-                nodes[i] = start_node(head, gpus=1)
+                nodes[i] = start_node(head, folder / f"node-{i}.log", gpus=1)
             else:
                 running = [trial for node in nodes for trial in find_trials(node.pid)]
                 if running:
@@ -122,8 +122,8 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
 
 
 @contextmanager
-def _running_nodes(head: Head) -> Iterator[list[subprocess.Popen[bytes]]]:
-    nodes = [start_node(head, gpus=1) for _i in range(_NODES)]
+def _running_nodes(head: Head, folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    nodes = [start_node(head, folder / f"node-{i}.log", gpus=1) for i in range(_NODES)]
     try:
         yield nodes
     finally:

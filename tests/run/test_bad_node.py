@@ -34,8 +34,11 @@ run_sweep(sweep, train, num_trials=12, storage_path=sys.argv[1], wandb_mode="dis
 
 
 def test_a_node_that_fails_everything_is_set_aside_and_costs_no_trial(tmp_path: Path) -> None:
-    with running_head(tmp_path, cpus=0) as head:
-        nodes = [start_node(head, cpus=2, IS_BROKEN="yes"), start_node(head, cpus=2)]
+    with running_head(tmp_path, takes_jobs=False, cpus=0) as head:
+        nodes = [
+            start_node(head, tmp_path / "bad.log", cpus=2, IS_BROKEN="yes"),
+            start_node(head, tmp_path / "good.log", cpus=2),
+        ]
         try:
             command = [sys.executable, "-c", _DRIVER, tmp_path / "run", head.address]
             ran = subprocess.run(command, env=head.environment, capture_output=True, text=True, timeout=300)
