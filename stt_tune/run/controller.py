@@ -53,6 +53,14 @@ class FaultTolerantController(TuneController):
         self._place = place
         self._nodes: dict[str, str | None] = {}
 
+    def add_trial(self, trial: Any) -> None:
+        """Queue a trial, for the nodes that are left; Ray reckons what it asks for in a copy of the trainable."""
+        super().add_trial(trial)
+        waiting = self._resources_to_pending_trials
+        waiting[trial.placement_group_factory].discard(trial)
+        trial.placement_group_factory = self._place(self._faults.excluded())
+        waiting[trial.placement_group_factory].add(trial)
+
     def _actor_started(self, tracked_actor: Any, log: str = "STARTED") -> None:
         trial = self._actor_to_trial[tracked_actor]
         actor, _resources = self._actor_manager._live_actors_to_ray_actors_resources[tracked_actor]

@@ -132,7 +132,7 @@ def run_trials(
     callbacks: list[Callback] = [recorder, meter, WaitingRoom(plan.resources), *trackers, _Silence()]
     with tempfile.TemporaryDirectory(prefix="stt_tune-") as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(trainable, lambda _configuration: plan.resources.to_placement(faults.excluded())),
+            tune.with_resources(trainable, plan.resources.to_placement()),
             tune_config=tune.TuneConfig(
                 num_samples=len(planned),
                 search_alg=TrialGenerator(searcher, plan.resources.max_concurrent),

@@ -95,12 +95,14 @@ def test_a_sweep_whose_driver_is_killed_is_resumed_where_it_was(
 ) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "tests.run.survivor", out, model, corpus]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+    # not the W&B service of these tests, which would take both for one process
+    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    with subprocess.Popen(command, env=own, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         before = _when(out, lambda table: any(trial.last_epoch >= 4 for trial in table.trials))
         os.kill(process.pid, signal.SIGKILL)
     running = {trial.number: trial for trial in before.trials if trial.status == "interrupted"}
     assert running
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, env=own, check=True, capture_output=True)
     table = TrialTable.load(out / "trials.parquet")
     assert _results(table) == undisturbed
     for number, trial in running.items():
