@@ -53,6 +53,11 @@ class FaultTolerantController(TuneController):
         self._place = place
         self._nodes: dict[str, str | None] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of Ray's snapshot, which is never read, what is no plain data."""
+        own = ("_faults", "_place", "_nodes")
+        return {name: value for name, value in super().__getstate__().items() if name not in own}  # type: ignore[no-untyped-call]
+
     def add_trial(self, trial: Any) -> None:
         """Queue a trial, for the nodes that are left; Ray reckons what it asks for in a copy of the trainable."""
         super().add_trial(trial)
