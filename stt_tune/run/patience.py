@@ -41,8 +41,8 @@ class PatientWriter:
         self._write = write
         self._failing_since: float | None = None
 
-    def write(self) -> None:
-        """Write the file, or say once that it cannot be written now.
+    def write(self) -> bool:
+        """Write the file, or say once that it cannot be written now; give whether it is written.
 
         Raises:
             OSError: It could not be written for `PATIENCE_S`.
@@ -59,7 +59,8 @@ class PatientWriter:
                 )
             elif now - self._failing_since > PATIENCE_S:
                 raise
-            return
+            return False
         if self._failing_since is not None:
             self._failing_since = None
             say(f"{self._path}: can be written again, and nothing is lost")
+        return True

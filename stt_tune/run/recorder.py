@@ -28,8 +28,9 @@ from stt_tune.sweep.scheduler import FINAL_REPORT
 
 _BOOKKEEPING = {*AUTO_RESULT_KEYS, *DEFAULT_EXPERIMENT_INFO_KEYS, "done", "should_checkpoint", "diverged"}
 _BOOKKEEPING |= {OWN_RUN, FINAL_REPORT}
-# Between reports the file is written this seldom: the table is written whole.
+# The table is written whole: so seldom between reports, and never for more than this share of the time.
 _SAVE_EVERY_S = 1.0
+_SHARE = 0.1
 UNREPORTED = "the metric is not reported"
 
 
@@ -75,7 +76,7 @@ class Recorder(Unpickled, Callback):
 
         Args:
             table: What is kept up to date.
-            folder: Where it is saved whenever a trial begins or ends, and once a second between.
+            folder: Where it is saved once a trial has begun or ended, and once a second between.
             metric: The objective; no further trial is started once its target is reached, or once
                 trials have ended and none has ever reported it.
             plan: Knows the trials' numbers.
@@ -92,7 +93,9 @@ class Recorder(Unpickled, Callback):
         self._plan = plan
         self._scheduler = scheduler
         self._on_change = on_change
-        self._saved_at = 0.0
+        self._saved_at = self._took_s = 0.0
+        self._due_at: float | None = None
+        self._done_with: list[str] = []
         self._silence = f"it never reported {metric.name}"
         self.ended_by = ""
 
@@ -104,7 +107,7 @@ class Recorder(Unpickled, Callback):
         """Enter the trial."""
         self._heard_at[trial.trial_id] = time.monotonic()
         self._enter(trial)
-        self._save(trial.trial_id)
+        self._changed(trial.trial_id)
 
     def on_trial_result(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: Mapping[str, Any], **info: Any
@@ -122,7 +125,7 @@ class Recorder(Unpickled, Callback):
             number, name = self._table.get(trial.trial_id).number, self._metric.name
             reached = f"{format_metric(metrics[name])}, and the target is {self._metric.target:g}"
             self._end_sweep(f"trial {number} has reached a {name} of {reached}")
-        self._save(trial.trial_id, least_wait_s=_SAVE_EVERY_S)
+        self._changed(trial.trial_id, least_wait_s=_SAVE_EVERY_S)
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Enter how the trial ended."""
@@ -134,13 +137,12 @@ class Recorder(Unpickled, Callback):
         if not entry.values(self._metric.name):
             entry.status, entry.error = FAILED, self._silence
             self._judge_metric()
-        self._save(trial.trial_id)
-        self._forget(trial.trial_id)
+        self._changed(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Count that the trial is begun again."""
         self._enter(trial).retries += 1
-        self._save(trial.trial_id)
+        self._changed(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Enter that the trial failed, and why."""
@@ -150,13 +152,21 @@ class Recorder(Unpickled, Callback):
         # Ray calls this, too, for a trial that has ended when entering its end failed
         if entry.status == INTERRUPTED:
             entry.status, entry.error = FAILED, self._find_reason(trial)
-        self._save(trial.trial_id)
-        self._forget(trial.trial_id)
+        self._changed(trial.trial_id)
 
-    def _forget(self, trial_id: str) -> None:
-        """Delete what an ended trial needed to go on; all of them together may not fit the disk."""
-        if self._table.get(trial_id).status != INTERRUPTED:
-            forget_journals(self._folder.share(self._folder.checkpoints), [trial_id])
+    def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
+        """Save the table where that is due."""
+        begun = time.monotonic()
+        if self._due_at is None or begun < self._due_at:
+            return
+        is_written = self._file.write()
+        self._saved_at = time.monotonic()
+        self._took_s = self._saved_at - begun
+        self._due_at = None if is_written else self._saved_at + _SAVE_EVERY_S
+        if is_written:
+            # only now: with neither, a trial would be trained again; and all of them may not fit the disk
+            forget_journals(self._folder.share(self._folder.checkpoints), self._done_with)
+            self._done_with = []
 
     def _find_reason(self, trial: RayTrial) -> str:
         silence_s = time.monotonic() - self._heard_at.get(trial.trial_id, time.monotonic())
@@ -196,8 +206,9 @@ class Recorder(Unpickled, Callback):
         self.ended_by = reason
         self._plan.finish()
 
-    def _save(self, trial_id: str, least_wait_s: float = 0.0) -> None:
-        if time.monotonic() - self._saved_at >= least_wait_s:
-            self._file.write()
-            self._saved_at = time.monotonic()
+    def _changed(self, trial_id: str, least_wait_s: float = 0.0) -> None:
+        due_at = self._saved_at + max(least_wait_s, self._took_s / _SHARE)
+        self._due_at = due_at if self._due_at is None else min(due_at, self._due_at)
+        if self._table.get(trial_id).status in (COMPLETED, STOPPED_EARLY, FAILED):
+            self._done_with.append(trial_id)
         self._on_change(self._table, self._table.get(trial_id))

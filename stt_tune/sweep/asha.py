@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 
@@ -57,7 +58,7 @@ class Asha:
                 break
             self._passed[trial_id] = i + 1
             is_weak = is_weak or self._is_weak(best, self._rungs[i])
-            self._rungs[i].append(best)
+            bisect.insort(self._rungs[i], best)
         return is_weak
 
     def _epoch_of(self, band: int, planned: int | None) -> int:
@@ -69,5 +70,5 @@ class Asha:
     def _is_weak(self, loss: float, peers: Sequence[float]) -> bool:
         if len(peers) < self._eta:
             return False
-        better = sum(peer <= loss for peer in peers)
+        better = bisect.bisect_right(peers, loss)
         return better >= math.ceil((len(peers) + 1) / self._eta)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from ray.tune.experiment import Trial
@@ -87,12 +88,14 @@ class SweepSearcher(Searcher):
             return dict(known)
         if self._default is not None and number == 0:
             return dict(self._default)
-        # a proposed trial is not seen before it has begun
-        begun = {number: Observation(number, each, None) for number, each in self._proposed.items()}
-        begun |= {each.number: each for each in self._observe()}
-        chosen = self._sampler.propose(number, list(begun.values()))
+        chosen = self._sampler.propose(number, _Lazy(self._find_known))
         self.is_exhausted = chosen is None
         return None if chosen is None else dict(self._complete(chosen))
+
+    def _find_known(self) -> list[Observation]:
+        # a proposed trial is not seen before it has begun
+        begun = {number: Observation(number, each, None) for number, each in self._proposed.items()}
+        return list((begun | {each.number: each for each in self._observe()}).values())
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         """What became of trials is asked for when it is needed."""
@@ -102,6 +105,23 @@ class SweepSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing was saved."""
+
+
+class _Lazy(Sequence[Observation]):
+    """What is gathered only if somebody looks: with thousands of trials it takes longer than to draw at random."""
+
+    def __init__(self, gather: Callable[[], list[Observation]]) -> None:
+        self._gather = gather
+
+    @functools.cached_property
+    def _gathered(self) -> list[Observation]:
+        return self._gather()
+
+    def __len__(self) -> int:
+        return len(self._gathered)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._gathered[index]
 
 
 class TrialGenerator(SearchGenerator):

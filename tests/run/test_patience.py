@@ -107,7 +107,7 @@ def test_a_disk_that_stays_full_ends_the_sweep_with_one_message(
     folder = small_disk / "run"
 
     def fill(table: TrialTable, _trial: object) -> None:
-        if len(table.ended()) == 1 and not (small_disk / "ballast").exists():
+        if len(table.ended()) == 2 and not (small_disk / "ballast").exists():
             _fill(small_disk)
 
     with pytest.raises((SweepHaltedError, OSError), match="No space left on device"):
