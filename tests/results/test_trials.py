@@ -41,7 +41,7 @@ def test_a_table_survives_being_saved(
 def test_the_schema_is_explicit(tmp_path: Path) -> None:
     table = TrialTable(("wer",), [_trial(0, [0.5], rate=1, size=8, name="a"), _trial(1, [], "failed", rate=0.5)])
     schema = table.to_arrow().schema
-    fixed = ["trial_id", "number", "status", "is_default", "error", "epoch", "wer"]
+    fixed = ["trial_id", "number", "status", "is_default", "error", "retries", "epoch", "wer"]
     assert schema.names == [*fixed, "config.name", "config.rate", "config.size"]
     assert [schema.field(f"config.{name}").type for name in ("rate", "size", "name")] == [
         pa.float64(),

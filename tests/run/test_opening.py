@@ -89,7 +89,7 @@ def test_what_changes_is_sent_while_the_run_goes_on_and_all_of_it_at_the_end(url
         _wait_for(url, "optimal_config.json", "old")
         folder.optimal_config.replace(folder.optimal_config.with_suffix(".before.json"))
         _wait_for(url, "optimal_config.before.json", "old")
-        for name in ("ray/state", "models/a/weights", "confirm/a.json", ".hidden"):
+        for name in ("checkpoints/state", "models/a/weights", "confirm/a.json", ".hidden"):
             (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
             (folder.path / name).write_text("3")
     sent = _list(url)
