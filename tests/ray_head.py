@@ -94,7 +94,9 @@ def running_head(
             process.wait(timeout=60)
 
 
-def start_node(head: Head, log: Path, *, cpus: int = 1, gpus: int = 0, **environment: str) -> subprocess.Popen[bytes]:
+def start_node(
+    head: Head, log: Path, *, cpus: int = 1, gpus: int = 0, labels: str = "", **environment: str
+) -> subprocess.Popen[bytes]:
     """Let a node of this machine join; it leads its process group, and ends with it.
 
     Args:
@@ -102,11 +104,13 @@ def start_node(head: Head, log: Path, *, cpus: int = 1, gpus: int = 0, **environ
         log: What it says goes there.
         cpus: That trials may use there.
         gpus: The same; none of them is real.
+        labels: Of the node, such as `kind=spot`.
         environment: What else the processes there find in theirs.
     """
     start = [
         BIN / "ray", "start", "--address", head.address, "--num-cpus", str(cpus), "--num-gpus", str(gpus),
         "--object-store-memory", "200000000", "--disable-usage-stats", "--block",
+        *(("--labels", labels) if labels else ()),
     ]  # fmt: skip
     with log.open("w") as output:
         process = subprocess.Popen(

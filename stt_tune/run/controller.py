@@ -38,15 +38,24 @@ class _Workers(RayActorManager):
 class FaultTolerantController(TuneController):
     """Asks `Faults` what becomes of a trial that failed, where Ray counts failures alike, whatever they are."""
 
-    def __init__(self, faults: Faults, place: Callable[[Collection[str]], PlacementGroupFactory], **given: Any) -> None:
+    def __init__(
+        self,
+        faults: Faults,
+        place: Callable[[Collection[str]], PlacementGroupFactory],
+        at_a_time: int,
+        **given: Any,
+    ) -> None:
         """Set up the loop.
 
         Args:
             faults: Decides.
             place: Makes what a trial asks for, without the nodes given.
+            at_a_time: How many trials may wait for their place at a time. With one, as Ray has it, a trial that
+                has to wait for a certain node would hold up those that could run on the others.
             given: As Ray's controller takes it.
         """
         super().__init__(**given)
+        self.update_max_pending_trials(at_a_time)
         # nothing has been asked of the one that it made
         self._actor_manager = _Workers(resource_manager=self._actor_manager._resource_manager)
         self._faults = faults
@@ -96,10 +105,13 @@ class FaultTolerantController(TuneController):
 
 
 @contextlib.contextmanager
-def fault_tolerant(faults: Faults, place: Callable[[Collection[str]], PlacementGroupFactory]) -> Iterator[None]:
+def fault_tolerant(
+    faults: Faults, place: Callable[[Collection[str]], PlacementGroupFactory], at_a_time: int
+) -> Iterator[None]:
     """Let Tune run its trials by `FaultTolerantController` inside the block; it has no setting for that."""
     tune: Any = ray.tune.tune
-    before, tune.TuneController = tune.TuneController, functools.partial(FaultTolerantController, faults, place)
+    before = tune.TuneController
+    tune.TuneController = functools.partial(FaultTolerantController, faults, place, at_a_time)
     try:
         yield
     finally:

@@ -165,7 +165,7 @@ def _fit(tuner: tune.Tuner, folder: RunFolder, faults: Faults, resources: TrialR
     """
     before = signal.getsignal(signal.SIGINT)
     try:
-        with fault_tolerant(faults, resources.to_placement):
+        with fault_tolerant(faults, resources.to_placement, resources.max_concurrent):
             tuner.fit()
     except TuneError as error:
         # Ray wraps what a callback raises in the text of its traceback

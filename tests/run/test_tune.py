@@ -170,7 +170,7 @@ def test_ctrl_c_exits_130_keeps_what_is_done_and_resume_finishes_it(tmp_path: Pa
     assert math.isfinite(document["held_out"]["wer"])
 
 
-def test_ctrl_c_while_confirming_ends_the_run_too(tmp_path: Path, corpus: Path) -> None:
+def test_sigterm_while_confirming_ends_the_run_as_ctrl_c_does(tmp_path: Path, corpus: Path) -> None:
     sweep = tmp_path / "one.yaml"
     sweep.write_text("method: random\nparameters: {epochs: {value: 1}}\n")
     default = tmp_path / "default.yaml"
@@ -187,7 +187,7 @@ def test_ctrl_c_while_confirming_ends_the_run_too(tmp_path: Path, corpus: Path) 
             told.append(line)
             if line.startswith("confirming: 2 trainings"):
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130, "".join(told) + err
     assert f"Continue with: stt-tune resume {out}" in err
