@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import socket
@@ -95,7 +96,14 @@ def running_head(
 
 
 def start_node(
-    head: Head, log: Path, *, cpus: int = 1, gpus: int = 0, labels: str = "", **environment: str
+    head: Head,
+    log: Path,
+    *,
+    cpus: int = 1,
+    gpus: int = 0,
+    labels: str = "",
+    resources: Mapping[str, float] | None = None,
+    **environment: str,
 ) -> subprocess.Popen[bytes]:
     """Let a node of this machine join; it leads its process group, and ends with it.
 
@@ -105,12 +113,13 @@ def start_node(
         cpus: That trials may use there.
         gpus: The same; none of them is real.
         labels: Of the node, such as `kind=spot`.
+        resources: That it has besides.
         environment: What else the processes there find in theirs.
     """
     start = [
         BIN / "ray", "start", "--address", head.address, "--num-cpus", str(cpus), "--num-gpus", str(gpus),
         "--object-store-memory", "200000000", "--disable-usage-stats", "--block",
-        *(("--labels", labels) if labels else ()),
+        "--resources", json.dumps(dict(resources or {})), *(("--labels", labels) if labels else ()),
     ]  # fmt: skip
     with log.open("w") as output:
         process = subprocess.Popen(

@@ -12,8 +12,8 @@ import psutil
 import ray
 import yaml
 from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+from ray._private.worker import global_worker
 from ray.autoscaler.v2.sdk import get_cluster_status
-from ray.experimental.internal_kv import _internal_kv_get
 
 from stt_tune.run.nodes import Node
 
@@ -82,7 +82,7 @@ def _is_managed(address: str) -> bool:
     status = get_cluster_status(address)
     kinds = {node.node_id: node.ray_node_type_name for node in [*status.active_nodes, *status.idle_nodes]}
     # where the autoscaler of version 1 says it
-    written = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
+    written = global_worker.gcs_client.internal_kv_get(DEBUG_AUTOSCALING_STATUS.encode(), None)
     report = json.loads(written).get("autoscaler_report") if written else None
     kinds |= (report or {}).get("node_type_mapping") or {}
     return any(kind != f"node_{name}" for name, kind in kinds.items())

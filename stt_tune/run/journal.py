@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tempfile
@@ -133,6 +134,9 @@ def forget_journals(place: str, trials: Iterable[str]) -> None:
             _remove(f"{place}/{trial}")
         else:
             shutil.rmtree(Path(place, trial), ignore_errors=True)
+    if not is_url(place):
+        with contextlib.suppress(OSError):  # others still need theirs
+            Path(place).rmdir()
 
 
 def _remove(url: str) -> None:

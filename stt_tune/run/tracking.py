@@ -146,7 +146,7 @@ class WandbTracker(Unpickled, WandbLoggerCallback):
         run = self._runs[trial]
         facts = {name: told.pop(name) for name in self.AUTO_CONFIG_KEYS if name in told}
         config: Any = run.config
-        config.update({**facts, "trial_log_path": trial.path}, allow_val_change=True)
+        config.update({**facts, "trial_log_path": self.kwargs["dir"]}, allow_val_change=True)
         run.log({name: value for name, value in told.items() if isinstance(value, int | float)}, step=step, commit=True)
 
     def _end(self, trial: Trial) -> None:

@@ -136,7 +136,7 @@ def _run_trial(config: dict[str, Any], task: TrainingTask) -> None:
         trial_id=context.get_trial_id(),
         name=context.get_trial_name(),
         configuration=config,
-        facts=_find_facts(),
+        facts=_find_facts(task),
         metric=task.metric,
         reporter=reporter,
     )
@@ -165,11 +165,11 @@ def _call(train: TrainFunction, config: dict[str, Any], wandb_function: WandbFun
         return None
 
 
-def _find_facts() -> dict[str, Any]:
+def _find_facts(task: TrainingTask) -> dict[str, Any]:
     session: Any = get_session()
     return {
         "trial_id": session.trial_id,
-        "trial_log_path": session.storage.trial_fs_path,
+        "trial_log_path": task.identity.folder,  # Ray's own is gone when the sweep is over
         "date": datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S"),
         "hostname": socket.gethostname(),
         "node_ip": ray.util.get_node_ip_address(),

@@ -81,7 +81,7 @@ def check_seen(marker: Path) -> None:
 
     if found := _look(str(marker)):
         address = ray.util.get_node_ip_address()
-        raise SettingsError(_describe(marker.parents[1], {address: found}))
+        raise SettingsError(_describe(marker.parent, {address: found}))
 
 
 def _find_blind(marker: Path, resources: TrialResources) -> dict[str, str]:
@@ -111,7 +111,7 @@ def _find_blind(marker: Path, resources: TrialResources) -> dict[str, str]:
             silent.append(each)
     for each in silent:
         ray.cancel(each)
-        say(f"node {asked[each]} did not say whether it sees {marker.parents[1]}; its first trial will")
+        say(f"node {asked[each]} did not say whether it sees {marker.parent}; its first trial will")
     return {name: problem for name, problem in found.items() if problem}
 
 
@@ -121,7 +121,7 @@ def _is_enough(there: Mapping[str, Any], resources: TrialResources) -> bool:
 
 def _look(marker: str) -> str:
     """What is wrong with the folder that the file lies in, as this node sees it; empty if nothing is."""
-    folder, end = Path(marker).parents[1], time.monotonic() + _SETTLING_S
+    folder, end = Path(marker).parent, time.monotonic() + _SETTLING_S
     try:
         while not Path(marker).exists():
             if time.monotonic() > end:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ray.cluster_utils import Cluster
+from tests.ray_head import running_head, start_node
 
 _ROOT = Path(__file__).parents[2]
 
@@ -25,19 +26,18 @@ def running_cluster(folder: Path) -> Iterator[str]:
     program = folder / "nvidia-smi"
     program.write_text("#!/bin/sh\nprintf '81559\\n81559\\n'\n")
     program.chmod(0o755)
-    cluster = Cluster()
-    try:
-        cluster.add_node(num_cpus=0, num_gpus=0)
-        cluster.add_node(num_cpus=4, num_gpus=1, resources={"accelerator_type:A10G": 1})
-        cluster.add_node(
-            num_cpus=8,
-            num_gpus=2,
-            resources={"accelerator_type:H100": 1},
-            env_vars={"PATH": f"{folder}:{os.environ['PATH']}"},
-        )
-        yield str(cluster.address)
-    finally:
-        cluster.shutdown()
+    path = f"{folder}:{os.environ['PATH']}"
+    with running_head(folder, has_token=False, takes_jobs=False, cpus=0) as head:
+        nodes = [
+            start_node(head, folder / "a10g.log", cpus=4, gpus=1, resources={"accelerator_type:A10G": 1}),
+            start_node(head, folder / "h100.log", cpus=8, gpus=2, resources={"accelerator_type:H100": 1}, PATH=path),
+        ]
+        try:
+            yield head.address
+        finally:
+            for node in nodes:
+                os.killpg(node.pid, signal.SIGKILL)
+                node.wait()
 
 
 def ask(address: str, script: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from stt_tune.run.faults import read_faults
 from tests.ray_head import joined_node, running_head
 from tests.s3 import running_s3
 
@@ -84,10 +85,11 @@ def test_a_url_needs_no_folder_that_nodes_share(found: Found) -> None:
     assert Path(found.sweeps["url"]["folder"]).is_relative_to(found.folder)
 
 
-def test_a_node_that_joins_later_finds_out_with_its_first_trial(found: Found) -> None:
-    ended = found.sweeps["late"]["trials"]
-    assert sorted(status for status, _error in ended) == ["completed"] * 2 + ["failed"] * 2
-    for status, error in ended:
-        if status == "failed":
-            assert f"SettingsError: --out {found.folder}/late: must lie where every node of the cluster sees" in error
-            assert f"and {found.address} found no such folder." in error
+def test_a_node_that_joins_later_finds_out_and_its_trials_go_to_another(found: Found) -> None:
+    assert [status for status, _error in found.sweeps["late"]["trials"]] == ["completed"] * 4
+    log = read_faults(found.folder / "late" / "faults.jsonl")
+    assert log
+    for each in log:
+        assert each["outcome"] == "retried"
+        assert f"--out {found.folder}/late: must lie where every node of the cluster sees" in each["reason"]
+        assert f"and {found.address} found no such folder." in each["reason"]

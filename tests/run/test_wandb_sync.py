@@ -203,8 +203,7 @@ def test_uploading_needs_runs_a_key_and_wandb_within_reach(
     with pytest.raises(SettingsError, match="a key must be configured to upload runs, and there is none"):
         sync_wandb(tmp_path)
     (tmp_path / "run.json").touch()
-    (tmp_path / "ray").mkdir()
-    with FileLock(tmp_path / "ray" / "lock"), pytest.raises(SettingsError, match="another one runs it"):
+    with FileLock(tmp_path / ".lock"), pytest.raises(SettingsError, match="another one runs it"):
         sync_wandb(tmp_path)
 
 
