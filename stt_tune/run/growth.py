@@ -82,7 +82,8 @@ def _is_managed(address: str) -> bool:
     status = get_cluster_status(address)
     kinds = {node.node_id: node.ray_node_type_name for node in [*status.active_nodes, *status.idle_nodes]}
     # where the autoscaler of version 1 says it
-    written = global_worker.gcs_client.internal_kv_get(DEBUG_AUTOSCALING_STATUS.encode(), None)
+    worker: Any = global_worker
+    written = worker.gcs_client.internal_kv_get(DEBUG_AUTOSCALING_STATUS.encode(), None)
     report = json.loads(written).get("autoscaler_report") if written else None
     kinds |= (report or {}).get("node_type_mapping") or {}
     return any(kind != f"node_{name}" for name, kind in kinds.items())

@@ -72,6 +72,7 @@ def _on_machine(folder: Path) -> dict[str, Any]:
     return {"env": {**os.environ, "XDG_CACHE_HOME": str(folder)}, "text": True, "cwd": folder}
 
 
+@pytest.mark.slow
 def test_a_sweep_in_s3_is_killed_and_finished_by_another_machine(s3: str, tmp_path: Path) -> None:
     data, out = f"{s3}/{tmp_path.name}/speech", f"{s3}/{tmp_path.name}/runs/small"
     machines = [tmp_path / "one", tmp_path / "two"]
