@@ -18,6 +18,8 @@ from ray.tune.experiment import Trial
 
 from stt_tune.run.faults import ERROR, LOSS, PREEMPTION, Faults
 
+# What Ray says of a worker whose node went before it had begun.
+_NEVER_RAN = "The actor never ran"
 # Ray goes on with guesses after what it knows of a worker that died.
 _GUESSES = " Some common causes"
 
@@ -87,7 +89,6 @@ class FaultTolerantController(TuneController):
             self._faults.heard(trial.trial_id, self._nodes.get(trial.trial_id), int(each.get("epoch", 0)))
 
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
-        has_begun = trial.trial_id in self._nodes
         node = self._nodes.pop(trial.trial_id, None)
         if node is None and isinstance(exception, RayActorError) and exception.actor_id:
             node = find_node(exception.actor_id)  # it died before it had begun
@@ -96,7 +97,7 @@ class FaultTolerantController(TuneController):
             str(trial),
             node,
             describe_failure(exception),
-            _find_kind(exception, has_begun=has_begun),
+            _find_kind(exception),
         )
         trial.max_failures = -1 if is_retried else 0
         if is_retried:
@@ -127,12 +128,11 @@ def find_node(actor_id: str) -> str | None:
     return ray._private.state.actors(actor_id).get("Address", {}).get("NodeID") or None
 
 
-def _find_kind(exception: Exception, *, has_begun: bool) -> str:
+def _find_kind(exception: Exception) -> str:
     if isinstance(exception, RayTaskError):
         return LOSS if isinstance(exception.cause, OSError | RayError) else ERROR
-    if isinstance(exception, RayActorError) and not exception.actor_init_failed:
-        return LOSS if has_begun and not exception.preempted else PREEMPTION
-    return LOSS
+    is_preempted = isinstance(exception, RayActorError) and (exception.preempted or _NEVER_RAN in str(exception))
+    return PREEMPTION if is_preempted else LOSS
 
 
 def describe_failure(error: BaseException | str) -> str:
