@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import tempfile
 import threading
@@ -144,7 +145,12 @@ def run_trials(
             # nothing that Ray stores is read, so it need not lie where all nodes, or later starts, see it
             run_config=tune.RunConfig(name="sweep", storage_path=scratch, callbacks=callbacks, verbose=0),
         )
-        _fit(tuner, folder, faults, plan.resources)
+        try:
+            _fit(tuner, folder, faults, plan.resources)
+        except SweepHaltedError:
+            with contextlib.suppress(OSError):  # it may be the disk that has halted it
+                table.save(folder.trials)
+            raise
     insist(lambda: table.save(folder.trials))
     meter.save()
     _forget_ended(folder, table)
