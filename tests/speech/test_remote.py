@@ -180,33 +180,30 @@ def test_storage_that_cannot_be_used_is_told(s3: str, monkeypatch: pytest.Monkey
     fsspec.filesystem("s3").clear_instance_cache()  # it has none to the end of its days
 
 
-def test_storage_that_does_not_answer_ends_it_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it goes away after the manifest."""
-    _put(f"memory://{tmp_path.name}/a.jsonl", b'{"audio": "a.wav", "text": "one"}\n{"audio": "b.wav", "text": "two"}')
+def _deny_audio(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    """Let storage in memory raise an error for whatever is audio."""
     system = fsspec.filesystem("memory")
     info = system.info
 
-    def unreachable(path: str) -> Any:
+    def deny(path: str) -> Any:
         if path.endswith(".wav"):
-            raise ConnectionError("Could not connect")
+            raise error
         return info(path)
 
-    monkeypatch.setattr(system, "info", unreachable)
+    monkeypatch.setattr(system, "info", deny)
+
+
+def test_storage_that_does_not_answer_ends_it_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it goes away after the manifest."""
+    _put(f"memory://{tmp_path.name}/a.jsonl", b'{"audio": "a.wav", "text": "one"}\n{"audio": "b.wav", "text": "two"}')
+    _deny_audio(monkeypatch, ConnectionError("Could not connect"))
     with pytest.raises(StorageError, match=r"/a.wav: must be storage that can be reached, and is not \(Could not conn"):
         read_manifest(f"memory://{tmp_path.name}/a.jsonl", max_duration_s=30, normalise=load_normaliser("basic"))
 
 
 def test_a_row_whose_audio_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _put(f"memory://{tmp_path.name}/a.jsonl", b'{"audio": "a.wav", "text": "one"}')
-    system = fsspec.filesystem("memory")
-    info = system.info
-
-    def refuse(path: str) -> Any:
-        if path.endswith(".wav"):
-            raise PermissionError("Forbidden")
-        return info(path)
-
-    monkeypatch.setattr(system, "info", refuse)
+    _deny_audio(monkeypatch, PermissionError("Forbidden"))
     with pytest.raises(ManifestError, match=r"a.jsonl:1: audio a.wav cannot be fetched \(Forbidden\)"):
         _read(f"memory://{tmp_path.name}/a.jsonl")
 
