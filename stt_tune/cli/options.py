@@ -110,7 +110,12 @@ AudioContext = Annotated[
 Language = Annotated[str, typer.Option(help="Spoken language; English-only models ignore it.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Set bad rows aside into rejected.jsonl.")]
 Address = Annotated[
-    str | None, typer.Option(help="Ray cluster to join, such as auto.  [default: a local Ray]", show_default=False)
+    str | None,
+    typer.Option(
+        help="Ray cluster to run on: auto or HOST:PORT from inside, ray://HOST:10001 from outside.  [default: a local "
+        "Ray]",
+        show_default=False,
+    ),
 ]
 InsecureCluster = Annotated[
     bool, typer.Option("--insecure-cluster", help="Join a cluster that others can reach and that asks for no token.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stt_tune.cli.app import app, interruptible, print_json
+from stt_tune.cli.forward import forward
 from stt_tune.cli.options import (
     Address,
     AsJson,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def tune(
+    context: typer.Context,
     sweep: SweepFile,
     data: Data,
     model: Model = "tiny.en",
@@ -100,6 +102,7 @@ def tune(
     Example: stt-tune tune configs/digits.yaml --data errors.jsonl --model openai/whisper-small
     """
     from stt_tune.run.budget import read_duration
+    from stt_tune.run.joining import is_client
     from stt_tune.run.settings import (
         TuneSettings,
         locate,
@@ -110,6 +113,8 @@ def tune(
         read_winners,
     )
 
+    if address and is_client(address):
+        forward(context, address, insecure=insecure_cluster)
     settings = TuneSettings(
         data=locate(data),
         split=split,

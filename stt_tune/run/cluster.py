@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from stt_tune.errors import SettingsError
 from stt_tune.progress import say
-from stt_tune.run.joining import check_cluster
+from stt_tune.run.joining import check_cluster, is_client
 from stt_tune.run.nodes import ACCELERATOR, NODE_ID, find_nodes, measure_gpu_memory
 
 if TYPE_CHECKING:
@@ -107,6 +108,11 @@ def connect(address: str | None, *, insecure: bool = False) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if address and is_client(address):
+        raise SettingsError(
+            f"address {address}: must be auto or HOST:PORT, as a sweep is driven from inside its cluster. From "
+            f"outside, `stt-tune tune SWEEP --data DATA --out OUT --address {address}` runs it there."
+        )
     if not address:
         say("starting Ray")
     else:
@@ -131,6 +137,8 @@ def _terminated_as_interrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may say what signals do
         return
+    # Ray blocks it in all that a node starts, and so in its jobs
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     before = signal.signal(signal.SIGTERM, lambda *_signal: os.kill(os.getpid(), signal.SIGINT))
     try:
         yield

@@ -16,25 +16,26 @@ import sys
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 
+CLIENT = "ray://"
 _PATIENCE_S = 30
 _TOKEN = "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or ~/.ray/auth_token)"
+
+
+def is_client(address: str) -> bool:
+    """Whether it is the address of a cluster's client server, which serves those outside."""
+    return address.startswith(CLIENT)
 
 
 def check_cluster(address: str, *, is_insecure_allowed: bool) -> None:
     """Make sure that a cluster can be joined.
 
     Args:
-        address: `auto` or `HOST:PORT`.
+        address: `auto`, `HOST:PORT`, or `ray://HOST:PORT` of its client server.
         is_insecure_allowed: Whether it may be one that others can reach, and that asks for no token.
 
     Raises:
         SettingsError: There is none, it does not let us in, or it is not protected.
     """
-    if address.startswith("ray://"):
-        raise SettingsError(
-            f"--address {address}: must be auto or HOST:PORT, as a sweep is driven from inside its cluster. From "
-            "outside, submit it: ray job submit --working-dir . -- python cluster/run_sweep.py SWEEP --data DATA"
-        )
     say(f"joining the Ray cluster at {address}")
     must = f"--address {address}: must be a running Ray cluster"
     try:
@@ -52,7 +53,7 @@ def check_cluster(address: str, *, is_insecure_allowed: bool) -> None:
         raise SettingsError(f"{must}, and is not ({reason}).") from error
     if "problem" in found:
         raise SettingsError(f"{must}, and is not ({found['problem']}).")
-    if not (is_insecure_allowed or found["has_token"] or _is_loopback(found["gcs"])):
+    if not (is_insecure_allowed or found["has_token"] or _is_loopback(found["server"])):
         raise SettingsError(
             f"--address {address}: must ask for a token, since others can reach it: whoever does can run anything "
             f"there. Start the cluster with token authentication and set {_TOKEN} here, or give "
@@ -78,9 +79,11 @@ def _try() -> None:
     import ray
 
     try:
-        ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)
+        address = sys.argv[1]
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         has_token = os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
-        found = {"gcs": ray.get_runtime_context().gcs_address, "has_token": has_token}
+        server = address.removeprefix(CLIENT) if is_client(address) else ray.get_runtime_context().gcs_address
+        found = {"server": server, "has_token": has_token}
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         # what the first line announces, the last one says
         lines = str(error).strip().splitlines() or [type(error).__name__]

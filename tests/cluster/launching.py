@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 import yaml
@@ -34,14 +35,14 @@ class Launched:
     def token(self) -> str:
         return (Path(self.environment["HOME"]) / ".ray" / "auth_token").read_text()
 
-    def start(self, verb: str, *arguments: object) -> subprocess.Popen[str]:
+    def start(self, verb: str, *arguments: object, output: IO[str] | int) -> subprocess.Popen[str]:
         command = [_ENVIRONMENT / "bin" / "ray", verb, *map(str, arguments)]
         return subprocess.Popen(
-            command, cwd=_ROOT, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, cwd=_ROOT, env=self.environment, text=True, stdout=output, stderr=subprocess.STDOUT
         )
 
     def run(self, verb: str, *arguments: object) -> str:
-        process = self.start(verb, *arguments)
+        process = self.start(verb, *arguments, output=subprocess.PIPE)
         output, _nothing = process.communicate(timeout=600)
         assert process.returncode == 0, output
         return output
@@ -68,8 +69,7 @@ def launched_cluster(folder: Path, count: int) -> Iterator[Launched]:
             yield launched
         finally:
             launched.run("down", "-y", config)
-        for host in hosts:
-            assert host.run("pgrep -x raylet").stdout == ""
+        assert not has_ray(hosts[0])
 
 
 def _fill_in(hosts: list[Host]) -> dict[str, object]:
@@ -87,6 +87,11 @@ def _fill_in(hosts: list[Host]) -> dict[str, object]:
             for each in config[name]
         ]
     return config
+
+
+def has_ray(host: Host) -> bool:
+    """Say whether a node of Ray runs there."""
+    return bool(host.run("pgrep -x raylet").stdout)
 
 
 def _wait_for_all(launched: Launched) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from stt_tune.results.trials import TrialTable
-from tests.cluster.launching import Launched, launched_cluster
+from tests.cluster.launching import Launched, has_ray, launched_cluster
 from tests.conftest import SMALL_SWEEP
 
 pytestmark = pytest.mark.cluster
+
+_ENDED_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +31,18 @@ def test_a_sweep_submitted_to_a_launched_cluster_runs_on_all_hosts_and_shows_no_
     sweep, default, out = tmp_path / "small.yaml", tmp_path / "default.yaml", tmp_path / "run"
     sweep.write_text(SMALL_SWEEP)
     default.write_text("{epochs: 1, batch_size: 8}")
-    submitted = launched.start(
-        "submit", launched.config, "cluster/run_sweep.py", "--", sweep, "--data", corpus, "--out", out, "--trials", 6,
-        "--default", default, "--audio-context", 4, "--scheduler", "none",
-    )  # fmt: skip
-    seen = 0
-    while submitted.poll() is None:
-        listed = subprocess.run(["ps", "axwwo", "args"], capture_output=True, text=True).stdout
-        seen += "run_sweep.py" in listed
-        assert launched.token not in listed
-        time.sleep(0.5)
-    output = submitted.communicate()[0]
+    log, seen = tmp_path / "submit.log", 0
+    with log.open("w") as file:
+        submitted = launched.start(
+            "submit", launched.config, "cluster/run_sweep.py", "--", sweep, "--data", corpus, "--out", out,
+            "--trials", 6, "--default", default, "--audio-context", 4, "--scheduler", "none", output=file,
+        )  # fmt: skip
+        while submitted.poll() is None:
+            listed = subprocess.run(["ps", "axwwo", "args"], capture_output=True, text=True).stdout
+            seen += "run_sweep.py" in listed
+            assert launched.token not in listed
+            time.sleep(0.5)
+    output = log.read_text()
     assert submitted.returncode == 0, output
     assert seen
     table = TrialTable.load(out / "trials.parquet")
@@ -60,3 +63,12 @@ def test_a_cluster_that_was_launched_is_not_joined_without_its_token(launched: L
         f"{head.address}:6379"
     )
     assert asked.returncode == 2
+
+
+def test_a_cluster_that_is_taken_down_leaves_no_host_behind(launched: Launched) -> None:
+    launched.run("down", "-y", launched.config)
+    # it stops the head alone; the others end by themselves when that has been silent for a minute
+    end = time.monotonic() + _ENDED_S
+    while any(map(has_ray, launched.hosts)):
+        assert time.monotonic() < end, [host.run("ps axo args").stdout for host in launched.hosts]
+        time.sleep(1)
