@@ -23,12 +23,20 @@ StrictModes no
 UsePAM no
 PidFile none
 """
-_START = """\
+_HOME = """\
 mount --make-rprivate /
 mount -t overlay overlay -o lowerdir=/root,upperdir={home},workdir={work} /root
-mount --bind {ray} /tmp/ray
-hostname {name}
-exec /usr/sbin/sshd -D -e -f {config}
+"""
+_TRY = f"""\
+{_HOME}
+ip link add tried type bridge
+ip link add tried-1 type veth peer name tried-2
+"""
+_START = f"""\
+{_HOME}
+mount --bind {{ray}} /tmp/ray
+hostname {{name}}
+exec /usr/sbin/sshd -D -e -f {{config}}
 """
 
 
@@ -59,22 +67,29 @@ class Host:
         return subprocess.run(ssh, capture_output=True, text=True, **options)  # type: ignore[call-overload]
 
 
-def find_obstacle() -> str:
-    """Say why there can be no hosts on this machine; empty if there can."""
+def find_obstacle(folder: Path) -> str:
+    """Say why there can be no hosts on this machine, whose homes lie in `folder`; empty if there can."""
     missing = [name for name in ("ip", "unshare", "ssh", "ssh-keygen", "rsync") if not shutil.which(name)]
     if not Path("/usr/sbin/sshd").exists():
         missing.append("sshd")
     if missing:
         return f"{', '.join(missing)} must be installed"
-    if subprocess.run(["unshare", "--net", "--pid", "--mount", "--fork", "true"], capture_output=True).returncode:
-        return "namespaces are not allowed here"
-    return ""
+    home, work = folder / "tried" / "home", folder / "tried" / "work"
+    for each in (home, work):
+        each.mkdir(parents=True)
+    script = _TRY.format(home=home, work=work)
+    tried = subprocess.run(
+        ["unshare", "--net", "--pid", "--mount", "--uts", "--fork", "bash", "-ec", script],
+        capture_output=True,
+        text=True,
+    )
+    return f"namespaces are not allowed here ({tried.stderr.strip()})" if tried.returncode else ""
 
 
 @contextlib.contextmanager
 def running_hosts(folder: Path, count: int) -> Iterator[list[Host]]:
     """Have `count` hosts inside the block, which see each other and this machine's files."""
-    obstacle = find_obstacle()
+    obstacle = find_obstacle(folder)
     if obstacle:
         pytest.skip(f"hosts: {obstacle}")
     keys = folder / "keys"

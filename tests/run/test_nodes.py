@@ -1,4 +1,4 @@
-"""Real clusters of two nodes: on one everything fails; one is taken back."""
+"""Real clusters of two nodes, one of which fails everything, is taken back, is lost, or runs out of memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stt_tune.results.trials import TrialTable
@@ -29,6 +30,9 @@ def train(config):
     if os.environ.get("IS_BROKEN"):
         open(os.path.join(failed, f"failed-{config['rate']}"), "w").close()
         raise RuntimeError("CUDA driver initialization failed")
+    if os.environ.get("IS_GREEDY"):
+        held = bytearray(os.urandom(1 << 20) * 4096)
+        time.sleep(60)
     while len(ARGUMENTS) > 3 and len([name for name in os.listdir(failed) if name.startswith("failed-")]) < 2:
         time.sleep(0.1)
     for epoch in (1, 2):
@@ -81,13 +85,47 @@ def test_a_node_that_fails_everything_is_set_aside_and_costs_no_trial(tmp_path: 
 
 
 @pytest.mark.slow
+def test_trials_that_take_all_memory_of_a_node_go_to_another_and_cost_no_sweep(tmp_path: Path) -> None:
+    memory = psutil.virtual_memory()
+    # Ray's own monitor kills a worker of this node as soon as 2 GB more are in use than are now
+    full = (memory.total - memory.available + 2e9) / memory.total
+    environment = {"IS_GREEDY": "yes", "RAY_memory_usage_threshold": str(full), "RAY_memory_monitor_refresh_ms": "100"}
+    with _two_nodes(tmp_path, **environment) as (head, _spot), _start_driver(head, tmp_path / "run") as driver:
+        _out, told = driver.communicate(timeout=400)
+    assert driver.returncode == 0, told
+    assert TrialTable.load(tmp_path / "run" / "trials.parquet").counts() == {"completed": 12}
+    reasons = {each["reason"] for each in read_faults(tmp_path / "run" / "faults.jsonl")}
+    assert any("memory" in reason for reason in reasons), reasons
+
+
+@pytest.mark.slow
+def test_trials_of_a_node_that_is_lost_for_a_minute_go_on_elsewhere(tmp_path: Path) -> None:
+    with _two_nodes(tmp_path) as (head, spot), _start_driver(head, tmp_path / "run") as driver:
+        _wait_for_a_report(tmp_path / "run")
+        # neither dead nor there: what a cable that is pulled looks like to the others
+        os.killpg(spot.pid, signal.SIGSTOP)
+        time.sleep(60)
+        os.killpg(spot.pid, signal.SIGCONT)
+        _out, told = driver.communicate(timeout=300)
+    assert driver.returncode == 0, told
+    table = TrialTable.load(tmp_path / "run" / "trials.parquet")
+    assert table.counts() == {"completed": 12}
+    assert all([report["epoch"] for report in trial.reports] == [1, 2] for trial in table.trials)
+    assert {each["outcome"] for each in read_faults(tmp_path / "run" / "faults.jsonl")} == {"retried"}
+
+
+def _wait_for_a_report(run: Path) -> None:
+    table = run / "trials.parquet"
+    while not (table.exists() and any(trial.reports for trial in TrialTable.load(table).trials)):
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
 def test_trials_of_a_node_that_is_taken_back_go_on_elsewhere(tmp_path: Path) -> None:
     with _two_nodes(tmp_path) as (head, spot), _start_driver(head, tmp_path / "run") as driver:
         assert driver.stdout is not None
         node = driver.stdout.readline().strip()
-        table = tmp_path / "run" / "trials.parquet"
-        while not (table.exists() and any(trial.reports for trial in TrialTable.load(table).trials)):
-            time.sleep(0.1)
+        _wait_for_a_report(tmp_path / "run")
         drain = [
             BIN / "ray", "drain-node", "--address", head.address, "--node-id", node, "--reason",
             "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot", "--deadline-remaining-seconds", "3",
@@ -97,4 +135,4 @@ def test_trials_of_a_node_that_is_taken_back_go_on_elsewhere(tmp_path: Path) -> 
         os.killpg(spot.pid, signal.SIGKILL)  # as the cloud does after its warning
         _out, told = driver.communicate(timeout=300)
     assert driver.returncode == 0, told
-    assert TrialTable.load(table).counts() == {"completed": 12}
+    assert TrialTable.load(tmp_path / "run" / "trials.parquet").counts() == {"completed": 12}

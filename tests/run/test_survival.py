@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,56 @@ def test_a_training_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_sa
     assert kept
     assert list(out.glob("checkpoints/*")) == []
     assert all(load_counts(out / "utterances" / f"{trial.trial_id}.parquet") for trial in table.trials)
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Iterator[Path]:
+    """A folder that is mounted, as shared storage is."""
+    path = tmp_path / "share"
+    path.mkdir()
+    if not _mount(path):
+        pytest.skip("storage that goes away: mounting is not allowed here")
+    try:
+        yield path
+    finally:
+        _unmount(path)
+
+
+def _mount(share: Path) -> bool:
+    store = share.with_name("store")
+    store.mkdir(exist_ok=True)
+    return subprocess.run(["mount", "--bind", store, share], capture_output=True).returncode == 0
+
+
+def _unmount(share: Path) -> None:
+    subprocess.run(["umount", "--lazy", share], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_a_sweep_whose_storage_is_gone_for_a_minute_loses_nothing(
+    model: str, corpus: Path, undisturbed: list[dict[str, Any]], share: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = share / "run"
+    left_behind: list[Path] = []
+
+    def take_away() -> None:
+        _when(out, lambda table: any(trial.last_epoch >= 3 for trial in table.trials))
+        _unmount(share)
+        time.sleep(60)
+        left_behind.extend(share.rglob("*"))
+        _mount(share)
+
+    thief = threading.Thread(target=take_away)
+    thief.start()
+    table = survivor.run(out, model, str(corpus))
+    thief.join()
+    assert _results(table) == undisturbed
+    assert _results(TrialTable.load(out / "trials.parquet")) == undisturbed
+    assert left_behind == []
+    told = capfd.readouterr().err
+    assert "trials.parquet: cannot be written now (No such file or directory). The sweep goes on" in told
+    assert "can be written again, and nothing is lost" in told
 
 
 def test_a_sweep_whose_driver_is_killed_is_resumed_where_it_was(
