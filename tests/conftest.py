@@ -1,4 +1,4 @@
-"""What many tests share: the packaged model, a little synthesised speech, one real sweep."""
+"""What many tests share: models, a little synthesised speech, one real sweep."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from stt_tune.speech.features import prepare
 from stt_tune.speech.manifest import read_manifest
 from stt_tune.speech.model import load_model
 from stt_tune.speech.normalisers import load_normaliser
+from tests.speech.families import make_whisper
 
 hypothesis.settings.register_profile("machines are slow at times", deadline=None)
 hypothesis.settings.load_profile("machines are slow at times")
@@ -95,6 +96,14 @@ def tiny() -> SpeechModel:
 
 
 @pytest.fixture(scope="session")
+def small_model(tiny: SpeechModel, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a Whisper of two narrow layers, untrained: for what does not hang on what is heard."""
+    folder = tmp_path_factory.mktemp("small-model")
+    make_whisper(tiny)(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
 def speech(corpus: Path, tiny: SpeechModel) -> SpeechData:
     """The small synthesised corpus, prepared for tiny.en."""
     utterances, rejected = read_manifest(corpus, max_duration_s=30, normalise=load_normaliser("basic"))
@@ -103,14 +112,16 @@ def speech(corpus: Path, tiny: SpeechModel) -> SpeechData:
 
 
 @pytest.fixture(scope="session")
-def small_run(corpus: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> TuneResult:
-    """A finished run: four real trials on Ray, W&B offline, confirmed."""
+def small_run(
+    corpus: Path, small_model: str, ray_session: None, tmp_path_factory: pytest.TempPathFactory
+) -> TuneResult:
+    """A finished run: four trials of a small model on Ray, W&B offline, confirmed."""
     folder = tmp_path_factory.mktemp("runs")
     sweep = folder / "small.yaml"
     sweep.write_text(SMALL_SWEEP)
     settings = TuneSettings(
         data=str(corpus),
-        model="tiny.en",
+        model=small_model,
         trials=4,
         audio_context_s=4,
         default={"learning_rate": 1e-5, "batch_size": 8, "epochs": 2},

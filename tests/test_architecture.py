@@ -18,17 +18,17 @@ _MAY_IMPORT = {
     "results": {"results"},
     "run": {"run", "sweep", "speech", "results"},
     "demo": {"demo", "run", "sweep", "speech", "results"},
-    "bench": {"bench", "run", "sweep", "results"},
+    "bench": {"bench", "demo", "run", "sweep", "speech", "results"},
     "cli": {"cli", "bench", "demo", "run", "sweep", "speech", "results"},
     "__init__": {"run", "sweep", "speech", "results"},
     "__main__": {"cli"},
 }
 _ONLY_IN = {
-    "ray": ("run/", "sweep/searcher.py", "sweep/scheduler.py", "sweep/ray_space.py"),
-    "optuna": ("sweep/ray_space.py", "bench/peers.py"),
+    "ray": ("run/", "bench/overhead.py", "sweep/searcher.py", "sweep/scheduler.py", "sweep/ray_space.py"),
+    "optuna": ("sweep/ray_space.py", "bench/peers.py", "bench/recipe.py"),
     "sklearn": ("sweep/gaussian_process.py", "bench/recorded.py"),
-    "torch": ("speech/",),
-    "transformers": ("speech/",),
+    "torch": ("speech/", "bench/recipe.py"),
+    "transformers": ("speech/", "bench/recipe.py"),
     "pandas": ("results/",),
     "matplotlib": ("results/",),
 }

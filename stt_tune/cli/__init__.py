@@ -7,7 +7,7 @@ from stt_tune.cli.data import prepare, validate  # isort: skip
 from stt_tune.cli.configs import confirm, drift, export, retune  # isort: skip
 from stt_tune.cli.training import train  # isort: skip
 from stt_tune.cli.tracking import wandb_sync  # isort: skip
-from stt_tune.cli.bench import search  # isort: skip
+from stt_tune.cli.bench import overhead, search, sweep  # isort: skip
 
 __all__ = [
     "app",
@@ -16,11 +16,13 @@ __all__ = [
     "drift",
     "export",
     "main",
+    "overhead",
     "prepare",
     "refine",
     "resume",
     "retune",
     "search",
+    "sweep",
     "train",
     "tune",
     "validate",

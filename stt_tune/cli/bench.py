@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from stt_tune.cli.app import app, interruptible, print_json
-from stt_tune.cli.options import AsJson, MinImprovement
+from stt_tune.cli.options import AsJson, MinImprovement, Seed
 
 _bench = typer.Typer(help="Measure how well the tool does.", no_args_is_help=True)
 app.add_typer(_bench, name="bench")
@@ -45,6 +45,52 @@ def search(
         return
     for line in _describe(result):
         typer.echo(line)
+
+
+@_bench.command()
+def overhead(
+    trials: Annotated[int, typer.Option(help="Of the sweep without W&B.")] = 1000,
+    wandb_trials: Annotated[int, typer.Option(help="Of the sweep that writes offline W&B runs.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Time trials that do nothing: what a sweep costs beyond its trainings.
+
+    Example: stt-tune bench overhead --trials 1000
+    """
+    with interruptible("Interrupted. Nothing has changed."):
+        from stt_tune.bench.overhead import bench_overhead
+
+        result = bench_overhead(trials, wandb_trials)
+    if as_json:
+        print_json(result)
+        return
+    typer.echo(f"without W&B: {result['seconds_per_trial']:.3f} s a trial ({trials} trials, {result['cores']} cores)")
+    typer.echo(f"with W&B, offline: {result['seconds_per_trial_wandb']:.3f} s a trial ({wandb_trials} trials)")
+
+
+@_bench.command()
+def sweep(
+    trials: Annotated[int, typer.Option(help="Of each of the two sweeps.")] = 6,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Time a whole sweep against the one that people write without this tool: transformers' Trainer with Optuna.
+
+    Example: stt-tune bench sweep --json
+    """
+    with interruptible("Interrupted. Nothing has changed."):
+        from stt_tune.bench.sweep import bench_sweep
+
+        result = bench_sweep(trials, seed)
+    if as_json:
+        print_json(result)
+        return
+    for name, each in (("ours", result["ours"]), ("Trainer.hyperparameter_search", result["peer"])):
+        typer.echo(
+            f"{name}: {each['seconds']:.0f} s, {each['samples_trained']} utterances trained on, "
+            f"dev WER {each['dev_wer']:.4f}, held-out WER {each['test_wer']:.4f}"
+        )
+    typer.echo(f"{result['speedup']:.1f} times as fast")
 
 
 def _describe(result: dict[str, Any]) -> list[str]:

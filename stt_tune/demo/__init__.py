@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stt_tune.demo.corpus import CorpusSize
     from stt_tune.run.settings import TuneSettings
 
 DEMO_SWEEP = Path(__file__).parent / "sweep.yaml"
 
 
-def build_demo_settings(*, trials: int, seed: int) -> TuneSettings:
+def build_demo_settings(*, trials: int, seed: int, size: CorpusSize | None = None) -> TuneSettings:
     """Synthesise the speech, unless it is in the cache, and set up its sweep.
+
+    Args:
+        trials: Of the sweep.
+        seed: Of speech and sweep.
+        size: Utterances of each split; None: those of the demo.
 
     Raises:
         SettingsError: The extra `demo` is not installed.
@@ -21,7 +27,7 @@ def build_demo_settings(*, trials: int, seed: int) -> TuneSettings:
     from stt_tune.demo.corpus import CorpusSize, find_longest_s, make_corpus
     from stt_tune.run.settings import TuneSettings
 
-    manifest = make_corpus(CorpusSize(), seed)
+    manifest = make_corpus(size or CorpusSize(), seed)
     return TuneSettings(
         data=str(manifest),
         model="tiny.en",

@@ -22,9 +22,8 @@ from stt_tune.run.journal import forget_journals
 from stt_tune.run.patience import PatientWriter
 from stt_tune.run.unpickled import Unpickled
 from stt_tune.run.wandb_function import OWN_RUN
-from stt_tune.sweep.metric import Metric
+from stt_tune.sweep.metric import FINAL_REPORT, Metric
 from stt_tune.sweep.nesting import flatten
-from stt_tune.sweep.scheduler import FINAL_REPORT
 
 _BOOKKEEPING = {*AUTO_RESULT_KEYS, *DEFAULT_EXPERIMENT_INFO_KEYS, "done", "should_checkpoint", "diverged"}
 _BOOKKEEPING |= {OWN_RUN, FINAL_REPORT}

@@ -20,7 +20,7 @@ from stt_tune.results.trials import FAILED
 from stt_tune.run.unpickled import Unpickled
 from stt_tune.run.wandb_function import OWN_RUN, STATUS, RunIdentity
 from stt_tune.run.wandb_link import FINISH_TIMEOUT_S, INIT_TIMEOUT_S, begin_run, find_obstacle, mark_uploaded
-from stt_tune.sweep.scheduler import FINAL_REPORT
+from stt_tune.sweep.metric import FINAL_REPORT
 
 # Ray's bookkeeping of its own loop, which means nothing to who reads the run.
 _BOOKKEEPING = (

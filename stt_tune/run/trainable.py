@@ -22,7 +22,7 @@ from stt_tune.run.reporting import Reporter, reporting_to
 from stt_tune.run.visibility import check_seen
 from stt_tune.run.wandb_function import RunIdentity, WandbFunction
 from stt_tune.run.watchdog import Watchdog
-from stt_tune.sweep.scheduler import FINAL_REPORT
+from stt_tune.sweep.metric import FINAL_REPORT
 
 # As good as for ever: a worker that is not ready when its next trial comes would lose that one.
 _CLEANUP_S = 10**6

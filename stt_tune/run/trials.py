@@ -123,10 +123,6 @@ def run_trials(
         say(f"{spent}: no further trials are started")
         return spent
 
-    def name_trial(trial: Any) -> str:
-        number = searcher.numbers[trial.trial_id]
-        return f"trial-{number:03d}{'-default' if searcher.is_default(trial.trial_id) else ''}"
-
     faults = Faults(folder.faults, lambda: find_fitting(plan.resources))
     say(f"starting {len(planned)} trials, {plan.resources.max_concurrent} at a time")
     trackers = build_trackers(plan.identity, recorder.status_of)
@@ -139,8 +135,6 @@ def run_trials(
                 search_alg=TrialGenerator(searcher, plan.resources.max_concurrent),
                 scheduler=scheduler,
                 reuse_actors=True,
-                trial_name_creator=name_trial,
-                trial_dirname_creator=lambda trial: f"{name_trial(trial)}-{trial.trial_id}",
             ),
             # nothing that Ray stores is read, so it need not lie where all nodes, or later starts, see it
             run_config=tune.RunConfig(name="sweep", storage_path=scratch, callbacks=callbacks, verbose=0),

@@ -8,12 +8,14 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
-from stt_tune.run.cluster import TrialResources
-from stt_tune.run.folder import RunFolder
+
+if TYPE_CHECKING:  # each node's first word waits for what is imported here
+    from stt_tune.run.cluster import TrialResources
+    from stt_tune.run.folder import RunFolder
 
 _PATIENCE_S = 60.0
 _SETTLING_S = 3.0  # what one node writes, NFS may show others only so much later

@@ -24,8 +24,8 @@ from stt_tune.run.wandb_link import (
     mark_continuing,
     mark_uploaded,
 )
+from stt_tune.sweep.metric import FINAL_REPORT
 from stt_tune.sweep.nesting import flatten
-from stt_tune.sweep.scheduler import FINAL_REPORT
 
 STATUS = "status"  # in the summary of every trial's run: how it ended
 OWN_RUN = "own_wandb_run"  # in a result: the function itself logs to W&B

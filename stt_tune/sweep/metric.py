@@ -14,6 +14,8 @@ _IMPUTE = ("latest", "best", "worst")
 _IMPUTATION = {"impute": _IMPUTE, "impute_while_running": (*_IMPUTE, "false")}
 _KEYS = ("name", "goal", "target", *_IMPUTATION)
 
+FINAL_REPORT = "final_report"  # in a report, beside its metrics: the training function is done
+
 
 @dataclass(frozen=True)
 class Metric:

@@ -12,10 +12,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from stt_tune.sweep.asha import Asha
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.early_terminate import EarlyTerminate
-from stt_tune.sweep.metric import Metric
+from stt_tune.sweep.metric import FINAL_REPORT, Metric
 from stt_tune.sweep.numerals import is_count
 
-FINAL_REPORT = "final_report"  # in a result: the training function is done
 EPOCHS = "epochs"  # in a configuration: how long its run is
 
 

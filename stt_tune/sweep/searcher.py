@@ -62,6 +62,10 @@ class SweepSearcher(Searcher):
         """Whether that trial trains the default configuration."""
         return self._default is not None and self.numbers.get(trial_id) == 0
 
+    def name(self, trial_id: str) -> str:
+        """What a trial is called."""
+        return f"trial-{self.numbers[trial_id]:03d}{'-default' if self.is_default(trial_id) else ''}"
+
     def finish(self) -> None:
         """Propose nothing more; trials that run go on."""
         self._planned.clear()
@@ -133,9 +137,16 @@ class TrialGenerator(SearchGenerator):
         self._source = searcher
 
     def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> Trial | None:
-        """Make the next trial, if there is one and room for it."""
+        """Make the next trial, if there is one and room for it.
+
+        It is named here: what Ray has for it, a function, is pickled for each trial, with all that it refers to.
+        """
         with _named(self._source.next_id):
-            return super().create_trial_if_possible(experiment_spec)
+            trial: Any = super().create_trial_if_possible(experiment_spec)
+        if trial is not None:
+            trial.custom_trial_name = self._source.name(trial.trial_id)
+            trial.custom_dirname = f"{trial.custom_trial_name}-{trial.trial_id}"
+        return cast("Trial | None", trial)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 r"""A sweep of real trainings on a cluster in which something is killed every few seconds.
 
-    python tests/benchmarks/chaos.py --seeds 5
+    python -m tests.benchmarks.chaos --seeds 0 1 2 3 4
 
 Four nodes, each with a GPU that is none, 20 trials of a tiny Whisper. Every few seconds, by the
 seed, a worker, a node (another one joins in its place) or the driver (the sweep is resumed) is
@@ -43,7 +43,7 @@ _LONGEST_S = 1800
 def main() -> None:
     """Run the sweep undisturbed, then once for each seed."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--seeds", type=int, default=5)
+    asked.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     asked.add_argument("--trials", type=int, default=20)
     given = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
@@ -54,7 +54,7 @@ def main() -> None:
         data = make_corpus(CorpusSize(train=16, dev=8, test=8), seed=0, cache=folder / "cache")
         expected = _results(run(folder / "undisturbed", str(model), str(data), trials=given.trials))
         outcomes = [
-            _disturb(folder / f"seed-{seed}", seed, model, data, given.trials, expected) for seed in range(given.seeds)
+            _disturb(folder / f"seed-{seed}", seed, model, data, given.trials, expected) for seed in given.seeds
         ]
     sys.exit(0 if all(each["is_whole"] for each in outcomes) else 1)
 

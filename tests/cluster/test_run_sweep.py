@@ -75,13 +75,13 @@ def test_a_submitted_sweep_that_cannot_run_fails_the_submission(project: Project
 
 
 def test_a_sweep_from_outside_runs_on_the_head_and_only_its_result_is_on_stdout(
-    project: Project, corpus: Path, tmp_path: Path
+    project: Project, corpus: Path, small_model: str, tmp_path: Path
 ) -> None:
     default, out = tmp_path / "default.yaml", tmp_path / "run"
     default.write_text("{epochs: 1, batch_size: 8}")
     done = project.start_outside(
         "small.yaml", "--data", corpus, "--trials", 1, "--default", default, "--audio-context", 4, "--out", out,
-        "--json",
+        "--model", small_model, "--json",
     )  # fmt: skip
     stdout, stderr = done.communicate(timeout=300)
     assert done.returncode == 0, stderr

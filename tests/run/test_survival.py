@@ -17,27 +17,18 @@ import pytest
 from stt_tune.errors import SettingsError
 from stt_tune.results.trials import TrialTable
 from stt_tune.results.utterances import load_counts
-from stt_tune.speech.model import SpeechModel
 from tests.processes import kill_trials
 from tests.run import survivor
-from tests.speech.families import make_whisper
 from tests.wandb_files import read_runs
 
 _PATIENCE_S = 120
 
 
 @pytest.fixture(scope="module")
-def model(tiny: SpeechModel, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("model")
-    make_whisper(tiny)(folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
 def undisturbed(
-    model: str, corpus: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory
+    small_model: str, corpus: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Any]]:
-    return _results(survivor.run(tmp_path_factory.mktemp("runs") / "undisturbed", model, str(corpus)))
+    return _results(survivor.run(tmp_path_factory.mktemp("runs") / "undisturbed", small_model, str(corpus)))
 
 
 def _results(table: TrialTable) -> list[dict[str, Any]]:
@@ -69,7 +60,7 @@ def _when(folder: Path, holds: Callable[[TrialTable], bool]) -> TrialTable:
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_training_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_same_result(
-    model: str, corpus: Path, undisturbed: list[dict[str, Any]], tmp_path: Path
+    small_model: str, corpus: Path, undisturbed: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     kept: list[Path] = []
@@ -81,7 +72,7 @@ def test_a_training_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_sa
 
     killer = threading.Thread(target=kill)
     killer.start()
-    table = survivor.run(out, model, str(corpus))
+    table = survivor.run(out, small_model, str(corpus))
     killer.join()
     assert _results(table) == undisturbed
     assert sum(trial.retries for trial in table.trials) >= 1
@@ -116,7 +107,7 @@ def _unmount(share: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_a_sweep_whose_storage_is_gone_for_a_minute_loses_nothing(
-    model: str, corpus: Path, undisturbed: list[dict[str, Any]], share: Path, capfd: pytest.CaptureFixture[str]
+    small_model: str, corpus: Path, undisturbed: list[dict[str, Any]], share: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = share / "run"
     left_behind: list[Path] = []
@@ -130,7 +121,7 @@ def test_a_sweep_whose_storage_is_gone_for_a_minute_loses_nothing(
 
     thief = threading.Thread(target=take_away)
     thief.start()
-    table = survivor.run(out, model, str(corpus))
+    table = survivor.run(out, small_model, str(corpus))
     thief.join()
     assert _results(table) == undisturbed
     assert _results(TrialTable.load(out / "trials.parquet")) == undisturbed
@@ -141,10 +132,10 @@ def test_a_sweep_whose_storage_is_gone_for_a_minute_loses_nothing(
 
 
 def test_a_sweep_whose_driver_is_killed_is_resumed_where_it_was(
-    model: str, corpus: Path, undisturbed: list[dict[str, Any]], tmp_path: Path
+    small_model: str, corpus: Path, undisturbed: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "tests.run.survivor", out, model, corpus]
+    command = [sys.executable, "-m", "tests.run.survivor", out, small_model, corpus]
     # not the W&B service of these tests, which would take both for one process
     own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     with subprocess.Popen(command, env=own, stderr=subprocess.DEVNULL, start_new_session=True) as process:
