@@ -20,7 +20,7 @@ demo: venv
 	rm -rf runs/demo
 	$(BIN)/stt-tune demo --out runs/demo
 
-# Two processes, each with whole files: fixtures of a module are made once. Long files stand first.
+# Two processes, each with whole files: fixtures of a module are made once.
 test: venv lint
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not cluster and not gpu'
 

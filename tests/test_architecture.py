@@ -24,11 +24,11 @@ _MAY_IMPORT = {
     "__main__": {"cli"},
 }
 _ONLY_IN = {
-    "ray": ("run/", "bench/overhead.py", "sweep/searcher.py", "sweep/scheduler.py", "sweep/ray_space.py"),
+    "ray": ("run/", "sweep/searcher.py", "sweep/scheduler.py", "sweep/ray_space.py"),
     "optuna": ("sweep/ray_space.py", "bench/peers.py", "bench/recipe.py"),
     "sklearn": ("sweep/gaussian_process.py", "bench/recorded.py"),
-    "torch": ("speech/", "bench/recipe.py"),
-    "transformers": ("speech/", "bench/recipe.py"),
+    "torch": ("speech/", "bench/recipe.py", "bench/throughput.py"),
+    "transformers": ("speech/", "bench/recipe.py", "bench/throughput.py"),
     "pandas": ("results/",),
     "matplotlib": ("results/",),
 }

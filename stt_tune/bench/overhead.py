@@ -9,6 +9,7 @@ from typing import Any
 
 from stt_tune.errors import SettingsError
 from stt_tune.run.cluster import connect
+from stt_tune.run.nodes import find_nodes
 from stt_tune.run.reporting import report
 from stt_tune.run.sweep import run_sweep
 
@@ -21,7 +22,7 @@ _SWEEP = {
 
 
 def bench_overhead(trials: int, wandb_trials: int) -> dict[str, Any]:
-    """Time two sweeps over a training that does nothing, on a local Ray that runs already.
+    """Time two sweeps over a training that does nothing, once a local Ray has started.
 
     Each counts all that a user waits for, from the start of its first worker to its finished table.
 
@@ -36,9 +37,7 @@ def bench_overhead(trials: int, wandb_trials: int) -> dict[str, Any]:
         if count < 1:
             raise SettingsError(f"{name} must be at least 1, found {count}.")
     with connect(None):
-        import ray
-
-        cores = int(ray.cluster_resources()["CPU"])
+        cores = int(sum(node.cpus for node in find_nodes()))
         plain_s = _time(trials, cores, "disabled")
         wandb_s = _time(wandb_trials, cores, "offline")
     return {

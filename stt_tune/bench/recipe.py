@@ -1,13 +1,15 @@
 """The sweep that people write who have no stt_tune: transformers' own search over its own trainer.
 
 As its documentation has it: Optuna with its default sampler and the median pruner, features computed
-once and padded to the model's 30 s, generation at the end of each epoch, the library's defaults otherwise.
+once and padded to the model's 30 s, generation at the end of each epoch, the library's defaults otherwise,
+full precision among them.
 
 Source: https://huggingface.co/docs/transformers/hpo_train, https://huggingface.co/blog/fine-tune-whisper
 """
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,7 +93,8 @@ class Recipe:
         trainer: Any = Seq2SeqTrainer
 
         def init(trial: optuna.Trial | None = None) -> PreTrainedModel:
-            return self._build_network(trial.params if trial else configuration)
+            # it is called before the trial has been asked for anything; Optuna answers alike if asked again
+            return self._build_network(self._suggest(trial) if trial else configuration)
 
         with tempfile.TemporaryDirectory(prefix="stt_tune-") as folder:
             return trainer(
@@ -119,7 +122,7 @@ class Recipe:
     def _build_network(self, configuration: Mapping[str, Any]) -> PreTrainedModel:
         network = self.model.build({name: configuration[name] for name in _NETWORK if name in configuration})
         if self.model.published_generation:
-            network.generation_config = self.model.published_generation
+            network.generation_config = copy.deepcopy(self.model.published_generation)
         return network
 
     def _rows(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
@@ -134,7 +137,9 @@ class Recipe:
 
     def _measure(self, predicted: Any) -> dict[str, float]:
         tokens = torch.tensor(predicted.predictions)
-        heard = self.model.tokenizer.batch_decode(tokens.where(tokens != IGNORED, 0), skip_special_tokens=True)
+        heard = self.model.tokenizer.batch_decode(
+            tokens.where(tokens != IGNORED, self.model.end_token), skip_special_tokens=True
+        )
         ids = [each.id for each in self.data.dev]
         references = [each.reference for each in self.data.dev]
         return {"wer": summarise(count_errors(ids, references, heard, self.normalise)).wer}

@@ -35,7 +35,13 @@ def bench_sweep(trials: int, seed: int) -> dict[str, Any]:
 
     A sweep is timed from its start to its best configuration, with all that it starts; model and features
     are there already. Then each trains its choice once more, by its own recipe and not timed, which is
-    XX
+    measured at the model's full context.
+
+    Args:
+        trials: Of each of the two.
+        seed: Of speech, configurations and training.
+
+    Returns:
         `speedup`, and for `ours` and `peer`: `seconds`, `samples_trained` (utterances, each time counted),
         `dev_wer` (by which the configuration was chosen), `test_wer` and `chosen`.
 

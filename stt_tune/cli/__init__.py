@@ -7,7 +7,7 @@ from stt_tune.cli.data import prepare, validate  # isort: skip
 from stt_tune.cli.configs import confirm, drift, export, retune  # isort: skip
 from stt_tune.cli.training import train  # isort: skip
 from stt_tune.cli.tracking import wandb_sync  # isort: skip
-from stt_tune.cli.bench import overhead, search, sweep  # isort: skip
+from stt_tune.cli.bench import overhead, search, sweep, throughput  # isort: skip
 
 __all__ = [
     "app",
@@ -23,6 +23,7 @@ __all__ = [
     "retune",
     "search",
     "sweep",
+    "throughput",
     "train",
     "tune",
     "validate",

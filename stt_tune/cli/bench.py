@@ -93,6 +93,36 @@ def sweep(
     typer.echo(f"{result['speedup']:.1f} times as fast")
 
 
+@_bench.command()
+def throughput(
+    model: Annotated[str, typer.Option(help="A size of Whisper, such as whisper-small.")] = "whisper-tiny",
+    context: Annotated[float, typer.Option(help="Length of the clips, in seconds.")] = 30.0,
+    batch_size: Annotated[int, typer.Option(help="Utterances of an effective batch.")] = 16,
+    batches: Annotated[int, typer.Option(help="Of an epoch; two epochs are trained.")] = 4,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Time a training of random weights on made-up clips, on the GPU if there is one.
+
+    Example: stt-tune bench throughput --model whisper-small --context 30 --batch-size 64 --json
+    """
+    with interruptible("Interrupted. Nothing has changed."):
+        from stt_tune.bench.throughput import bench_throughput
+
+        result = bench_throughput(model, context, batch_size, batches, seed)
+    if as_json:
+        print_json(result)
+        return
+    typer.echo(
+        f"{result['samples_per_second']:.1f} utterances/s in training, {100 * result['flop_utilisation']:.0f} % of "
+        f"what {result['device']} could do, {result['peak_memory_gb']:.1f} GB at most"
+    )
+    typer.echo(
+        f"{result['decoded_per_second']:.1f} utterances/s in evaluation, "
+        f"{100 * result['evaluation_share']:.0f} % of an epoch"
+    )
+
+
 def _describe(result: dict[str, Any]) -> list[str]:
     lines = [
         f"after {after} trials: best WER {each['median']:.3f} of the first trial's "

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from stt_tune.cli.app import interruptible
+if TYPE_CHECKING:
+    from stt_tune.run.head_job import File
 
 _FILES = ("sweep", "default", "start_from", "incumbent")
-_THERE = ("data", "replay", "guard", "out")
+_THERE = ("data", "replay", "guard", "out", "model")
 
 
 def forward(context: typer.Context, address: str, *, insecure: bool) -> NoReturn:
@@ -28,19 +29,18 @@ def forward(context: typer.Context, address: str, *, insecure: bool) -> NoReturn
     """
     from stt_tune.run.head_job import run_on_head
 
-    arguments = [context.info_name or ""]
-    files: dict[str, bytes] = {}
+    arguments: list[str | File] = [context.info_name or ""]
     for name, option, value in _find_given(context):
         if name in _THERE:
             _check_place(option, value, address)
-        elif name in _FILES:
-            files |= _read(value)
         arguments += [option] if option.startswith("--") else []
-        arguments += [] if value is True else ["auto" if name == "address" else str(value)]
+        if name in _FILES:
+            arguments.append(_read(value))
+        elif value is not True:
+            arguments.append("auto" if name == "address" else str(value))
     if "--out" not in arguments:
         _check_place("--out", "none", address)
-    with interruptible():
-        raise typer.Exit(run_on_head(address, arguments, files, insecure=insecure))
+    raise typer.Exit(run_on_head(address, arguments, insecure=insecure))
 
 
 def _find_given(context: typer.Context) -> Iterator[tuple[str, str, Any]]:
@@ -57,23 +57,26 @@ def _find_given(context: typer.Context) -> Iterator[tuple[str, str, Any]]:
 def _check_place(option: str, place: str, address: str) -> None:
     from stt_tune.errors import SettingsError
     from stt_tune.speech.rows import HUB
-    from stt_tune.storage import is_url
+    from stt_tune.storage import as_path, is_url
 
-    if not (is_url(place) or place.startswith(("/", HUB))):
+    is_name = option == "--model" and not place.startswith((".", "~")) and not Path(place).is_dir()
+    if not (is_name or is_url(place) or as_path(place).startswith(("/", HUB))):
         raise SettingsError(
             f"{option} must be an absolute path on the cluster or a URL, as the sweep runs there ({address}); "
             f"found {place}."
         )
 
 
-def _read(file: str | Path) -> dict[str, bytes]:
-    """Content of a file by its path; nothing for a URL."""
+def _read(file: str | Path) -> str | File:
+    """A file with its content; a URL as it is."""
     from stt_tune.errors import SettingsError
+    from stt_tune.run.head_job import File
     from stt_tune.storage import as_path, is_url
 
     if is_url(file):
-        return {}
+        return str(file)
     try:
-        return {str(file): Path(as_path(str(file))).read_bytes()}
+        path = Path(as_path(str(file)))
+        return File(path.name, path.read_bytes())
     except OSError as error:
         raise SettingsError(f"{file}: must be a readable file ({error.strerror}).") from error

@@ -110,6 +110,9 @@ AudioContext = Annotated[
 Language = Annotated[str, typer.Option(help="Spoken language; English-only models ignore it.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Set bad rows aside into rejected.jsonl.")]
 Address = Annotated[
+    str | None, typer.Option(help="Ray cluster to join, such as auto.  [default: a local Ray]", show_default=False)
+]
+AddressOrClient = Annotated[
     str | None,
     typer.Option(
         help="Ray cluster to run on: auto or HOST:PORT from inside, ray://HOST:10001 from outside.  [default: a local "

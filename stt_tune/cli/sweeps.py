@@ -10,7 +10,7 @@ import typer
 from stt_tune.cli.app import app, interruptible, print_json
 from stt_tune.cli.forward import forward
 from stt_tune.cli.options import (
-    Address,
+    AddressOrClient,
     AsJson,
     AudioContext,
     Columns,
@@ -93,7 +93,7 @@ def tune(
     extend_vocabulary: ExtendVocabulary = False,
     keep_best_model: KeepBestModel = False,
     ctranslate2: CTranslate2 = False,
-    address: Address = None,
+    address: AddressOrClient = None,
     insecure_cluster: InsecureCluster = False,
     as_json: AsJson = False,
 ) -> None:

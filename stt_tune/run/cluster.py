@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
-from stt_tune.run.joining import check_cluster, is_client
+from stt_tune.run.joining import CLIENT, check_cluster, is_client
 from stt_tune.run.nodes import ACCELERATOR, NODE_ID, find_nodes, measure_gpu_memory
 
 if TYPE_CHECKING:
@@ -105,14 +105,14 @@ def connect(address: str | None, *, insecure: bool = False) -> Iterator[None]:
     import ray
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    if ray.util.client.ray.is_connected() or (address and is_client(address)):
+        raise SettingsError(
+            f"address {address or CLIENT}: must be auto or HOST:PORT, as a sweep is driven from inside its cluster. "
+            "From outside, `stt-tune tune SWEEP --data DATA --out OUT --address ray://HOST:10001` runs it there."
+        )
     if ray.is_initialized():
         yield
         return
-    if address and is_client(address):
-        raise SettingsError(
-            f"address {address}: must be auto or HOST:PORT, as a sweep is driven from inside its cluster. From "
-            f"outside, `stt-tune tune SWEEP --data DATA --out OUT --address {address}` runs it there."
-        )
     if not address:
         say("starting Ray")
     else:
@@ -138,12 +138,13 @@ def _terminated_as_interrupted() -> Iterator[None]:
         yield  # only the main thread may say what signals do
         return
     # Ray blocks it in all that a node starts, and so in its jobs
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     before = signal.signal(signal.SIGTERM, lambda *_signal: os.kill(os.getpid(), signal.SIGINT))
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def find_fitting(resources: TrialResources) -> list[str]:

@@ -64,6 +64,7 @@ class FaultTolerantController(TuneController):
         self._faults = faults
         self._place = place
         self._nodes: dict[str, str | None] = {}
+        self._handled: Exception | None = None
 
     def save_to_dir(self) -> None:
         """Leave an empty snapshot, which Ray's last step looks for.
@@ -105,6 +106,10 @@ class FaultTolerantController(TuneController):
             self._faults.heard(trial.trial_id, self._nodes.get(trial.trial_id), int(each.get("epoch", 0)))
 
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
+        if exception is self._handled:
+            return  # Ray tells twice of a worker that dies while it is made ready for its next trial
+        self._handled = exception
+        self._resetting_trials.discard(trial)
         node = self._nodes.pop(trial.trial_id, None)
         if node is None and isinstance(exception, RayActorError) and exception.actor_id:
             node = find_node(exception.actor_id)  # it died before it had begun

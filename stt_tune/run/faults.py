@@ -101,7 +101,6 @@ class Faults:
     def _log(self, **entry: Any) -> None:
         line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **entry})
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as log:
                 log.write(f"{line}\n")
         except OSError:

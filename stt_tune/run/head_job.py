@@ -7,16 +7,20 @@ A job goes on when the client is lost, and `ray job list`, `logs` and `stop` kno
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import shlex
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stt_tune.errors import SettingsError, SweepInterruptedError, first_line
+from stt_tune.errors import SettingsError, SweepFailedError, SweepInterruptedError, first_line
 from stt_tune.progress import say
 from stt_tune.run.joining import check_cluster
 
@@ -24,6 +28,13 @@ _HEAD = "node:__internal_head__"
 _POLL_S = 0.5
 # until a job that is asked to stop is killed: it has a table and W&B runs to finish
 _STOP_S = "120"
+
+
+class File(NamedTuple):
+    """An argument that is a file here, and is to be one there."""
+
+    name: str
+    content: bytes
 
 
 class Progress(NamedTuple):
@@ -40,95 +51,130 @@ class Progress(NamedTuple):
     result: str
 
 
-class HeadJobs:
-    """The job server of a cluster, as an actor on its head: others do not reach it."""
+class HeadJob:
+    """One job of a cluster, as an actor on its head: the job server is out of reach of others."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        """Have a job of that name, which is yet to be submitted."""
+        import ray
         from ray.job_submission import JobSubmissionClient
 
-        self._client = JobSubmissionClient()
+        for variable in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # they would come before what is asked for
+            os.environ.pop(variable, None)
+        self._client = JobSubmissionClient(ray.get_runtime_context().gcs_address)
+        self._name = name
         self._folder = Path(tempfile.mkdtemp(prefix="stt-tune-job-"))
         self._heard = 0
 
-    def submit(self, arguments: Sequence[str], files: Mapping[str, bytes]) -> str:
-        """Start a verb.
-
-        Args:
-            arguments: Of the command line.
-            files: Contents of those among them that are paths here.
-        """
-        placed = {path: str(self._folder / str(i) / Path(path).name) for i, path in enumerate(files)}
-        for path, content in files.items():
-            Path(placed[path]).parent.mkdir()
-            Path(placed[path]).write_bytes(content)
-        command = shlex.join([sys.executable, "-m", "stt_tune", *(placed.get(each, each) for each in arguments)])
-        return self._client.submit_job(
+    def submit(self, arguments: Sequence[str | File]) -> None:
+        """Start a verb with the arguments of its command line."""
+        placed = [self._place(each, i) if isinstance(each, File) else each for i, each in enumerate(arguments)]
+        command = shlex.join([sys.executable, "-m", "stt_tune", *placed])
+        self._client.submit_job(
             # stdout apart, as results are for machines; the job's log would mix it with stderr
             entrypoint=f"exec {command} > {shlex.quote(str(self._folder / 'stdout'))}",
+            submission_id=self._name,
             runtime_env={"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": _STOP_S}},
         )
 
-    def follow(self, job: str) -> Progress:
-        """Say what is new."""
-        details = self._client.get_job_info(job)
-        log = self._client.get_job_logs(job)
+    def _place(self, file: File, number: int) -> str:
+        path = self._folder / str(number) / file.name
+        path.parent.mkdir()
+        path.write_bytes(file.content)
+        return str(path)
+
+    def follow(self) -> Progress:
+        """Say what is new; at the end nothing of it is left here."""
+        details = self._client.get_job_info(self._name)
+        log = self._client.get_job_logs(self._name)
         said, self._heard = log[self._heard :], len(log)
         if not details.status.is_terminal():
             return Progress(said, None, "")
         stdout = self._folder / "stdout"
-        code = details.driver_exit_code
-        # Ray has no exit code of a job that it stopped
-        return Progress(said, 1 if code is None else code, stdout.read_text() if stdout.exists() else "")
+        result = stdout.read_text(encoding="utf-8") if stdout.exists() else ""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if details.driver_exit_code is None:  # it was stopped, or never ran
+            return Progress(f"{said}{details.message}\n", 1, result)
+        return Progress(said, int(details.driver_exit_code), result)
 
-    def stop(self, job: str) -> None:
+    def stop(self) -> None:
         """Ask it to end, as by Ctrl-C."""
-        self._client.stop_job(job)
+        self._client.stop_job(self._name)
 
 
-def run_on_head(address: str, arguments: Sequence[str], files: Mapping[str, bytes], *, insecure: bool) -> int:
+def run_on_head(address: str, arguments: Sequence[str | File], *, insecure: bool) -> int:
     """Run a verb on a cluster's head, print here what it prints there, and give its exit code.
 
     Args:
         address: `ray://HOST:PORT`, of the cluster's client server.
         arguments: Of the command line there.
-        files: Contents of those among them that are paths here.
         insecure: Whether it may be a cluster that others can reach, and that asks for no token.
 
     Raises:
         SettingsError: There is no such cluster, it may not be joined, or it has no such stt_tune.
-        SweepInterruptedError: Ctrl-C; the job has stopped, too.
+        SweepFailedError: The connection was lost; the job goes on.
+        SweepInterruptedError: Ctrl-C; the job has stopped, or is stopping.
     """
     check_cluster(address, is_insecure_allowed=insecure)
+    name = f"stt-tune-{uuid.uuid4().hex[:12]}"
+    try:
+        with _job(address, name) as job:
+            _submit(address, job, arguments)
+            say(f"running as job {name} on the cluster; it goes on if this connection is lost")
+            return _relay(job, name)
+    except KeyboardInterrupt as stop:
+        raise SweepInterruptedError(f"Interrupted. On the cluster: ray job status {name}") from stop
+
+
+@contextlib.contextmanager
+def _job(address: str, name: str) -> Iterator[Any]:
+    """Have the actor of a job inside the block, and end with words whatever becomes of the connection."""
     import ray
 
-    ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        jobs: Any = ray.remote(num_cpus=0, resources={_HEAD: 0.001})(HeadJobs).remote()
-        try:
-            job = ray.get(jobs.submit.remote(list(arguments), dict(files)))
-        except ray.exceptions.RayError as error:
-            raise SettingsError(
-                f"--address {address}: its head must have this stt_tune and ray[default], and could not run a job "
-                f"({first_line(error)}). See the setup_commands of cluster/*.yaml."
-            ) from error
-        say(f"running as {job} on the cluster; it goes on if this connection is lost")
-        try:
-            return _relay(jobs, job)
-        except KeyboardInterrupt as stop:
-            say(f"stopping {job}")
-            ray.get(jobs.stop.remote(job))
-            _relay(jobs, job)
-            raise SweepInterruptedError(f"{job} was stopped.") from stop
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        yield ray.remote(num_cpus=0, resources={_HEAD: 0.001})(HeadJob).remote(name)
+    except (ConnectionError, ray.exceptions.RayError) as error:
+        raise SweepFailedError(
+            f"--address {address}: the connection was lost ({first_line(error)}). If it was submitted, job {name} goes "
+            f"on: ray job logs --follow {name}. Its results lie in --out."
+        ) from error
     finally:
         ray.shutdown()
 
 
-def _relay(jobs: Any, job: str) -> int:
-    """Pass on what a job says until it has ended; give its exit code."""
+def _submit(address: str, job: Any, arguments: Sequence[str | File]) -> None:
+    import ray
+
+    try:
+        ray.get(job.submit.remote(list(arguments)))
+    except ray.exceptions.RayError as error:
+        raise SettingsError(
+            f"--address {address}: its head must have this stt_tune and ray[default], and could not run a job "
+            f"({str(error).strip().splitlines()[-1]}). See the setup_commands of cluster/*.yaml."
+        ) from error
+
+
+def _relay(job: Any, name: str) -> int:
+    """Pass on what a job says until it has ended, and stop it where this is interrupted; give its exit code."""
+    try:
+        return _follow(job)
+    except KeyboardInterrupt as stop:
+        import ray
+
+        say(f"stopping job {name}")
+        ray.get(job.stop.remote())
+        _follow(job)
+        raise SweepInterruptedError(
+            f"Job {name} was stopped. To go on, stt-tune resume has to run on the cluster, too: submit it as a job."
+        ) from stop
+
+
+def _follow(job: Any) -> int:
     import ray
 
     while True:
-        progress = ray.get(jobs.follow.remote(job))
+        progress = ray.get(job.follow.remote())
         sys.stderr.write(progress.said)
         sys.stderr.flush()
         if progress.exit_code is not None:

@@ -104,6 +104,8 @@ class Journal:
 
     def _try(self, path: Path, text: str) -> None:
         try:
+            if not self._url:
+                path.parents[2].stat()  # the run's folder, which must not be made anew where storage is gone
             write_text(path, text)
             if self._url:
                 push(path, f"{self._url}/{path.name}")

@@ -41,7 +41,7 @@ class Meter(Unpickled, Callback):
             SettingsError: `path` is damaged.
         """
         self._budget, self._gpus, self._end = budget, gpus, end
-        self._file = PatientWriter(path, lambda: write_json(path, self._spent()))
+        self._file = PatientWriter(path, lambda: write_json(path, self._spent()), path.parent)
         self._seconds, self._gpu_seconds = _read(path)
         self._counted_at = self._saved_at = time.monotonic()
         self.ended_by = ""

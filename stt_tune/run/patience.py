@@ -14,8 +14,13 @@ PATIENCE_S = 300.0
 _PAUSE_S = 1.0
 
 
-def insist(write: Callable[[], None]) -> None:
+def insist(write: Callable[[], None], folder: Path | None = None) -> None:
     """Write, and try again once a second for `PATIENCE_S` where that fails.
+
+    Args:
+        write: Writes.
+        folder: What has to be there: where storage is gone, what makes the folder anew would write below the
+            place where it is mounted, and nobody would see that again.
 
     Raises:
         OSError: It has failed for so long.
@@ -23,6 +28,8 @@ def insist(write: Callable[[], None]) -> None:
     end = time.monotonic() + PATIENCE_S
     while True:
         try:
+            if folder:
+                folder.stat()
             write()
         except OSError:
             if time.monotonic() >= end:
@@ -35,9 +42,9 @@ def insist(write: Callable[[], None]) -> None:
 class PatientWriter:
     """Writes a file whose content is in memory as well, so that it is enough if a later attempt succeeds."""
 
-    def __init__(self, path: Path, write: Callable[[], None]) -> None:
-        """Write `path` by calling `write`."""
-        self._path = path
+    def __init__(self, path: Path, write: Callable[[], None], folder: Path) -> None:
+        """Write `path` by calling `write`, while `folder` is there; see `insist`."""
+        self._path, self._folder = path, folder
         self._write = write
         self._failing_since: float | None = None
 
@@ -48,6 +55,7 @@ class PatientWriter:
             OSError: It could not be written for `PATIENCE_S`.
         """
         try:
+            self._folder.stat()
             self._write()
         except OSError as error:
             now = time.monotonic()

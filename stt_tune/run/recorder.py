@@ -87,7 +87,7 @@ class Recorder(Unpickled, Callback):
         self._heard_at: dict[str, float] = {}
         self._table = table
         self._folder = folder
-        self._file = PatientWriter(folder.trials, lambda: table.save(folder.trials))
+        self._file = PatientWriter(folder.trials, lambda: table.save(folder.trials), folder.path)
         self._metric = metric
         self._plan = plan
         self._scheduler = scheduler
@@ -174,7 +174,7 @@ class Recorder(Unpickled, Callback):
         # the file on this machine: the copy in Ray's storage comes later
         text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
         path = self._folder.errors / f"{trial}.txt"
-        PatientWriter(path, lambda: write_text(path, text)).write()
+        PatientWriter(path, lambda: write_text(path, text), self._folder.path).write()
         return describe_failure(text)
 
     def _enter(self, trial: RayTrial) -> Trial:

@@ -91,7 +91,9 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
                 place = f"{task.utterances}/{trial}.parquet"
                 rows = [{"system": trial, "seed": task.settings.seed, **case} for case in each.utterances]
                 with _going_on_without():
-                    insist(lambda: leave(place, lambda path: save_utterances(path, rows, normaliser)))
+                    insist(
+                        lambda: leave(place, lambda path: save_utterances(path, rows, normaliser)), _run_folder(place)
+                    )
             report(told)
 
         # a training that diverged has said so in its last report
@@ -109,12 +111,17 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
     return train
 
 
+def _run_folder(place: str) -> Path | None:
+    """The folder of the run that a trial leaves a file of in a folder of it; None where that is at a URL."""
+    return None if is_url(place) else Path(place).parents[1]
+
+
 def _keep_if_best(network: Any, model: SpeechModel, place: str, trial: str, loss: float) -> None:
     with _going_on_without():
         if is_url(place):
             insist(lambda: push_if_best(network, model, place, trial, loss))
         else:
-            insist(lambda: save_if_best(network, model, Path(place), trial, loss))
+            insist(lambda: save_if_best(network, model, Path(place), trial, loss), Path(place).parent)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from wandb.sdk.wandb_run import Run
 from stt_tune.errors import first_line
 from stt_tune.progress import say
 from stt_tune.results.trials import FAILED
+from stt_tune.run.patience import insist
 from stt_tune.run.unpickled import Unpickled
 from stt_tune.run.wandb_function import OWN_RUN, STATUS, RunIdentity
 from stt_tune.run.wandb_link import FINISH_TIMEOUT_S, INIT_TIMEOUT_S, begin_run, find_obstacle, mark_uploaded
@@ -133,6 +134,8 @@ class WandbTracker(Unpickled, WandbLoggerCallback):
         return not any(thread.is_alive() for thread in self._ending)
 
     def _init(self, arguments: dict[str, Any]) -> Run:
+        # W&B would make it anew where storage is gone, and the run would lie below the place of the mount
+        insist(lambda: None, Path(self.kwargs["dir"]))
         if time.monotonic() < self._offline_until:
             arguments = {**arguments, "mode": "offline"}
         return begin_run(wandb.init, arguments, self._tell)

@@ -19,7 +19,7 @@ from ray.train._internal.session import get_session
 
 from stt_tune.errors import SettingsError
 from stt_tune.run.reporting import Reporter, reporting_to
-from stt_tune.run.visibility import check_seen
+from stt_tune.run.visibility import Marker, check_seen
 from stt_tune.run.wandb_function import RunIdentity, WandbFunction
 from stt_tune.run.watchdog import Watchdog
 from stt_tune.sweep.metric import FINAL_REPORT
@@ -47,7 +47,7 @@ class TrainingTask:
     identity: RunIdentity
     folder: str
     timeout_s: float | None = None
-    marker: Path | None = None
+    marker: Marker | None = None
 
 
 def takes_configuration(train: TrainFunction) -> bool:

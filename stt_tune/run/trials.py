@@ -145,7 +145,7 @@ def run_trials(
             with contextlib.suppress(OSError):  # it may be the disk that has halted it
                 table.save(folder.trials)
             raise
-    insist(lambda: table.save(folder.trials))
+    insist(lambda: table.save(folder.trials), folder.path)
     meter.save()
     _forget_ended(folder, table)
     expected = (

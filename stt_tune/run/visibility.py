@@ -7,11 +7,13 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
+from stt_tune.run.patience import PATIENCE_S
 
 if TYPE_CHECKING:  # each node's first word waits for what is imported here
     from stt_tune.run.cluster import TrialResources
@@ -19,6 +21,19 @@ if TYPE_CHECKING:  # each node's first word waits for what is imported here
 
 _PATIENCE_S = 60.0
 _SETTLING_S = 3.0  # what one node writes, NFS may show others only so much later
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A file in the run folder by which nodes know that they see it.
+
+    Attributes:
+        path: The file.
+        seen_by: Ids of the nodes that have seen it; for them it is gone for a while if they do not.
+    """
+
+    path: Path
+    seen_by: tuple[str, ...]
 
 
 def check_visible(folder: RunFolder, resources: TrialResources) -> None:
@@ -36,7 +51,7 @@ def check_visible(folder: RunFolder, resources: TrialResources) -> None:
 
 
 @contextlib.contextmanager
-def visible(folder: RunFolder, resources: TrialResources) -> Iterator[Path | None]:
+def visible(folder: RunFolder, resources: TrialResources) -> Iterator[Marker | None]:
     """Have a file in the folder inside the block by which nodes know that they see it; first, all of them look.
 
     Must be called while connected to Ray.
@@ -62,10 +77,10 @@ def visible(folder: RunFolder, resources: TrialResources) -> Iterator[Path | Non
     except OSError as error:
         raise SettingsError(f"{folder.path}: must be a folder that can be written ({error.strerror}).") from error
     try:
-        blind = _find_blind(marker, resources)
+        seen_by, blind = _ask_all(marker, resources)
         if blind:
             raise SettingsError(_describe(folder.path, blind))
-        yield marker
+        yield Marker(marker, tuple(seen_by))
     finally:
         with contextlib.suppress(OSError):  # something else lies there now, or nothing can be written any more
             marker.unlink(missing_ok=True)
@@ -73,21 +88,22 @@ def visible(folder: RunFolder, resources: TrialResources) -> Iterator[Path | Non
                 folder.path.rmdir()
 
 
-def check_seen(marker: Path) -> None:
-    """Make sure, in a worker, that its node sees the run folder.
+def check_seen(marker: Marker) -> None:
+    """Make sure, in a worker, that its node sees the run folder; wait for one that is gone for a while.
 
     Raises:
         SettingsError: It does not.
     """
     import ray
 
-    if found := _look(str(marker)):
+    is_known = ray.get_runtime_context().get_node_id() in marker.seen_by
+    if found := _look(str(marker.path), PATIENCE_S if is_known else _SETTLING_S):
         address = ray.util.get_node_ip_address()
-        raise SettingsError(_describe(marker.parent, {address: found}))
+        raise SettingsError(_describe(marker.path.parent, {address: found}))
 
 
-def _find_blind(marker: Path, resources: TrialResources) -> dict[str, str]:
-    """Ask all nodes at once; give those that do not see the file, with what they found."""
+def _ask_all(marker: Path, resources: TrialResources) -> tuple[list[str], dict[str, str]]:
+    """Ask all nodes at once; give the ids of those that see the file, and names of the others with what they found."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -99,11 +115,11 @@ def _find_blind(marker: Path, resources: TrialResources) -> dict[str, str]:
     }
     look = ray.remote(num_cpus=0, max_retries=0)(_look)
     asked = {
-        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(str(marker)): name
-        for node, name in names.items()
+        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(str(marker)): node
+        for node in names
     }
     if not asked:
-        return {}
+        return [own], {}
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_PATIENCE_S)
     found = {}
     for each in answered:
@@ -113,17 +129,18 @@ def _find_blind(marker: Path, resources: TrialResources) -> dict[str, str]:
             silent.append(each)
     for each in silent:
         ray.cancel(each)
-        say(f"node {asked[each]} did not say whether it sees {marker.parent}; its first trial will")
-    return {name: problem for name, problem in found.items() if problem}
+        say(f"node {names[asked[each]]} did not say whether it sees {marker.parent}; its first trial will")
+    seen_by = [own, *(node for node, problem in found.items() if not problem)]
+    return seen_by, {names[node]: problem for node, problem in found.items() if problem}
 
 
 def _is_enough(there: Mapping[str, Any], resources: TrialResources) -> bool:
     return bool(there.get("CPU", 0) >= resources.cpus and there.get("GPU", 0) >= resources.gpus)
 
 
-def _look(marker: str) -> str:
+def _look(marker: str, patience_s: float = _SETTLING_S) -> str:
     """What is wrong with the folder that the file lies in, as this node sees it; empty if nothing is."""
-    folder, end = Path(marker).parent, time.monotonic() + _SETTLING_S
+    folder, end = Path(marker).parent, time.monotonic() + patience_s
     try:
         while not Path(marker).exists():
             if time.monotonic() > end:

@@ -78,6 +78,7 @@ class SpeechTrainer(Trainer):
         if self.state.global_step >= self.state.max_steps:
             return  # nothing is left to lose
         try:
+            Path(self.args.output_dir or "").parent.stat()  # it would be made anew where storage is gone
             super()._save_checkpoint(model, trial)
             checkpoint = keep_newest(Path(self.args.output_dir or ""), self.state.global_step)
         except FAILURES as error:

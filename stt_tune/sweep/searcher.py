@@ -62,8 +62,8 @@ class SweepSearcher(Searcher):
         """Whether that trial trains the default configuration."""
         return self._default is not None and self.numbers.get(trial_id) == 0
 
-    def name(self, trial_id: str) -> str:
-        """What a trial is called."""
+    def name_trial(self, trial_id: str) -> str:
+        """Call a trial by its number."""
         return f"trial-{self.numbers[trial_id]:03d}{'-default' if self.is_default(trial_id) else ''}"
 
     def finish(self) -> None:
@@ -144,7 +144,7 @@ class TrialGenerator(SearchGenerator):
         with _named(self._source.next_id):
             trial: Any = super().create_trial_if_possible(experiment_spec)
         if trial is not None:
-            trial.custom_trial_name = self._source.name(trial.trial_id)
+            trial.custom_trial_name = self._source.name_trial(trial.trial_id)
             trial.custom_dirname = f"{trial.custom_trial_name}-{trial.trial_id}"
         return cast("Trial | None", trial)
 

@@ -26,12 +26,18 @@ from stt_tune.sweep.config import SweepConfig
 def recipe(corpus: Path, small_model: str) -> Recipe:
     task = load_speech(TuneSettings(data=str(corpus), model=small_model)).task
     few = replace(task.data, train=task.data.train[:6], dev=task.data.dev[:2])
-    sweep = SweepConfig.from_dict(yaml.safe_load(DEMO_SWEEP.read_text()))
+    document = yaml.safe_load(DEMO_SWEEP.read_text())
+    document["parameters"]["dropout"] = {"min": 0.01, "max": 0.1}
+    sweep = SweepConfig.from_dict(document)
     return Recipe(cast("Seq2SeqModel", task.model), few, sweep, load_normaliser("basic"), seed=0)
 
 
 def test_the_usual_recipe_searches_the_same_space_and_trains_its_choice(recipe: Recipe) -> None:
+    searched, build = [], recipe.model.build
+    # what the search builds its networks with, seen on the way
+    object.__setattr__(recipe.model, "build", lambda given: (searched.append(given), build(given))[1])
     chosen, dev_wer = recipe.search(trials=2)
+    assert chosen["dropout"] in [given["dropout"] for given in searched if given]
     assert 2 <= chosen["num_train_epochs"] <= 4
     assert chosen["per_device_train_batch_size"] in (4, 8, 16)
     assert 1e-5 <= chosen["learning_rate"] <= 3e-4

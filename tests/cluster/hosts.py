@@ -69,7 +69,9 @@ class Host:
 
 def find_obstacle(folder: Path) -> str:
     """Say why there can be no hosts on this machine, whose homes lie in `folder`; empty if there can."""
-    missing = [name for name in ("ip", "unshare", "ssh", "ssh-keygen", "rsync") if not shutil.which(name)]
+    missing = [
+        name for name in ("ip", "unshare", "ssh", "ssh-keygen", "rsync", "ps", "pgrep") if not shutil.which(name)
+    ]
     if not Path("/usr/sbin/sshd").exists():
         missing.append("sshd")
     if missing:

@@ -91,7 +91,9 @@ def _fill_in(hosts: list[Host]) -> dict[str, object]:
 
 def has_ray(host: Host) -> bool:
     """Say whether a node of Ray runs there."""
-    return bool(host.run("pgrep -x raylet").stdout)
+    asked = host.run("pgrep -x raylet")
+    assert asked.returncode in (0, 1), asked.stderr  # found, and not found
+    return asked.returncode == 0
 
 
 def _wait_for_all(launched: Launched) -> None:

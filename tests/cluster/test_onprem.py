@@ -56,13 +56,17 @@ def test_a_sweep_submitted_to_a_launched_cluster_runs_on_all_hosts_and_shows_no_
     assert launched.token not in output
 
 
-def test_a_cluster_that_was_launched_is_not_joined_without_its_token(launched: Launched) -> None:
-    head = launched.hosts[0]
+def test_a_cluster_that_was_launched_is_not_joined_without_its_token(
+    launched: Launched, corpus: Path, small_model: str, tmp_path: Path
+) -> None:
+    head, sweep = launched.hosts[0], tmp_path / "small.yaml"
+    sweep.write_text(SMALL_SWEEP)
     asked = head.run(
-        "RAY_AUTH_MODE=token RAY_AUTH_TOKEN=another ~/venv/bin/stt-tune tune none.yaml --data none --address "
-        f"{head.address}:6379"
+        f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN=another ~/venv/bin/stt-tune tune {sweep} --data {corpus} "
+        f"--model {small_model} --out {tmp_path}/run --address {head.address}:6379"
     )
     assert asked.returncode == 2
+    assert "hold the cluster's token" in asked.stderr
 
 
 def test_a_cluster_that_is_taken_down_leaves_no_host_behind(launched: Launched) -> None:

@@ -86,7 +86,7 @@ def test_a_sweep_from_outside_runs_on_the_head_and_only_its_result_is_on_stdout(
     stdout, stderr = done.communicate(timeout=300)
     assert done.returncode == 0, stderr
     assert json.loads(stdout)["trials"] == 1
-    assert re.search("running as raysubmit_.* on the cluster", stderr)
+    assert re.search("running as job stt-tune-.* on the cluster", stderr)
     assert json.loads((out / "run.json").read_text())["settings"]["address"] == "auto"
     assert project.head.environment["RAY_AUTH_TOKEN"] not in stdout + stderr
 
@@ -105,6 +105,10 @@ def test_a_sweep_from_outside_that_cannot_run_there_says_so_here(project: Projec
         (["small.yaml", "--data", "here.jsonl", "--out", "/run"], "--data must be an absolute path on the cluster"),
         (["small.yaml", "--data", "/there.jsonl"], "--out must be an absolute path on the cluster or a URL"),
         (["none.yaml", "--data", "/there.jsonl", "--out", "/run"], "none.yaml: must be a readable file"),
+        (
+            ["small.yaml", "--data", "/there.jsonl", "--out", "/run", "--model", "./mine"],
+            "--model must be an absolute path on the cluster",
+        ),
     ],
 )
 def test_a_sweep_from_outside_is_refused_before_it_is_sent(
@@ -131,5 +135,6 @@ def test_ctrl_c_outside_stops_the_sweep_on_the_head(project: Project, corpus: Pa
     started.send_signal(signal.SIGINT)
     stderr = started.communicate(timeout=120)[1]
     assert started.returncode == 130, stderr
-    assert "stt-tune resume" in stderr
+    assert f"Continue with: stt-tune resume {out}" in stderr
+    assert "stt-tune resume has to run on the cluster, too" in stderr
     assert TrialTable.load(out / "trials.parquet").trials

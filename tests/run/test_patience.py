@@ -48,7 +48,7 @@ def test_what_cannot_be_written_is_told_once_and_written_when_it_can_be(
 ) -> None:
     path = small_disk / "file"
     ballast = _fill(small_disk)
-    writer = PatientWriter(path, lambda: _write(path))
+    writer = PatientWriter(path, lambda: _write(path), small_disk)
     writer.write()
     writer.write()
     told = capsys.readouterr().err
@@ -73,7 +73,7 @@ def test_patience_ends(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     path = small_disk / "file"
     with pytest.raises(OSError, match="No space left"):
         insist(lambda: _write(path))
-    writer = PatientWriter(path, lambda: _write(path))
+    writer = PatientWriter(path, lambda: _write(path), small_disk)
     writer.write()
     with pytest.raises(OSError, match="No space left"):
         writer.write()
