@@ -14,7 +14,7 @@ PATIENCE_S = 300.0
 _PAUSE_S = 1.0
 
 
-def insist(write: Callable[[], None], folder: Path | None = None) -> None:
+def insist(write: Callable[[], object], folder: Path | None = None) -> None:
     """Write, and try again once a second for `PATIENCE_S` where that fails.
 
     Args:

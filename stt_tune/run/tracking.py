@@ -135,7 +135,7 @@ class WandbTracker(Unpickled, WandbLoggerCallback):
 
     def _init(self, arguments: dict[str, Any]) -> Run:
         # W&B would make it anew where storage is gone, and the run would lie below the place of the mount
-        insist(lambda: None, Path(self.kwargs["dir"]))
+        insist(Path(self.kwargs["dir"]).stat)
         if time.monotonic() < self._offline_until:
             arguments = {**arguments, "mode": "offline"}
         return begin_run(wandb.init, arguments, self._tell)

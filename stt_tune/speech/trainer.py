@@ -77,13 +77,14 @@ class SpeechTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if self.state.global_step >= self.state.max_steps:
             return  # nothing is left to lose
+        folder = Path(self.args.output_dir or "")
         try:
-            Path(self.args.output_dir or "").parent.stat()  # it would be made anew where storage is gone
+            folder.parent.stat()  # it would be made anew where storage is gone
             super()._save_checkpoint(model, trial)
-            checkpoint = keep_newest(Path(self.args.output_dir or ""), self.state.global_step)
+            checkpoint = keep_newest(folder, self.state.global_step)
         except FAILURES as error:
             # a later fault costs more, and the training goes on
-            say(f"{self.args.output_dir}: this epoch's checkpoint cannot be written ({error})")
+            say(f"{folder}: this epoch's checkpoint cannot be written ({error})")
             return
         if self._on_checkpoint:
             self._on_checkpoint(checkpoint)

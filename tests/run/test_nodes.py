@@ -17,6 +17,7 @@ import pytest
 from stt_tune.results.trials import TrialTable
 from stt_tune.run.faults import read_faults
 from tests.ray_head import BIN, Head, running_head, start_node
+from tests.run.tables import wait_for_table
 
 _DRIVER = """
 import os, sys, time
@@ -118,10 +119,7 @@ def test_a_node_that_is_lost_for_a_while_and_comes_back_costs_no_trial(
 
 
 def _wait_for_a_report(run: Path) -> None:
-    table, end = run / "trials.parquet", time.monotonic() + 120
-    while not (table.exists() and any(trial.reports for trial in TrialTable.load(table).trials)):
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_for_table(run, lambda table: any(trial.reports for trial in table.trials))
 
 
 @pytest.mark.slow

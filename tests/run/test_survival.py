@@ -14,14 +14,12 @@ from typing import Any
 
 import pytest
 
-from stt_tune.errors import SettingsError
 from stt_tune.results.trials import TrialTable
 from stt_tune.results.utterances import load_counts
 from tests.processes import kill_trials
 from tests.run import survivor
+from tests.run.tables import wait_for_table
 from tests.wandb_files import read_runs
-
-_PATIENCE_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +41,18 @@ def _results(table: TrialTable) -> list[dict[str, Any]]:
     ]
 
 
-def _when(folder: Path, holds: Callable[[TrialTable], bool]) -> TrialTable:
-    """Wait until the table on the disk is so."""
-    end = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < end:
-        try:
-            table = TrialTable.load(folder / "trials.parquet")
-        except SettingsError:
-            time.sleep(0.05)
-            continue
-        if holds(table):
-            return table
-        time.sleep(0.05)
-    pytest.fail(f"it did not come to that within {_PATIENCE_S} s")
+def _run_disturbed(out: Path, model: str, corpus: Path, disturb: Callable[[], None]) -> TrialTable:
+    """Run the sweep, and do that to it once a trial has come to its third epoch."""
+
+    def wait_and_disturb() -> None:
+        wait_for_table(out, lambda table: any(trial.last_epoch >= 3 for trial in table.trials))
+        disturb()
+
+    disturber = threading.Thread(target=wait_and_disturb)
+    disturber.start()
+    table = survivor.run(out, model, str(corpus))
+    disturber.join()
+    return table
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -66,14 +63,10 @@ def test_a_training_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_sa
     kept: list[Path] = []
 
     def kill() -> None:
-        _when(out, lambda table: any(trial.last_epoch >= 3 for trial in table.trials))
         kept.extend(out.glob("checkpoints/*/checkpoint-*/whole.json"))
         kill_trials(os.getpid())
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    table = survivor.run(out, small_model, str(corpus))
-    killer.join()
+    table = _run_disturbed(out, small_model, corpus, kill)
     assert _results(table) == undisturbed
     assert sum(trial.retries for trial in table.trials) >= 1
     assert kept
@@ -113,16 +106,12 @@ def test_a_sweep_whose_storage_is_gone_for_a_minute_loses_nothing(
     left_behind: list[Path] = []
 
     def take_away() -> None:
-        _when(out, lambda table: any(trial.last_epoch >= 3 for trial in table.trials))
         _unmount(share)
         time.sleep(60)
         left_behind.extend(share.rglob("*"))
         _mount(share)
 
-    thief = threading.Thread(target=take_away)
-    thief.start()
-    table = survivor.run(out, small_model, str(corpus))
-    thief.join()
+    table = _run_disturbed(out, small_model, corpus, take_away)
     assert _results(table) == undisturbed
     assert _results(TrialTable.load(out / "trials.parquet")) == undisturbed
     assert left_behind == []  # nothing was written below the place of the mount, where nobody would see it again
@@ -138,7 +127,7 @@ def test_a_sweep_whose_driver_is_killed_is_resumed_where_it_was(
     # not the W&B service of these tests, which would take both for one process
     own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     with subprocess.Popen(command, env=own, stderr=subprocess.DEVNULL, start_new_session=True) as process:
-        before = _when(out, lambda table: any(trial.last_epoch >= 4 for trial in table.trials))
+        before = wait_for_table(out, lambda table: any(trial.last_epoch >= 4 for trial in table.trials))
         os.kill(process.pid, signal.SIGKILL)
     running = {trial.number: trial for trial in before.trials if trial.status == "interrupted"}
     assert running

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +24,7 @@ from stt_tune.run.settings import TuneSettings
 from stt_tune.run.summary import describe_held_out, describe_result
 from stt_tune.run.tune import TuneResult
 from tests.conftest import SMALL_SWEEP
+from tests.run.tables import wait_for_table
 
 
 def test_the_run_folder_explains_itself(small_run: TuneResult) -> None:
@@ -156,7 +155,7 @@ def test_ctrl_c_exits_130_keeps_what_is_done_and_resume_finishes_it(
         "--default", str(default), "--trials", "8", "--audio-context", "4", "--out", str(out), "--wandb", "offline",
     ]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        table = _wait_for_a_trial(out / "trials.parquet")
+        table = wait_for_table(out, lambda table: bool(table.ended()))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -195,12 +194,3 @@ def test_sigterm_while_confirming_ends_the_run_as_ctrl_c_does(tmp_path: Path, co
     assert process.returncode == 130, "".join(told) + err
     assert f"Continue with: stt-tune resume {out}" in err
     assert not (out / "optimal_config.json").exists()
-
-
-def _wait_for_a_trial(path: Path) -> TrialTable:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if path.exists() and (table := TrialTable.load(path)).ended():
-            return table
-        time.sleep(0.2)
-    pytest.fail(f"no trial ended within two minutes; see {os.fspath(path.parent)}")
