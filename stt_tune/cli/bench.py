@@ -123,6 +123,32 @@ def throughput(
     )
 
 
+@_bench.command()
+def packing(
+    model: Annotated[str, typer.Option(help="A size of Whisper, such as whisper-tiny.")] = "whisper-tiny",
+    context: Annotated[float, typer.Option(help="Length of the clips, in seconds.")] = 5.0,
+    utterances: Annotated[int, typer.Option(help="That a trial is trained on.")] = 256,
+    rounds: Annotated[int, typer.Option(help="Trials of each worker, the first of which is not counted.")] = 3,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Time trials that share a GPU against one at a time, with random weights and made-up clips.
+
+    Example: stt-tune bench packing --model whisper-tiny --json
+    """
+    with interruptible("Interrupted. Nothing has changed."):
+        from stt_tune.bench.packing import bench_packing
+
+        result = bench_packing(model, context, utterances, rounds, seed)
+    if as_json:
+        print_json(result)
+        return
+    typer.echo(
+        f"{result['runs_per_hour_alone']:.0f} runs an hour one at a time, {result['runs_per_hour_packed']:.0f} with "
+        f"{result['trials_per_gpu']} on a GPU: {result['gain']:.1f} times as many"
+    )
+
+
 def _describe(result: dict[str, Any]) -> list[str]:
     lines = [
         f"after {after} trials: best WER {each['median']:.3f} of the first trial's "

@@ -35,6 +35,7 @@ from stt_tune.cli.options import (
     SkipBad,
     Split,
     Trials,
+    TrialsPerGpu,
     Wandb,
 )
 from stt_tune.cli.show import show
@@ -139,6 +140,7 @@ def retune(
     seed: Seed = 0,
     max_concurrent: MaxConcurrent = None,
     gpus_per_trial: GpusPerTrial = None,
+    trials_per_gpu: TrialsPerGpu = None,
     gpu_type: GpuType = None,
     min_gpu_memory: MinGpuMemory = None,
     wandb: Wandb = "offline",
@@ -177,6 +179,7 @@ def retune(
             seed=seed,
             max_concurrent=max_concurrent,
             gpus_per_trial=gpus_per_trial,
+            trials_per_gpu=trials_per_gpu,
             gpu_type=gpu_type,
             min_gpu_memory_gb=None if min_gpu_memory is None else read_memory(min_gpu_memory),
             wandb=wandb,

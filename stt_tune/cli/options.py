@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+
+def _read_count(text: str) -> int | str:
+    """Read a number; what is none is `auto`, or will be refused."""
+    return int(text) if text.isdecimal() else text
+
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="A W&B sweep file (YAML).", show_default=False)]
 Data = Annotated[
@@ -80,6 +86,15 @@ GpusPerTrial = Annotated[
     float | None,
     typer.Option(
         help="GPUs for one trial: a fraction of one, or several that share its batches.  [default: 1 if there are any]",
+        show_default=False,
+    ),
+]
+TrialsPerGpu = Annotated[
+    Any,
+    typer.Option(
+        parser=_read_count,
+        metavar="INTEGER|auto",
+        help="Trials that share a GPU: a number, or auto for as many as it takes, which is measured.",
         show_default=False,
     ),
 ]

@@ -20,6 +20,7 @@ from stt_tune.storage import as_path, is_url
 from stt_tune.sweep.early_terminate import SCHEDULERS
 from stt_tune.sweep.numerals import read_numerals
 
+AUTO = "auto"
 WANDB_MODES = ("offline", "online", "disabled")
 
 
@@ -45,6 +46,7 @@ class TuneSettings:
         trial_timeout_s: A trial that reports nothing for so long is ended; None: never.
         max_concurrent: Trials at a time; None: one a GPU, or one on all CPU cores.
         gpus_per_trial: GPUs, which may lie on several nodes, or a fraction of one; None: one where there is one.
+        trials_per_gpu: How many trials share a GPU; `auto`: as many as it takes.
         gpu_type: Ray's name of the GPUs to run on, such as `H100`; None: any.
         min_gpu_memory_gb: What each GPU has at least, in 10^9 bytes; None: any.
         wandb: One of `WANDB_MODES`.
@@ -85,6 +87,7 @@ class TuneSettings:
     trial_timeout_s: float | None = None
     max_concurrent: int | None = None
     gpus_per_trial: float | None = None
+    trials_per_gpu: int | str | None = None
     gpu_type: str | None = None
     min_gpu_memory_gb: float | None = None
     wandb: str = "offline"
@@ -123,6 +126,12 @@ class TuneSettings:
                     _are_gpus(self.gpus_per_trial or 0),
                 ),
                 (
+                    "--trials-per-gpu",
+                    self.trials_per_gpu,
+                    f"{AUTO} or at least 1, and given without --gpus-per-trial",
+                    self.trials_per_gpu is None or (_is_count(self.trials_per_gpu) and self.gpus_per_trial is None),
+                ),
+                (
                     "--only-error-type",
                     self.only_error_type,
                     f"one of {', '.join(KINDS)}",
@@ -158,7 +167,7 @@ class TuneSettings:
     @property
     def resources_per_trial(self) -> dict[str, Any]:
         """What each trial is to get, where it is not to be found; see `Asked`."""
-        gpus = self.gpus_per_trial
+        gpus = 1 / self.trials_per_gpu if isinstance(self.trials_per_gpu, int) else self.gpus_per_trial
         asked = {
             "gpu": gpus,
             "workers": int(gpus) if gpus and gpus > 1 else None,
@@ -213,6 +222,10 @@ class TuneSettings:
             return cls(**document)
         except TypeError as error:
             raise SettingsError(f"settings: {error}.") from error
+
+
+def _is_count(trials: int | str) -> bool:
+    return trials == AUTO or (isinstance(trials, int) and trials >= 1)
 
 
 def _are_gpus(number: float) -> bool:

@@ -23,10 +23,10 @@ from stt_tune.run.reporting import report
 from stt_tune.run.together import finetune_together
 from stt_tune.run.trainable import TrainFunction
 from stt_tune.run.waiting import wait_for_room
-from stt_tune.speech.cores import use_cores
 from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import TrainingSettings
+from stt_tune.speech.limits import use_cores, use_gpu
 from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.pushed import push_if_best
 from stt_tune.speech.report import EpochReport
@@ -75,6 +75,7 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
 
     def train(config: dict[str, Any]) -> None:
         use_cores(resources.cpus / resources.workers)
+        use_gpu(resources.gpus)
         task: SpeechTask = ray.get(shared)
         trial = tune.get_context().get_trial_id()
         journal = Journal(f"{task.checkpoints}/{trial}" if task.checkpoints else None)
@@ -158,6 +159,7 @@ def run_on_workers(
 
     def on_cores(*arguments: Any) -> Any:
         use_cores(resources.cpus / resources.workers)
+        use_gpu(resources.gpus)
         return function(*arguments)
 
     wait_for_room(resources)  # tasks themselves wait in silence

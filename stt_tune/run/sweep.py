@@ -16,6 +16,7 @@ from stt_tune.run.budget import Budget
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.display import SweepDisplay
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
 from stt_tune.run.settings import WANDB_MODES
 from stt_tune.run.visibility import visible
@@ -200,6 +201,7 @@ def run_sweep(
         stack.enter_context(connect(address, insecure=insecure_cluster))
         resources = find_resources(max_concurrent=max_concurrent_trials, per_trial=resources_per_trial)
         budget.check_resources(resources)
+        stack.enter_context(sharing(resources))
         marker = stack.enter_context(visible(folder, resources))
         trainable = build_trainable(
             TrainingTask(train_fn, sweep.metric.name, identity, str(Path.cwd()), trial_timeout_s, marker)

@@ -23,8 +23,8 @@ from stt_tune.errors import OtherFailedError, SweepFailedError
 from stt_tune.progress import say
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.journal import Journal
-from stt_tune.speech.cores import use_cores
 from stt_tune.speech.finetune import Report, finetune
+from stt_tune.speech.limits import use_cores
 from stt_tune.speech.ranks import ALONE, Ranks, joined
 
 _GRACE_S = 10  # how long a process has to end by itself once another one has failed

@@ -23,9 +23,10 @@ from stt_tune.run.best_model import forget_unended, keep_best
 from stt_tune.run.cluster import TrialResources, connect, find_resources
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.mirror import collect
+from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
 from stt_tune.run.replacement import Replacement, conclude
-from stt_tune.run.settings import TuneSettings
+from stt_tune.run.settings import AUTO, TuneSettings
 from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.run.visibility import check_visible
 from stt_tune.speech.hyperparameters import NAMES, complete, find_problems
@@ -267,12 +268,17 @@ def run_on(
     Raises:
         SttTuneError: As `tune`.
     """
+    from stt_tune.run.packing import find_trials_per_gpu
+
     with connect(settings.address, insecure=settings.insecure_cluster):
-        resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
+        per_trial = settings.resources_per_trial
+        if settings.trials_per_gpu == AUTO:
+            per_trial["gpu"] = 1 / find_trials_per_gpu(speech.task, sweep, settings.default_configuration())
+        resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=per_trial)
         settings.budget.check_resources(resources)
         check_visible(folder, resources)
         start()
-        with folder.locked(), _resumable(folder):
+        with folder.locked(), _resumable(folder), sharing(resources):
             result, task = _search(folder, sweep, settings, speech, resources)
             confirmation = _confirm(folder, settings, speech, task, result, resources)
     from stt_tune.run.document import build_document

@@ -10,13 +10,13 @@ import torch
 from transformers import PreTrainedModel
 
 from stt_tune.speech.example import Example
-from stt_tune.speech.families.base import Heard, SpeechModel
+from stt_tune.speech.families.base import Batch, Heard, Listen, SpeechModel
 from stt_tune.speech.memory import halve, ran_out
 from stt_tune.speech.normalisers import Normalise, load_normaliser
 from stt_tune.speech.precision import autocast
 from stt_tune.speech.rates import KINDS, UtteranceErrors, count_errors, summarise
 
-_BATCH = 32
+_BATCH = {"cpu": 32, "cuda": 128}  # utterances, by type of device
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,33 @@ def measure(
     """
     network.eval()
     model.set_audio_context(network, audio_context_s)
+    device = network.device.type
+    listen = model.listener(network)
+    # longest first: memory runs out at once, or not at all; and what is read or written together is about as long
+    order = sorted(range(len(examples)), key=lambda i: _find_length(examples[i]), reverse=True)
     longest = max(len(example.labels) for example in examples)
-    hypotheses: list[str] = []
+    hypotheses = [""] * len(examples)
     total, tokens = 0.0, 0
-    start, size = 0, _BATCH
+    start, size = 0, _BATCH[device]
     while start < len(examples):
-        heard = _try_to_hear(network, examples[start : start + size], model, audio_context_s, longest)
+        indices = order[start : start + size]
+        batch = model.collate([examples[i] for i in indices], audio_context_s)
+        heard = _try_to_hear(listen, batch, device, longest)
         if heard is None:
-            size = halve(min(size, len(examples) - start))
+            size = halve(len(indices))
             continue
         start += size
         total += float(heard.loss.total)
         tokens += int(heard.loss.tokens)
-        hypotheses += heard.texts
+        for i, text in zip(indices, heard.texts, strict=True):
+            hypotheses[i] = text
     ids, references = [example.id for example in examples], [example.reference for example in examples]
     return Measurement(total / tokens, count_errors(ids, references, hypotheses, normalise))
+
+
+def _find_length(example: Example) -> tuple[int, int]:
+    """Of its audio, where that is not padded to a fixed length, and then of its transcript."""
+    return len(example.features), len(example.labels)
 
 
 def measure_at_full_context(
@@ -100,14 +112,11 @@ def measure_untrained(model: SpeechModel, examples: Sequence[Example], normalise
     return measure_at_full_context(network, examples, model, normaliser)
 
 
-def _try_to_hear(
-    network: PreTrainedModel, examples: Sequence[Example], model: SpeechModel, audio_context_s: float, longest: int
-) -> Heard | None:
+def _try_to_hear(listen: Listen, batch: Batch, device: str, longest: int) -> Heard | None:
     """Transcribe one batch; None where memory has run out."""
-    batch = model.collate(examples, audio_context_s)
     try:
-        with autocast(network.device.type):
-            return model.hear(network, {name: tensor.to(network.device) for name, tensor in batch.items()}, longest)
+        with autocast(device):
+            return listen({name: tensor.to(device) for name, tensor in batch.items()}, longest)
     except RuntimeError as error:
         if not ran_out(error):
             raise

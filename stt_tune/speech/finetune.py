@@ -166,6 +166,8 @@ def _arguments(chosen: Hyperparameters, seed: int, checkpoints: Path | None, *, 
         fp16=precision == "fp16",
         remove_unused_columns=False,
         dataloader_pin_memory=not cpu,
+        accelerator_config={"non_blocking": not cpu},
+        logging_nan_inf_filter=False,  # it waits for the device in each step; a NaN shows in the epoch's loss
         save_strategy="epoch" if checkpoints and is_saved else "no",
         eval_strategy="no",
         logging_strategy="no",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
+from accelerate.utils import extract_model_from_parallel
+from transformers import PreTrainedModel
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -20,6 +23,16 @@ def find_precision(device: str) -> str:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     is_fast: bool = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16" if is_fast else "fp32"
+
+
+def find_type(device: str) -> torch.dtype:
+    """The precision as a type of tensors."""
+    return _TYPES.get(find_precision(device), torch.float32)
+
+
+def unwrap(network: PreTrainedModel) -> Any:
+    """Take off a network what a trainer has put around its `forward`, which casts weights and outputs."""
+    return extract_model_from_parallel(network, keep_fp32_wrapper=False)
 
 
 def autocast(device: str) -> AbstractContextManager[object]:

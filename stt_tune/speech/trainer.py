@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,9 +13,11 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer
 
 from stt_tune.progress import say
 from stt_tune.speech.checkpoint import FAILURES, keep_newest
+from stt_tune.speech.compilation import CompilationClock
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Batch, SpeechModel, count_tokens
 from stt_tune.speech.memory import halve, ran_out
+from stt_tune.speech.passes import GraphedPasses
 from stt_tune.speech.ranks import ALONE, Ranks
 
 _BATCHES = "micro_batches"
@@ -60,6 +63,8 @@ class SpeechTrainer(Trainer):
         self._label_smoothing = label_smoothing
         self._on_checkpoint = on_checkpoint
         self._ranks = ranks
+        self._passes: GraphedPasses | None = None
+        self._clock = CompilationClock()
         # the sums stay on the device, so that no step waits for them; a NaN in any step shows in them
         self._total: torch.Tensor | float = 0.0
         self._tokens: torch.Tensor | int = 0
@@ -104,13 +109,15 @@ class SpeechTrainer(Trainer):
             OtherFailedError: Another process that trains the same network has failed.
         """
         model.train()
+        self._prepare_passes(model)
         batches: list[Batch] = inputs[_BATCHES]
         tokens = sum((count_tokens(batch) for batch in batches), torch.zeros((), dtype=torch.long))
         tokens = self._ranks.add(tokens.to(self.args.device))
         total, failure = torch.zeros((), device=self.args.device), None
         try:
             while (loss := self._try_step(model, batches, tokens)) is None:
-                batches = self._halve(model, batches)
+                if not (self._passes and self._passes.release()):
+                    batches = self._halve(model, batches)
             total = loss
         except Exception as error:  # noqa: BLE001 - raised again once the others know
             failure = error
@@ -124,19 +131,34 @@ class SpeechTrainer(Trainer):
     def _try_step(self, model: PreTrainedModel, batches: Sequence[Batch], tokens: torch.Tensor) -> torch.Tensor | None:
         """Compute this process's part of the gradient, and its loss in all; None where memory has run out."""
         total = torch.zeros((), device=self.args.device)
+        compute = self._passes or functools.partial(self._compute, model)
+        if self._passes:
+            self._passes.begin()
         try:
             for batch in batches:
-                with self.compute_loss_context_manager():
-                    part = self._speech_model.compute_loss(
-                        model, self._prepare_inputs(batch), label_smoothing=self._label_smoothing
-                    )
-                self.accelerator.backward(part.total / tokens)
-                total += part.total.detach()
+                total += compute(batch, tokens)
         except RuntimeError as error:
             if not ran_out(error):
                 raise
             return None
         return total
+
+    def _compute(self, model: PreTrainedModel, batch: Batch, tokens: torch.Tensor) -> torch.Tensor:
+        """Add a micro-batch's part of the gradient, and give its loss in all."""
+        with self.compute_loss_context_manager():
+            part = self._speech_model.compute_loss(
+                model, self._prepare_inputs(batch), label_smoothing=self._label_smoothing
+            )
+        self.accelerator.backward(part.total / tokens)
+        return part.total.detach()
+
+    def _prepare_passes(self, model: PreTrainedModel) -> None:
+        """On a GPU, let passes be captured, and layers compiled once that pays."""
+        is_possible = self.args.bf16 and not self.args.use_cpu and self._speech_model.can_be_captured(model)
+        if is_possible and self._passes is None:
+            self._passes = GraphedPasses(functools.partial(self._compute, model), model)
+        if self._passes and self._clock.is_time(self.state.global_step, self.state.max_steps):
+            self._passes.compile()
 
     def _halve(self, model: PreTrainedModel, batches: Sequence[Batch]) -> list[Batch]:
         model.zero_grad()

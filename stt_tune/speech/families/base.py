@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -43,6 +44,10 @@ class Heard:
 
     loss: Loss
     texts: list[str]
+
+
+# A batch on the network's device, and the tokens of the longest transcript of all that are measured together.
+Listen = Callable[[Batch, int], Heard]
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,10 @@ class SpeechModel(ABC):
             longest: Tokens of the longest transcript of all that are measured together.
         """
 
+    def listener(self, network: PreTrainedModel) -> Listen:
+        """What hears batches of one measurement, as `hear` does, while the network's weights stay what they are."""
+        return functools.partial(self.hear, network)
+
     @abstractmethod
     def configure(self, regularisation: Mapping[str, float]) -> PreTrainedConfig:
         """The architecture with `dropout`, `mask_time_prob` and `mask_feature_prob` set, 0 where left out."""
@@ -128,6 +137,10 @@ class SpeechModel(ABC):
     def feature_setting(self) -> str:
         """Everything that features depend on, beside the audio."""
         return f"{type(self).__name__} {self.feature_extractor.to_json_string()}"
+
+    def can_be_captured(self, network: PreTrainedModel) -> bool:
+        """Whether a pass in training never waits for the device, and batches come in few shapes."""
+        return False
 
     @property
     def knows_spec_augment(self) -> bool:

@@ -13,6 +13,13 @@ from transformers import AutoModelForSpeechSeq2Seq, GenerationConfig, Generation
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import IGNORED, Batch, Heard, Loss, SpeechModel
 
+# Tokens that transcripts are padded to a multiple of on GPUs, where what is done for one shape of batch serves all
+# batches of that shape.
+_STEP = 16
+
+# The encoder's states [b, positions, width] and the most tokens of a transcript, to token ids [b, t].
+Decode = Callable[[torch.Tensor, int], torch.Tensor]
+
 
 @dataclass(frozen=True)
 class Seq2SeqModel(SpeechModel):
@@ -67,6 +74,7 @@ class Seq2SeqModel(SpeechModel):
             [b, t] (what follows each; -100 inside the prompt and behind the end token).
         """
         longest = max(len(example.labels) for example in examples)
+        longest = min(-(-longest // _STEP) * _STEP if torch.cuda.is_available() else longest, self.max_tokens)
         shape = (len(examples), len(self.prompt) - 1 + longest)
         inputs = torch.full(shape, self.end_token)
         labels = torch.full(shape, IGNORED)
@@ -80,17 +88,28 @@ class Seq2SeqModel(SpeechModel):
     def compute_loss(self, network: PreTrainedModel, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Cross-entropy of the next token."""
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-        return _cross_entropy(network(**inputs).logits, batch["labels"], label_smoothing)
+        if batch["labels"].is_cuda:
+            inputs["decoder_attention_mask"] = _look_back(batch["decoder_input_ids"])
+        # a cache of keys and values is for writing; here it costs memory, and layers differ by it to the compiler
+        return _cross_entropy(network(**inputs, use_cache=False).logits, batch["labels"], label_smoothing)
 
-    def hear(self, network: PreTrainedModel, batch: Batch, longest: int) -> Heard:
+    def hear(self, network: PreTrainedModel, batch: Batch, longest: int, decode: Decode | None = None) -> Heard:
         """Transcribe a batch and measure its loss, with one pass through the encoder.
 
         A transcript is cut off at one and a half times the longest reference and 8 tokens more, so
         that a network that repeats itself costs a bounded time.
+
+        Args:
+            network: In evaluation mode.
+            batch: On the network's device.
+            longest: Tokens of the longest transcript of all that are measured together.
+            decode: How tokens are written; as transformers does it where left out.
         """
         encoded = self.run_encoder(network, batch)
-        logits = network(encoder_outputs=encoded, decoder_input_ids=batch["decoder_input_ids"]).logits
-        tokens = self._generate(network, encoded, min(3 * longest // 2 + 8, self.max_tokens))
+        given = batch["decoder_input_ids"]
+        logits = network(encoder_outputs=encoded, decoder_input_ids=given, use_cache=False).logits
+        limit = min(3 * longest // 2 + 8, self.max_tokens)
+        tokens = decode(encoded.last_hidden_state, limit) if decode else self._generate(network, encoded, limit)
         texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return Heard(_cross_entropy(logits, batch["labels"]), texts)
 
@@ -113,6 +132,17 @@ class Seq2SeqModel(SpeechModel):
             do_sample=False,
             num_beams=1,
         )
+
+
+def _look_back(tokens: torch.Tensor) -> torch.Tensor:
+    """What each of the tokens [b, t] attends to, [b, 1, t, t]: itself and those before it.
+
+    Without it, transformers looks whether positions are those of several texts, for which it waits for the device; and
+    it makes another mask while a graph is captured.
+    """
+    count = tokens.shape[1]
+    mask = torch.ones(count, count, dtype=torch.bool, device=tokens.device).tril()
+    return mask.expand(len(tokens), 1, -1, -1)
 
 
 def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0) -> Loss:

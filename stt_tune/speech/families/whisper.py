@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
@@ -19,8 +20,10 @@ from transformers.modeling_outputs import BaseModelOutput
 from stt_tune.errors import SettingsError
 from stt_tune.speech.audio import SAMPLE_RATE
 from stt_tune.speech.example import Example
-from stt_tune.speech.families.base import Batch
+from stt_tune.speech.families.base import Batch, Heard, Listen
 from stt_tune.speech.families.seq2seq import Seq2SeqModel
+from stt_tune.speech.greedy import GreedyDecoder
+from stt_tune.speech.precision import find_type, unwrap
 
 _POSITIONS_PER_S = 50  # the encoder's: 100 mel frames a second, halved by its second convolution
 _HOP = 160  # samples between two mel frames
@@ -74,10 +77,17 @@ class WhisperModel(Seq2SeqModel):
         any time, before or after training.
         """
         positions = round(seconds * _POSITIONS_PER_S)
-        table = torch.tensor(self.weights["model.encoder.embed_positions.weight"][:positions])
         encoder: Any = self.find_encoder(network)
+        if encoder.embed_positions.num_embeddings == positions:
+            return  # graphs that have been captured read it where it is
+        table = torch.tensor(self.weights["model.encoder.embed_positions.weight"][:positions])
         encoder.config.max_source_positions = positions
         encoder.embed_positions = torch.nn.Embedding.from_pretrained(table.to(network.device), freeze=True)
+
+    def can_be_captured(self, network: PreTrainedModel) -> bool:
+        """Clips have one length; masks of SpecAugment are drawn on the CPU."""
+        config: Any = network.config
+        return not (config.apply_spec_augment or config.encoder_layerdrop or config.decoder_layerdrop)
 
     def compute_features(self, samples: np.ndarray) -> np.ndarray:
         """Log-mel features of one clip, [mel bins, frames], with one frame of silence at its end."""
@@ -101,6 +111,20 @@ class WhisperModel(Seq2SeqModel):
             row[:, : kept.shape[1]] = kept
             row[:, kept.shape[1] :] = example.features[0, -1]
         return {"input_features": torch.tensor(stacked)}
+
+    def listener(self, network: PreTrainedModel) -> Listen:
+        """On a GPU, of a copy in the precision that is fast there, so that no weight is cast for each token."""
+        if network.device.type != "cuda":
+            return super().listener(network)
+        quick: Any = unwrap(copy.deepcopy(network)).to(find_type("cuda"))
+        decode = GreedyDecoder(quick, self.prompt, self.generation_config)
+
+        def listen(batch: Batch, longest: int) -> Heard:
+            batch = {**batch, "input_features": batch["input_features"].to(quick.dtype)}
+            with torch.autocast("cuda", enabled=False):
+                return self.hear(quick, batch, longest, decode)
+
+        return listen
 
     def run_encoder(self, network: PreTrainedModel, batch: Batch) -> BaseModelOutput:
         """States [b, positions, width]."""

@@ -1,0 +1,45 @@
+"""Find how many trials each GPU takes at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+
+from stt_tune.progress import say
+from stt_tune.run.nodes import find_nodes
+from stt_tune.run.speech_trial import SpeechTask
+from stt_tune.speech.use import Use, measure_use
+from stt_tune.sweep.config import SweepConfig
+
+
+def find_trials_per_gpu(task: SpeechTask, sweep: SweepConfig, default: Mapping[str, Any]) -> int:
+    """Measure a training on one of the connected cluster's GPUs; without any, there is nothing to share.
+
+    Args:
+        task: What all trials share.
+        sweep: What is searched; the largest batch of it is measured.
+        default: What trials have that the sweep leaves open.
+    """
+    nodes = [node for node in find_nodes() if node.gpus]
+    if not nodes:
+        return 1
+    batch_size = int({**default, **_largest(sweep)}["batch_size"])
+    say("measuring how many trials a GPU takes at a time")
+    use: Use = ray.get(ray.remote(num_gpus=1, max_calls=1)(_measure).remote(ray.put(task), batch_size))
+    count = use.count(min(node.cpus / node.gpus for node in nodes))
+    say(
+        f"with batches of {batch_size}, a trial takes {100 * use.memory:.0f} % of a GPU's memory and keeps "
+        f"{100 * use.time:.0f} % of it busy: {count} at a time on each"
+    )
+    return count
+
+
+def _largest(sweep: SweepConfig) -> dict[str, Any]:
+    name = "batch_size"
+    return {name: max(sweep.parameters[name].extremes())} if name in sweep.parameters else {}
+
+
+def _measure(task: SpeechTask, batch_size: int) -> Use:
+    return measure_use(task.model, task.data.train, batch_size, task.settings.audio_context_s)

@@ -1,0 +1,20 @@
+"""How much of a machine a process may take."""
+
+from __future__ import annotations
+
+import torch
+
+CONTEXT_BYTES = 0.7e9
+"""What a process takes of a GPU's memory beside its tensors: CUDA's context, kernels, libraries."""
+
+
+def use_cores(count: float) -> None:
+    """Let torch run on so many cores, at least one; it would take all of the machine's."""
+    torch.set_num_threads(max(int(count), 1))
+
+
+def use_gpu(share: float) -> None:
+    """Let torch take such a share of the GPU's memory, so that what it lacks costs no process beside it."""
+    if 0 < share < 1 and torch.cuda.is_available():
+        most = share - CONTEXT_BYTES / torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(max(most, 0.0))

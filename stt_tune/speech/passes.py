@@ -1,0 +1,130 @@
+"""Passes through a network, forward and back, on a GPU: captured once for each shape of batch, then replayed.
+
+At the batch sizes that small data sets are fine-tuned with, launching the kernels of a pass one by one takes longer
+than they run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from stt_tune.errors import first_line
+from stt_tune.progress import say
+from stt_tune.speech.compilation import compile_layers
+from stt_tune.speech.families.base import Batch
+
+# Computes the gradients of a batch, for the mean over so many tokens, and gives its loss in all.
+ComputePass = Callable[[Batch, torch.Tensor], torch.Tensor]
+
+_MOST = 16  # shapes that are captured; each costs about as long as three passes
+_Shapes = tuple[tuple[str, torch.Size], ...]
+
+
+@dataclass(frozen=True)
+class _Captured:
+    """A graph, with where it reads and writes."""
+
+    graph: torch.cuda.CUDAGraph
+    batch: Batch
+    tokens: torch.Tensor
+    total: torch.Tensor
+
+
+class GraphedPasses:
+    """Computes as `compute` does; gradients are added to what is there.
+
+    Between steps gradients may be set to None: `begin` puts them back, as graphs write to where they have been.
+    """
+
+    def __init__(self, compute: ComputePass, network: torch.nn.Module) -> None:
+        """Set up.
+
+        Args:
+            compute: A pass, without any wait for the device.
+            network: What it trains, on a GPU.
+        """
+        self._compute = compute
+        self._network = network
+        self._gradients: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+        self._known: set[_Shapes] = set()
+        self._graphs: dict[_Shapes, _Captured] = {}
+        self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream()
+        self._is_captured = True
+
+    def begin(self) -> None:
+        """Begin a step, with gradients of 0."""
+        if not self._gradients:
+            return  # none has been computed yet
+        torch._foreach_zero_([gradient for _parameter, gradient in self._gradients])
+        for parameter, gradient in self._gradients:
+            parameter.grad = gradient
+
+    def __call__(self, batch: Batch, tokens: torch.Tensor) -> torch.Tensor:
+        """Compute one pass."""
+        shapes = tuple((name, tensor.shape) for name, tensor in batch.items())
+        captured = self._graphs.get(shapes)
+        if captured is None:
+            if not self._is_captured or shapes not in self._known or len(self._graphs) == _MOST:
+                return self._warm_up(shapes, batch, tokens)
+            captured = self._capture(batch, tokens)
+            if captured is None:
+                return self._warm_up(shapes, batch, tokens)
+            self._graphs[shapes] = captured
+        for name, tensor in batch.items():
+            captured.batch[name].copy_(tensor, non_blocking=True)
+        captured.tokens.copy_(tokens)
+        captured.graph.replay()
+        return captured.total
+
+    def release(self) -> bool:
+        """Give back the memory that graphs hold and capture no more; False where there are none."""
+        if not self._is_captured or not self._known:
+            return False
+        self._is_captured = False
+        self._graphs.clear()
+        gc.collect()
+        torch.cuda.empty_cache()
+        return True
+
+    def compile(self) -> None:
+        """Fuse the kernels of the layers from here on."""
+        compile_layers(self._network)
+        self._known.clear()
+        self._graphs.clear()
+
+    def _warm_up(self, shapes: _Shapes, batch: Batch, tokens: torch.Tensor) -> torch.Tensor:
+        """Compute a pass, and set up what its kernels need."""
+        with self._aside():
+            total = self._compute(batch, tokens)
+        self._known.add(shapes)
+        if not self._gradients:
+            parameters = [each for each in self._network.parameters() if each.grad is not None]
+            self._gradients = [(each, each.grad) for each in parameters if each.grad is not None]
+        return total
+
+    def _capture(self, batch: Batch, tokens: torch.Tensor) -> _Captured | None:
+        """Capture a pass, none of which is computed; None where that fails, as for want of memory."""
+        batch, tokens = {name: tensor.clone() for name, tensor in batch.items()}, tokens.clone()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                total = self._compute(batch, tokens)
+        except RuntimeError as error:
+            self.release()
+            say(f"passes through the network are not captured, which makes them slower: {first_line(error)}")
+            return None
+        return _Captured(graph, batch, tokens, total)
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Run the block in the stream that graphs are captured in, where what it sets up has to lie."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            yield
+        torch.cuda.current_stream().wait_stream(self._stream)
