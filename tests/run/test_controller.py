@@ -82,6 +82,10 @@ def test_a_disk_that_cannot_be_written_is_tried_again_and_an_error_of_the_traini
     [
         ("Traceback\n  File x\nValueError: a mistake\n", "ValueError: a mistake"),
         ("The actor died.\n\tpid: 7\nWorker died: OOM. Some common causes include: (1) ...", "Worker died: OOM."),
+        (
+            "2 workers were killed due to the node running low on memory.\nUsers: PID\nRefer to",
+            "2 workers were killed due to the node running low on memory.",
+        ),
         ("", "no reason given"),
     ],
 )
