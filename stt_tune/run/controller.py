@@ -19,8 +19,9 @@ from ray.util.placement_group import PlacementGroup, placement_group_table
 
 from stt_tune.run.faults import ERROR, LOSS, PREEMPTION, Faults
 
-# What Ray says of a worker whose node went before it had begun.
+# What Ray adds on a worker that had not begun: its node went, or its process died as it started.
 _NEVER_RAN = "The actor never ran"
+_PROCESS_DIED = "its worker process has died"
 # Ray goes on with guesses after what it knows of a worker that died.
 _GUESSES = " Some common causes"
 # It ends what it says of a worker that the memory monitor killed with advice.
@@ -163,12 +164,14 @@ def find_node(group: PlacementGroup) -> str | None:
 def _find_kind(exception: Exception) -> str:
     if isinstance(exception, RayTaskError):
         return LOSS if isinstance(exception.cause, OSError | RayError) else ERROR
-    is_preempted = isinstance(exception, RayActorError) and (exception.preempted or _NEVER_RAN in str(exception))
-    return PREEMPTION if is_preempted else LOSS
+    if not isinstance(exception, RayActorError):
+        return LOSS
+    never_ran = _NEVER_RAN in str(exception) and _PROCESS_DIED not in str(exception)
+    return PREEMPTION if exception.preempted or never_ran else LOSS
 
 
 def describe_failure(error: BaseException | str) -> str:
     """Why an attempt at a trial failed, in one line: of a traceback the line that names the exception."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and _NEVER_RAN not in line]
     told = next((line for line in lines if _OUT_OF_MEMORY in line), lines[-1] if lines else "no reason given")
     return told.split(_GUESSES)[0]
