@@ -48,6 +48,15 @@ class PatientWriter:
         self._write = write
         self._failing_since: float | None = None
 
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the folder is there."""
+        try:
+            self._folder.stat()
+        except OSError:
+            return False
+        return True
+
     def write(self) -> bool:
         """Write the file, or say once that it cannot be written now; give whether it is written.
 
@@ -63,7 +72,7 @@ class PatientWriter:
                 self._failing_since = now
                 say(
                     f"{self._path}: cannot be written now ({error.strerror}). The sweep goes on, keeps all in memory "
-                    f"and tries again for {PATIENCE_S / 60:g} minutes."
+                    f"and tries again for {PATIENCE_S / 60:g} minutes; trials wait as long with what they write there."
                 )
             elif now - self._failing_since > PATIENCE_S:
                 raise
