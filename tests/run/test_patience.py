@@ -135,6 +135,34 @@ def test_storage_that_is_gone_is_told_though_all_trials_wait_and_report_nothing(
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_trials_that_wait_for_storage_that_only_they_miss_are_told_of_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    missed = tmp_path / "missed"
+
+    def train(config: dict[str, Any]) -> None:
+        (tmp_path / f"{config['learning_rate']}.waits").touch()
+        insist(lambda: None, missed)
+        report(epoch=1, wer=0.5)
+        time.sleep(2)
+
+    def bring_back() -> None:
+        while len(list(tmp_path.glob("*.waits"))) < 2:
+            time.sleep(0.05)
+        time.sleep(3)
+        missed.mkdir()
+
+    bringer = threading.Thread(target=bring_back)
+    bringer.start()
+    table = synthetic.run(tmp_path / "run", train, trials=2)
+    bringer.join()
+    assert table.counts() == {"completed": 2}
+    told = capfd.readouterr().err
+    assert told.count(f"{missed}: No such file or directory. What needs it there waits for up to 5 minutes.") == 1
+    assert told.count(f"{missed} is there again") == 1
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_a_disk_that_stays_full_ends_the_sweep_with_one_message(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
