@@ -9,28 +9,44 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import ray._private.state
 import ray.tune.tune
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune import PlacementGroupFactory
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
+from ray.util.placement_group import PlacementGroup, placement_group_table
 
 from stt_tune.run.faults import ERROR, LOSS, PREEMPTION, Faults
 
-# What Ray says of a worker whose node went before it had begun.
+# What Ray adds on a worker that had not begun: its node went, or its process died as it started.
 _NEVER_RAN = "The actor never ran"
+_PROCESS_DIED = "its worker process has died"
 # Ray goes on with guesses after what it knows of a worker that died.
 _GUESSES = " Some common causes"
+# It ends what it says of a worker that the memory monitor killed with advice.
+_OUT_OF_MEMORY = "due to the node running low on memory"
 
 
 class _Workers(RayActorManager):
-    """Takes whatever of Ray's ends a trial's worker for the death of that worker.
+    """Knows where each trial's worker is, and takes whatever of Ray's ends one for its death.
 
-    Ray knows one kind of it, and gives the whole sweep up for all others: the memory monitor's
+    Ray knows one kind of death, and gives the whole sweep up for all others: the memory monitor's
     (`OutOfMemoryError`), a full object store, a lost object.
+
+    Attributes:
+        nodes: Ids of the nodes on which workers were begun, also those that died before they ran.
     """
+
+    def __init__(self, resource_manager: Any) -> None:
+        super().__init__(resource_manager)
+        self.nodes: dict[Any, str | None] = {}
+
+    def _enqueue_cached_actor_tasks(self, tracked_actor: Any) -> None:
+        """Take note of a worker that has been begun: this is the last that Ray does for that."""
+        acquired: Any = self._live_actors_to_ray_actors_resources[tracked_actor][1]
+        self.nodes[tracked_actor] = find_node(acquired.placement_group)
+        super()._enqueue_cached_actor_tasks(tracked_actor)
 
     def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
@@ -60,10 +76,10 @@ class FaultTolerantController(TuneController):
         super().__init__(**given)
         self.update_max_pending_trials(at_a_time)
         # nothing has been asked of the one that it made
-        self._actor_manager = _Workers(resource_manager=self._actor_manager._resource_manager)
+        self._actor_manager = self._workers = _Workers(self._actor_manager._resource_manager)
         self._faults = faults
         self._place = place
-        self._nodes: dict[str, str | None] = {}
+        self._lost: Any = None
         self._handled: Exception | None = None
 
     def save_to_dir(self) -> None:
@@ -94,29 +110,29 @@ class FaultTolerantController(TuneController):
             return False
         return bool(super()._maybe_reuse_cached_actor(trial))
 
-    def _actor_started(self, tracked_actor: Any, log: str = "STARTED") -> None:
-        trial = self._actor_to_trial[tracked_actor]
-        actor, _resources = self._actor_manager._live_actors_to_ray_actors_resources[tracked_actor]
-        self._nodes[trial.trial_id] = find_node(actor._actor_id.hex())
-        super()._actor_started(tracked_actor, log)
+    def _actor_failed(self, tracked_actor: Any, exception: Exception) -> None:
+        self._lost = tracked_actor
+        super()._actor_failed(tracked_actor, exception)
+
+    def _find_node(self, trial: Trial) -> str | None:
+        """Where a trial runs, or has just been lost: Ray forgets its worker before it tells of that."""
+        return self._workers.nodes.get(self._trial_to_actor.get(trial, self._lost))
 
     def _on_training_result(self, trial: Trial, result: Any) -> None:
+        node = self._find_node(trial)
         super()._on_training_result(trial, result)  # type: ignore[no-untyped-call]
         for each in result if isinstance(result, list) else [result]:
-            self._faults.heard(trial.trial_id, self._nodes.get(trial.trial_id), int(each.get("epoch", 0)))
+            self._faults.heard(trial.trial_id, node, int(each.get("epoch", 0)))
 
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
         if exception is self._handled:
             return  # Ray tells twice of a worker that dies while it is made ready for its next trial
         self._handled = exception
         self._resetting_trials.discard(trial)
-        node = self._nodes.pop(trial.trial_id, None)
-        if node is None and isinstance(exception, RayActorError) and exception.actor_id:
-            node = find_node(exception.actor_id)  # it died before it had begun
         is_retried = self._faults.is_retried(
             trial.trial_id,
             str(trial),
-            node,
+            self._find_node(trial),
             describe_failure(exception),
             _find_kind(exception),
         )
@@ -140,23 +156,22 @@ def fault_tolerant(
         tune.TuneController = before
 
 
-def find_node(actor_id: str) -> str | None:
-    """The node on which an actor runs, or ran; None where that is not known.
-
-    Args:
-        actor_id: In hexadecimal digits.
-    """
-    return ray._private.state.actors(actor_id).get("Address", {}).get("NodeID") or None
+def find_node(group: PlacementGroup) -> str | None:
+    """The node on which a worker runs that has the first place of a group; None where that is not known."""
+    return placement_group_table(group)["bundles_to_node_id"].get(0) or None
 
 
 def _find_kind(exception: Exception) -> str:
     if isinstance(exception, RayTaskError):
         return LOSS if isinstance(exception.cause, OSError | RayError) else ERROR
-    is_preempted = isinstance(exception, RayActorError) and (exception.preempted or _NEVER_RAN in str(exception))
-    return PREEMPTION if is_preempted else LOSS
+    if not isinstance(exception, RayActorError):
+        return LOSS
+    never_ran = _NEVER_RAN in str(exception) and _PROCESS_DIED not in str(exception)
+    return PREEMPTION if exception.preempted or never_ran else LOSS
 
 
 def describe_failure(error: BaseException | str) -> str:
     """Why an attempt at a trial failed, in one line: of a traceback the line that names the exception."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].split(_GUESSES)[0] if lines else "no reason given"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and _NEVER_RAN not in line]
+    told = next((line for line in lines if _OUT_OF_MEMORY in line), lines[-1] if lines else "no reason given")
+    return told.split(_GUESSES)[0]

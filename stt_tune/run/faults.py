@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,9 @@ ERROR, LOSS, PREEMPTION = "error", "loss", "preemption"
 MOST_LOSSES = 4
 """A trial that was lost so often in a row, with no epoch finished between, has failed."""
 
+MOST_LOSSES_THERE = 2
+"""A trial that was lost so often on one node, with no epoch finished between, is given to another if there is one."""
+
 MOST_FAILURES = 3
 """A node on which so many trials failed in a row, with no epoch finished between, is set aside."""
 
@@ -26,6 +29,7 @@ class Faults:
     A *loss* is no fault of the trial's configuration: its process or node died, memory of the machine
     ran out, or a disk could not be written. It is begun again, from its last checkpoint. So it is after
     a *preemption*, which counts for nothing: its node was taken back, or went before the trial had begun.
+    A trial that is lost again goes to another node: others may do well on the one that has too little memory for it.
     An *error* was raised by the training itself and would come again on the same machine; it is tried once
     more on another node, if there is one, so that a node that is broken costs no trial.
     """
@@ -40,7 +44,7 @@ class Faults:
         self._path = path
         self._find_nodes = find_nodes
         self._epochs: dict[str, int] = {}
-        self._losses: Counter[str] = Counter()
+        self._lost_on: defaultdict[str, list[str | None]] = defaultdict(list)
         self._failures: Counter[str] = Counter()
         self._failed_on: dict[str, set[str]] = {}
         self._aside: set[str] = set()
@@ -50,7 +54,7 @@ class Faults:
         if epoch <= self._epochs.get(trial_id, 0):
             return
         self._epochs[trial_id] = epoch
-        self._losses[trial_id] = 0
+        self._lost_on[trial_id].clear()
         if node:
             self._failures[node] = 0
 
@@ -64,13 +68,14 @@ class Faults:
             reason: Why, in one line.
             kind: `ERROR`, `LOSS` or `PREEMPTION`.
         """
-        self._losses[trial_id] += kind == LOSS
+        if kind == LOSS:
+            self._lost_on[trial_id].append(node)
         if node and kind != PREEMPTION:
             self._failures[node] += 1
             self._judge(node)
         if node and kind == ERROR:
             self._failed_on.setdefault(trial_id, set()).add(node)
-        is_retried = self._losses[trial_id] < MOST_LOSSES
+        is_retried = len(self._lost_on[trial_id]) < MOST_LOSSES
         if kind == ERROR:
             is_retried = bool(node) and not set(self._find_nodes()) <= self._aside | self._failed_on[trial_id]
         if is_retried:
@@ -78,13 +83,16 @@ class Faults:
         self._log(trial=name, node=node, reason=reason, outcome="retried" if is_retried else "failed")
         return is_retried
 
-    def excluded(self, trial_id: str | None = None) -> set[str]:
-        """Nodes that a trial is not to be given to: those set aside, and those where its training raised an error.
+    def excluded(self, trial_id: str = "") -> set[str]:
+        """Nodes that a trial is not to be given to: those set aside, and those where it has failed.
 
         Nodes that are left alone are better than none.
         """
         nodes = set(self._find_nodes())
-        for unwanted in (self._aside | self._failed_on.get(trial_id or "", set()), self._aside):
+        lost_on = Counter(node for node in self._lost_on[trial_id] if node)
+        own = {node for node, times in lost_on.items() if times >= MOST_LOSSES_THERE}
+        own |= self._failed_on.get(trial_id, set())
+        for unwanted in (self._aside | own, self._aside):
             if nodes - unwanted:
                 return unwanted
         return set()

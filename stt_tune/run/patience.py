@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ _PAUSE_S = 1.0
 
 
 def insist(write: Callable[[], object], folder: Path | None = None) -> None:
-    """Write, and try again once a second for `PATIENCE_S` where that fails.
+    """Write, and try again once a second for `PATIENCE_S` where that fails; tell so, once.
 
     Args:
         write: Writes.
@@ -26,17 +27,30 @@ def insist(write: Callable[[], object], folder: Path | None = None) -> None:
         OSError: It has failed for so long.
     """
     end = time.monotonic() + PATIENCE_S
+    is_told = False
     while True:
         try:
             if folder:
                 folder.stat()
             write()
-        except OSError:
+        except OSError as error:
             if time.monotonic() >= end:
                 raise
+            if not is_told:
+                reason = f"{folder}: {error.strerror}" if folder else str(error)
+                _tell(f"{reason}. What needs it there waits for up to {PATIENCE_S / 60:g} minutes.")
+                is_told = True
             time.sleep(_PAUSE_S)
         else:
+            if is_told:
+                _tell(f"{folder or 'storage'} is there again, and nothing is lost.")
             return
+
+
+def _tell(text: str) -> None:
+    from stt_tune.run.mailbox import tell_user  # each node's first word waits for what is imported here
+
+    tell_user(f"{socket.gethostname()}: {text}")
 
 
 class PatientWriter:
@@ -47,6 +61,15 @@ class PatientWriter:
         self._path, self._folder = path, folder
         self._write = write
         self._failing_since: float | None = None
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the folder is there."""
+        try:
+            self._folder.stat()
+        except OSError:
+            return False
+        return True
 
     def write(self) -> bool:
         """Write the file, or say once that it cannot be written now; give whether it is written.
@@ -63,7 +86,7 @@ class PatientWriter:
                 self._failing_since = now
                 say(
                     f"{self._path}: cannot be written now ({error.strerror}). The sweep goes on, keeps all in memory "
-                    f"and tries again for {PATIENCE_S / 60:g} minutes."
+                    f"and tries again for {PATIENCE_S / 60:g} minutes; trials wait as long with what they write there."
                 )
             elif now - self._failing_since > PATIENCE_S:
                 raise

@@ -30,6 +30,7 @@ _BOOKKEEPING |= {OWN_RUN, FINAL_REPORT}
 # The table is written whole: so seldom between reports, and never for more than this share of the time.
 _SAVE_EVERY_S = 1.0
 _SHARE = 0.1
+_LOOK_EVERY_S = 1.0
 UNREPORTED = "the metric is not reported"
 
 
@@ -92,7 +93,7 @@ class Recorder(Unpickled, Callback):
         self._plan = plan
         self._scheduler = scheduler
         self._on_change = on_change
-        self._saved_at = self._took_s = 0.0
+        self._saved_at = self._took_s = self._looked_at = 0.0
         self._due_at: float | None = None
         self._done_with: list[str] = []
         self._silence = f"it never reported {metric.name}"
@@ -154,8 +155,12 @@ class Recorder(Unpickled, Callback):
         self._changed(trial.trial_id)
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
-        """Save the table where that is due."""
+        """Save the table where that is due, or would fail."""
         begun = time.monotonic()
+        if self._due_at is None and begun - self._looked_at >= _LOOK_EVERY_S:
+            # trials that wait for storage report nothing, so that nothing is due; writing tells that it is gone
+            self._looked_at = begun
+            self._due_at = None if self._file.is_reachable else begun
         if self._due_at is None or begun < self._due_at:
             return
         is_written = self._file.write()

@@ -14,10 +14,10 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from stt_tune.errors import DivergedError, StorageError, SweepFailedError
-from stt_tune.progress import say
 from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.journal import Journal
+from stt_tune.run.mailbox import tell_user
 from stt_tune.run.patience import insist
 from stt_tune.run.reporting import report
 from stt_tune.run.together import finetune_together
@@ -131,7 +131,7 @@ def _going_on_without() -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        say(f"{error} The trial goes on without.")
+        tell_user(f"{error} The trial goes on without.")
 
 
 def run_on_workers(

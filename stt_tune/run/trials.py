@@ -24,6 +24,7 @@ from stt_tune.run.controller import fault_tolerant
 from stt_tune.run.faults import Faults
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.journal import forget_journals
+from stt_tune.run.mailbox import Mailbox
 from stt_tune.run.meter import Meter
 from stt_tune.run.patience import insist
 from stt_tune.run.recorder import UNREPORTED, Recorder
@@ -126,7 +127,7 @@ def run_trials(
     faults = Faults(folder.faults, lambda: find_fitting(plan.resources))
     say(f"starting {len(planned)} trials, {plan.resources.max_concurrent} at a time")
     trackers = build_trackers(plan.identity, recorder.status_of)
-    callbacks: list[Callback] = [recorder, meter, WaitingRoom(plan.resources), *trackers, _Silence()]
+    callbacks: list[Callback] = [recorder, meter, WaitingRoom(plan.resources), Mailbox(), *trackers, _Silence()]
     with tempfile.TemporaryDirectory(prefix="stt_tune-") as scratch:
         tuner = tune.Tuner(
             tune.with_resources(trainable, plan.resources.to_placement()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from stt_tune.results.trials import TrialTable
 from stt_tune.run.controller import describe_failure
 from stt_tune.run.faults import MOST_LOSSES, read_faults
 from stt_tune.run.reporting import report
+from stt_tune.run.trainable import TrainingTask, build_trainable
 from tests.run import synthetic
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -53,6 +55,50 @@ def test_trials_whose_worker_dies_are_begun_again_and_fail_only_where_that_does_
     assert "it is begun again" in capfd.readouterr().err
 
 
+def _dying(when: str, killed: Path, times: int) -> Callable[[TrainingTask], Any]:
+    """Makes trainables whose worker is killed when Ray calls that method of it, so many times in all."""
+
+    class Dying:
+        pass
+
+    def die_or_go_on(self: Any, *given: Any) -> Any:
+        deaths = len(killed.read_text()) if killed.exists() else 0
+        if deaths < times:
+            killed.write_text("x" * (deaths + 1))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return getattr(super(Dying, self), when)(*given)
+
+    def build(task: TrainingTask) -> Any:
+        made: Any = build_trainable(task)
+        made.__mixins__ = (Dying, *made.__mixins__)
+        return made
+
+    setattr(Dying, when, die_or_go_on)
+    return build
+
+
+@pytest.mark.parametrize("when", ["setup", "reset_config"])
+def test_a_worker_that_dies_before_its_first_trial_or_its_next_costs_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setattr(synthetic, "build_trainable", _dying(when, tmp_path / "killed", times=1))
+    table = synthetic.run(tmp_path, synthetic.falling, trials=6, scheduler="none")
+    assert (tmp_path / "killed").exists()
+    assert table.counts() == {"completed": 6}
+    assert sum(trial.retries for trial in table.trials) == 1
+    (entry,) = read_faults(tmp_path / "faults.jsonl")
+    assert "its worker process has died" in entry["reason"]
+    assert (entry["node"], entry["outcome"]) == (ray.get_runtime_context().get_node_id(), "retried")
+
+
+def test_a_trial_whose_workers_all_die_as_they_start_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic, "build_trainable", _dying("setup", tmp_path / "killed", times=9))
+    (trial,) = synthetic.run(tmp_path, synthetic.falling, trials=1).trials
+    assert (trial.status, trial.retries) == ("failed", MOST_LOSSES - 1)
+
+
 def _object_lost(config: dict[str, Any]) -> None:
     report(epoch=1, wer=config["learning_rate"])
     raise ray.exceptions.ObjectStoreFullError("the object store is full")
@@ -82,6 +128,11 @@ def test_a_disk_that_cannot_be_written_is_tried_again_and_an_error_of_the_traini
     [
         ("Traceback\n  File x\nValueError: a mistake\n", "ValueError: a mistake"),
         ("The actor died.\n\tpid: 7\nWorker died: OOM. Some common causes include: (1) ...", "Worker died: OOM."),
+        (
+            "2 workers were killed due to the node running low on memory.\nUsers: PID\nRefer to",
+            "2 workers were killed due to the node running low on memory.",
+        ),
+        ("The actor died.\nIts node has died.\nThe actor never ran - it was cancelled.", "Its node has died."),
         ("", "no reason given"),
     ],
 )

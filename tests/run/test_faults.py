@@ -33,6 +33,25 @@ def test_an_epoch_between_losses_forgives_them_but_not_one_that_is_told_again(tm
     assert not _fail(faults, "t", "a", LOSS)
 
 
+def test_a_trial_that_is_lost_twice_on_a_node_where_others_do_well_goes_to_another(tmp_path: Path) -> None:
+    faults = _faults(tmp_path, "small", "large")
+    assert _fail(faults, "t", "small", LOSS)
+    assert faults.excluded("t") == set()
+    faults.heard("another", "small", 1)
+    assert _fail(faults, "t", "small", LOSS)
+    assert faults.excluded("t") == {"small"}
+    assert faults.excluded("another") == set()
+    faults.heard("t", "large", 1)
+    assert faults.excluded("t") == set()
+
+
+def test_a_trial_that_is_lost_again_and_again_stays_where_there_is_no_other_node(tmp_path: Path) -> None:
+    faults = _faults(tmp_path, "a")
+    assert _fail(faults, "t", "a", LOSS)
+    assert _fail(faults, "t", "a", LOSS)
+    assert faults.excluded("t") == set()
+
+
 def test_preempted_trials_are_begun_again_however_often(tmp_path: Path) -> None:
     faults = _faults(tmp_path, "a", "b")
     assert all(_fail(faults, "t", "a", PREEMPTION) for _time in range(9))

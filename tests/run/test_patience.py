@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,9 @@ from stt_tune.errors import SweepHaltedError
 from stt_tune.results.trials import TrialTable
 from stt_tune.run import patience
 from stt_tune.run.patience import PatientWriter, insist
+from stt_tune.run.reporting import report
 from tests.run import synthetic
+from tests.run.tables import wait_for_table
 
 _SIZE = 200_000
 
@@ -97,6 +101,65 @@ def test_a_sweep_outlives_a_disk_that_is_full_for_a_while(small_disk: Path, capf
     assert told.count("trials.parquet: cannot be written now") == 1
     assert "No space left on device" in told
     assert "can be written again" in told
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_storage_that_is_gone_is_told_though_all_trials_wait_and_report_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, away, back = tmp_path / "run", tmp_path / "away", tmp_path / "back"
+
+    def train(config: dict[str, Any]) -> None:
+        report(epoch=1, wer=0.5)
+        while not back.exists():
+            time.sleep(0.05)
+        report(epoch=2, wer=0.4)
+
+    def take_away() -> None:
+        wait_for_table(folder, lambda table: any(trial.reports for trial in table.trials))
+        folder.rename(away)
+        time.sleep(3)
+        away.rename(folder)
+        time.sleep(2)
+        back.touch()
+
+    disturber = threading.Thread(target=take_away)
+    disturber.start()
+    table = synthetic.run(folder, train, trials=1)
+    disturber.join()
+    assert table.counts() == {"completed": 1}
+    told = capfd.readouterr().err
+    assert told.count("trials.parquet: cannot be written now (No such file or directory)") == 1
+    assert "trials wait as long with what they write there" in told
+    assert told.count("can be written again") == 1
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_trials_that_wait_for_storage_that_only_they_miss_are_told_of_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    missed = tmp_path / "missed"
+
+    def train(config: dict[str, Any]) -> None:
+        (tmp_path / f"{config['learning_rate']}.waits").touch()
+        insist(lambda: None, missed)
+        report(epoch=1, wer=0.5)
+        time.sleep(2)
+
+    def bring_back() -> None:
+        while len(list(tmp_path.glob("*.waits"))) < 2:
+            time.sleep(0.05)
+        time.sleep(3)
+        missed.mkdir()
+
+    bringer = threading.Thread(target=bring_back)
+    bringer.start()
+    table = synthetic.run(tmp_path / "run", train, trials=2)
+    bringer.join()
+    assert table.counts() == {"completed": 2}
+    told = capfd.readouterr().err
+    assert told.count(f"{missed}: No such file or directory. What needs it there waits for up to 5 minutes.") == 1
+    assert told.count(f"{missed} is there again") == 1
 
 
 @pytest.mark.usefixtures("ray_session")

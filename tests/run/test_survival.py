@@ -100,7 +100,11 @@ def _unmount(share: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_a_sweep_whose_storage_is_gone_for_a_minute_loses_nothing(
-    small_model: str, corpus: Path, undisturbed: list[dict[str, Any]], share: Path
+    small_model: str,
+    corpus: Path,
+    undisturbed: list[dict[str, Any]],
+    share: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     out = share / "run"
     left_behind: list[Path] = []
@@ -114,6 +118,8 @@ def test_a_sweep_whose_storage_is_gone_for_a_minute_loses_nothing(
     table = _run_disturbed(out, small_model, corpus, take_away)
     assert _results(table) == undisturbed
     assert _results(TrialTable.load(out / "trials.parquet")) == undisturbed
+    told = capfd.readouterr().err
+    assert told.count("trials.parquet: cannot be written now") == told.count("can be written again") == 1
     assert left_behind == []  # nothing was written below the place of the mount, where nobody would see it again
     assert set(read_runs(out / "wandb")) == {trial.trial_id for trial in table.trials}
     assert all(load_counts(out / "utterances" / f"{trial.trial_id}.parquet") for trial in table.trials)
