@@ -17,6 +17,7 @@ from stt_tune.errors import DivergedError, StorageError, SweepFailedError
 from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.journal import Journal
+from stt_tune.run.mps import sharing
 from stt_tune.run.mailbox import tell_user
 from stt_tune.run.patience import insist
 from stt_tune.run.reporting import report
@@ -164,10 +165,13 @@ def run_on_workers(
 
     wait_for_room(resources)  # tasks themselves wait in silence
     remote = ray.remote(max_retries=_RETRIES, **resources.to_task_options())(on_cores)
-    rooms = [resources.to_placement().to_placement_group() for _call in calls] if resources.workers > 1 else []
-    running = {_submit(remote, call, rooms[i] if rooms else None): i for i, call in enumerate(calls)}
     results: dict[int, Any] = {}
-    try:
+    with contextlib.ExitStack() as held:
+        held.enter_context(sharing(resources))
+        rooms = [resources.to_placement().to_placement_group() for _call in calls] if resources.workers > 1 else []
+        for room in rooms:
+            held.callback(ray.util.remove_placement_group, room)
+        running = {_submit(remote, call, rooms[i] if rooms else None): i for i, call in enumerate(calls)}
         while len(results) < len(calls):
             (ready, *_others), _rest = ray.wait([each for each, i in running.items() if i not in results])
             i = running[ready]
@@ -178,9 +182,6 @@ def run_on_workers(
             if rooms:
                 ray.util.remove_placement_group(rooms[i])  # the next one moves in
             done(i, results[i], len(results))
-    finally:
-        for room in rooms:
-            ray.util.remove_placement_group(room)
     return [results[i] for i in range(len(calls))]
 
 

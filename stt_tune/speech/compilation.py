@@ -50,10 +50,10 @@ class CompilationClock:
         return self._is_decided
 
 
-def compile_layers(network: torch.nn.Module) -> None:
+def compile_layers(network: torch.nn.Module, backend: str = "inductor") -> None:
     """Let each layer of a stack be compiled at its next use, all of a kind once; where that fails, it is not."""
     torch._dynamo.config.suppress_errors = True
     for stack in network.modules():
         if isinstance(stack, torch.nn.ModuleList) and len({type(layer) for layer in stack}) == 1:
             for layer in stack:
-                layer.compile()
+                layer.compile(backend=backend)

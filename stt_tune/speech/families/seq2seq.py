@@ -89,7 +89,7 @@ class Seq2SeqModel(SpeechModel):
         """Cross-entropy of the next token."""
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         if batch["labels"].is_cuda:
-            inputs["decoder_attention_mask"] = _look_back(batch["decoder_input_ids"])
+            inputs["decoder_attention_mask"] = look_back(batch["decoder_input_ids"])
         # a cache of keys and values is for writing; here it costs memory, and layers differ by it to the compiler
         return _cross_entropy(network(**inputs, use_cache=False).logits, batch["labels"], label_smoothing)
 
@@ -134,7 +134,7 @@ class Seq2SeqModel(SpeechModel):
         )
 
 
-def _look_back(tokens: torch.Tensor) -> torch.Tensor:
+def look_back(tokens: torch.Tensor) -> torch.Tensor:
     """What each of the tokens [b, t] attends to, [b, 1, t, t]: itself and those before it.
 
     Without it, transformers looks whether positions are those of several texts, for which it waits for the device; and

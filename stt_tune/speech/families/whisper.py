@@ -110,7 +110,7 @@ class WhisperModel(Seq2SeqModel):
             kept = example.features[:, :frames]
             row[:, : kept.shape[1]] = kept
             row[:, kept.shape[1] :] = example.features[0, -1]
-        return {"input_features": torch.tensor(stacked)}
+        return {"input_features": torch.from_numpy(stacked)}
 
     def listener(self, network: PreTrainedModel) -> Listen:
         """On a GPU, of a copy in the precision that is fast there, so that no weight is cast for each token."""

@@ -1,0 +1,124 @@
+"""What makes training and evaluation fast, as far as it can be seen without a GPU; `test_gpu.py` has the rest."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import torch
+import transformers.utils.import_utils
+from torch._dynamo.utils import counters
+
+from stt_tune.speech import compilation
+from stt_tune.speech.compilation import CompilationClock, compile_layers, note_trained
+from stt_tune.speech.decode import measure
+from stt_tune.speech.example import SpeechData
+from stt_tune.speech.families.base import SpeechModel
+from stt_tune.speech.families.seq2seq import look_back
+from stt_tune.speech.families.whisper import WhisperModel
+from stt_tune.speech.greedy import GreedyDecoder
+from stt_tune.speech.normalisers import load_normaliser
+from stt_tune.speech.use import Use
+
+_CONTEXT_S = 4.0
+
+
+def test_what_is_heard_does_not_depend_on_the_order_of_the_utterances(speech: SpeechData, tiny: SpeechModel) -> None:
+    network, normalise = tiny.build(), load_normaliser("basic")
+    few = speech.dev[:5]
+    whole = measure(network, few, tiny, audio_context_s=30.0, normalise=normalise)
+    turned = measure(network, few[::-1], tiny, audio_context_s=30.0, normalise=normalise)
+    assert [each.id for each in whole.utterances] == [each.id for each in few]
+    assert {each.id: each.hypothesis for each in turned.utterances} == {
+        each.id: each.hypothesis for each in whole.utterances
+    }
+    assert any(each.hypothesis for each in whole.utterances)
+    assert turned.loss == pytest.approx(whole.loss)
+
+
+def test_transcripts_written_step_by_step_are_those_of_transformers(speech: SpeechData, tiny: WhisperModel) -> None:
+    network = tiny.build().eval()
+    decode = GreedyDecoder(network, tiny.prompt, tiny.generation_config)
+    for first in (0, 4):  # the second batch finds the memory of the first
+        batch = tiny.collate(speech.dev[first : first + 4], 30.0)
+        with torch.no_grad():
+            plain = tiny.hear(network, batch, 12).texts
+            ours = tiny.hear(network, batch, 12, decode).texts
+        assert ours == plain
+        assert any(plain)
+
+
+def test_a_pass_does_the_same_and_is_not_compiled_anew_while_it_is_captured(
+    speech: SpeechData, tiny: WhisperModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network: Any = tiny.build()
+    tiny.set_audio_context(network, _CONTEXT_S)
+    batch = tiny.collate(speech.train[:2], _CONTEXT_S)
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+
+    def run(network: Any = network) -> Any:
+        mask = look_back(batch["decoder_input_ids"])
+        return network(**inputs, decoder_attention_mask=mask, use_cache=False).logits
+
+    plain = network(**inputs).logits
+    torch.testing.assert_close(run(), plain, rtol=1e-3, atol=1e-3)
+    compile_layers(network, backend="eager")
+    counters.clear()
+    torch.testing.assert_close(run(), plain, rtol=1e-3, atol=1e-3)
+    compiled = counters["stats"]["unique_graphs"]
+    assert 2 <= compiled < len(network.model.encoder.layers) + len(network.model.decoder.layers)  # one of a kind
+    # what transformers asks; while a graph is captured nothing can be compiled
+    monkeypatch.setattr(transformers.utils.import_utils, "is_cuda_stream_capturing", lambda: True)
+    run()
+    assert counters["stats"]["unique_graphs"] == compiled
+    # nor for the network of the next trial
+    other = tiny.build()
+    tiny.set_audio_context(other, _CONTEXT_S)
+    compile_layers(other, backend="eager")
+    run(other)
+    assert counters["stats"]["unique_graphs"] == compiled
+
+
+def test_layers_are_compiled_once_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(compilation, "_trained_s", 0.0)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def train(steps: int, step_s: float) -> list[int]:
+        clock, compiled = CompilationClock(), []
+        for step in range(steps):
+            if clock.is_time(step, steps):
+                compiled.append(step)
+            now[0] += step_s
+        return compiled
+
+    assert train(100, 1.0) == []  # 20 s would be saved, for 45
+    assert train(100, 1.0) == []
+    assert train(100, 1.0) == [15]
+    assert train(100, 1.0) == [0]
+    monkeypatch.setattr(compilation, "_trained_s", 0.0)
+    assert train(1000, 1.0) == [15]
+    monkeypatch.setattr(compilation, "_trained_s", 0.0)
+    assert train(10, 100.0) == []  # over before it is known
+    note_trained(3600)
+    assert train(10, 1.0) == [0]
+
+
+@pytest.mark.parametrize(
+    ("use", "cores", "count"),
+    [
+        (Use(memory=0.05, time=0.1), 16, 10),
+        (Use(memory=0.05, time=0.0), 64, 16),
+        (Use(memory=0.05, time=0.1), 4, 4),
+        (Use(memory=0.3, time=0.1), 16, 3),
+        (Use(memory=0.9, time=0.1), 16, 1),
+        (Use(memory=1.1, time=1.0), 0.5, 1),
+        (Use(memory=0.05, time=1.0), 16, 1),
+    ],
+)
+def test_as_many_trials_share_a_gpu_as_its_memory_its_units_and_the_cores_hold(
+    use: Use, cores: float, count: int
+) -> None:
+    assert use.count(cores) == count
