@@ -17,8 +17,8 @@ from stt_tune.errors import DivergedError, StorageError, SweepFailedError
 from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.journal import Journal
-from stt_tune.run.mps import sharing
 from stt_tune.run.mailbox import tell_user
+from stt_tune.run.mps import sharing
 from stt_tune.run.patience import insist
 from stt_tune.run.reporting import report
 from stt_tune.run.together import finetune_together
