@@ -12,6 +12,7 @@ import torch
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import SpeechModel, count_tokens
 from stt_tune.speech.limits import CONTEXT_BYTES
+from stt_tune.speech.memory import ran_out
 from stt_tune.speech.passes import GraphedPasses
 from stt_tune.speech.precision import autocast
 
@@ -40,9 +41,17 @@ class Use:
 def measure_use(model: SpeechModel, examples: Sequence[Example], batch_size: int, audio_context_s: float) -> Use:
     """Train for a moment on the GPU of this process, with batches of one size and then of twice that.
 
-    Raises:
-        torch.OutOfMemoryError: The GPU does not hold them.
+    What does not find room there is taken to use all of it: a trial would go on with smaller batches.
     """
+    try:
+        return _measure(model, examples, batch_size, audio_context_s)
+    except RuntimeError as error:
+        if not ran_out(error):
+            raise
+        return Use(memory=1.0, time=1.0)
+
+
+def _measure(model: SpeechModel, examples: Sequence[Example], batch_size: int, audio_context_s: float) -> Use:
     network = model.build()
     model.set_audio_context(network, audio_context_s)
     torch.nn.Module.cuda(network)  # transformers' own is typed for subclasses only
