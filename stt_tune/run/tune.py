@@ -302,6 +302,7 @@ def _search(
 ) -> tuple[SweepResult, SpeechTask]:
     from stt_tune.run.labels import check_objective, select_cases
     from stt_tune.run.speech_trial import build_train
+    from stt_tune.run.states import share_states
 
     default = settings.default_configuration(sweep.parameters)
     models = folder.share(folder.models) if settings.keep_best_model else None
@@ -315,6 +316,7 @@ def _search(
     )
     task = select_cases(task, resources, "dev", settings.only_error_type)
     check_objective(sweep, task)
+    task = share_states(task, sweep, default, resources)
     first = settings.first_configurations(default, sweep.count_trials(settings.trials))
     if settings.start_from:
         say(f"{len(first)} of {len(settings.start_from)} earlier winners come first, each once and not the default")

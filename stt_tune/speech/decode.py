@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Batch, Heard, Listen, SpeechModel
+from stt_tune.speech.frozen import without_states
 from stt_tune.speech.memory import halve, ran_out
 from stt_tune.speech.normalisers import Normalise, load_normaliser
 from stt_tune.speech.precision import autocast
@@ -100,7 +101,7 @@ def measure_at_full_context(
     """
     if not examples:
         return []
-    normalise = load_normaliser(normaliser)
+    normalise, examples = load_normaliser(normaliser), without_states(examples)
     return measure(network, examples, model, audio_context_s=model.max_context_s, normalise=normalise).utterances
 
 

@@ -24,6 +24,8 @@ class Example:
         speaker: Who speaks, if known.
         session: The conversation that it is from, if known.
         base: What the base model gets wrong of it, where it was asked.
+        states: What the encoder makes of it at the training's context, [positions, width], float16; None: the encoder
+            is to be run.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Example:
     speaker: str | None = None
     session: str | None = None
     base: UtteranceErrors | None = None
+    states: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

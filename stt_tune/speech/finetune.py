@@ -7,7 +7,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from stt_tune.speech.checkpoint import take_whole
 from stt_tune.speech.decode import Measurement, list_cases, measure, summarise_kinds
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import SpeechModel
+from stt_tune.speech.frozen import uses_states, without_states
 from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.precision import find_precision
@@ -99,6 +100,8 @@ def finetune(
     network = model.build({name: getattr(chosen, name) for name in ("dropout", "mask_time_prob", "mask_feature_prob")})
     model.set_audio_context(network, settings.audio_context_s)
     adaptation = Adaptation(network, model, chosen)
+    if not uses_states(chosen, model):
+        data = replace(data, **{each.name: without_states(getattr(data, each.name)) for each in fields(data)})
     trainer = SpeechTrainer(
         speech_model=model,
         audio_context_s=settings.audio_context_s,

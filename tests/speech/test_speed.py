@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,13 +13,17 @@ from torch._dynamo.utils import counters
 
 from stt_tune.speech import compilation
 from stt_tune.speech.compilation import CompilationClock, compile_layers, note_trained
-from stt_tune.speech.decode import measure
+from stt_tune.speech.decode import measure, measure_at_full_context
 from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.families.seq2seq import look_back
 from stt_tune.speech.families.whisper import WhisperModel
+from stt_tune.speech.finetune import TrainingSettings, finetune
+from stt_tune.speech.frozen import compute_states, count_bytes, uses_states
 from stt_tune.speech.greedy import GreedyDecoder
+from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.normalisers import load_normaliser
+from stt_tune.speech.report import EpochReport
 from stt_tune.speech.use import Use
 
 _CONTEXT_S = 4.0
@@ -26,9 +31,9 @@ _CONTEXT_S = 4.0
 
 def test_what_is_heard_does_not_depend_on_the_order_of_the_utterances(speech: SpeechData, tiny: SpeechModel) -> None:
     network, normalise = tiny.build(), load_normaliser("basic")
-    few = speech.dev[:5]
-    whole = measure(network, few, tiny, audio_context_s=30.0, normalise=normalise)
-    turned = measure(network, few[::-1], tiny, audio_context_s=30.0, normalise=normalise)
+    few = speech.dev[:4]
+    whole = measure(network, few, tiny, audio_context_s=15.0, normalise=normalise)
+    turned = measure(network, few[::-1], tiny, audio_context_s=15.0, normalise=normalise)
     assert [each.id for each in whole.utterances] == [each.id for each in few]
     assert {each.id: each.hypothesis for each in turned.utterances} == {
         each.id: each.hypothesis for each in whole.utterances
@@ -39,9 +44,10 @@ def test_what_is_heard_does_not_depend_on_the_order_of_the_utterances(speech: Sp
 
 def test_transcripts_written_step_by_step_are_those_of_transformers(speech: SpeechData, tiny: WhisperModel) -> None:
     network = tiny.build().eval()
+    tiny.set_audio_context(network, 15.0)
     decode = GreedyDecoder(network, tiny.prompt, tiny.generation_config)
-    for first in (0, 4):  # the second batch finds the memory of the first
-        batch = tiny.collate(speech.dev[first : first + 4], 30.0)
+    for first in (0, 2):  # the second batch finds the memory of the first
+        batch = tiny.collate(speech.dev[first : first + 2], 15.0)
         with torch.no_grad():
             plain = tiny.hear(network, batch, 12).texts
             ours = tiny.hear(network, batch, 12, decode).texts
@@ -122,3 +128,38 @@ def test_as_many_trials_share_a_gpu_as_its_memory_its_units_and_the_cores_hold(
     use: Use, cores: float, count: int
 ) -> None:
     assert use.count(cores) == count
+
+
+def test_a_frozen_encoder_that_has_run_once_trains_as_one_that_is_run(speech: SpeechData, tiny: WhisperModel) -> None:
+    settings = TrainingSettings(seed=0, audio_context_s=_CONTEXT_S, normaliser="basic")
+    few = replace(speech, train=speech.train[:8], dev=speech.dev[:4])
+    known = compute_states(tiny, few, _CONTEXT_S)
+    assert known.dev[0].states is not None
+    assert known.dev[0].states.nbytes * 12 == count_bytes(tiny, few, _CONTEXT_S)
+    assert known.test[0].states is None  # measured at another context
+    curves: list[list[EpochReport]] = []
+    for data in (few, known):
+        curves.append([])
+        configuration = {"learning_rate": 1e-4, "batch_size": 4, "epochs": 2, "freeze": "encoder"}
+        network = finetune(configuration, data, tiny, curves[-1].append, settings)
+        assert torch.equal(network.model.encoder.conv1.weight, torch.tensor(tiny.weights["model.encoder.conv1.weight"]))
+    for plain, ours in zip(*curves, strict=True):
+        assert ours.train_loss == pytest.approx(plain.train_loss, rel=0.02)
+        assert ours.dev_loss == pytest.approx(plain.dev_loss, rel=0.02)
+    whole = measure_at_full_context(network, known.dev, tiny, "basic")
+    assert whole == measure_at_full_context(network, few.dev, tiny, "basic")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "is_used"),
+    [
+        ({"freeze": "encoder"}, True),
+        ({"freeze": "encoder", "mask_time_prob": 0.1}, False),
+        ({"freeze": "feature_encoder"}, False),
+        ({}, False),
+    ],
+)
+def test_an_encoder_is_run_where_it_learns_or_hears_something_else_each_time(
+    chosen: dict[str, float], is_used: bool, tiny: SpeechModel
+) -> None:
+    assert uses_states(Hyperparameters.from_mapping(chosen), tiny) == is_used

@@ -129,6 +129,10 @@ class SpeechModel(ABC):
         """What hears batches of one measurement, as `hear` does, while the network's weights stay what they are."""
         return functools.partial(self.hear, network)
 
+    def run_encoder(self, network: PreTrainedModel, batch: Batch) -> Any:
+        """The encoder's output on a batch, with its `last_hidden_state`; of families with a fixed context."""
+        raise NotImplementedError
+
     @abstractmethod
     def configure(self, regularisation: Mapping[str, float]) -> PreTrainedConfig:
         """The architecture with `dropout`, `mask_time_prob` and `mask_feature_prob` set, 0 where left out."""

@@ -13,6 +13,9 @@ from transformers import AutoModelForSpeechSeq2Seq, GenerationConfig, Generation
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import IGNORED, Batch, Heard, Loss, SpeechModel
 
+STATES = "encoder_states"
+"""In a batch of utterances that have them, in place of the audio's part."""
+
 # Tokens that transcripts are padded to a multiple of on GPUs, where what is done for one shape of batch serves all
 # batches of that shape.
 _STEP = 16
@@ -87,7 +90,9 @@ class Seq2SeqModel(SpeechModel):
 
     def compute_loss(self, network: PreTrainedModel, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """Cross-entropy of the next token."""
-        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+        inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", STATES)}
+        if STATES in batch:
+            inputs["encoder_outputs"] = self.run_encoder(network, batch)
         if batch["labels"].is_cuda:
             inputs["decoder_attention_mask"] = look_back(batch["decoder_input_ids"])
         # a cache of keys and values is for writing; here it costs memory, and layers differ by it to the compiler

@@ -21,7 +21,7 @@ from stt_tune.errors import SettingsError
 from stt_tune.speech.audio import SAMPLE_RATE
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Batch, Heard, Listen
-from stt_tune.speech.families.seq2seq import Seq2SeqModel
+from stt_tune.speech.families.seq2seq import STATES, Seq2SeqModel
 from stt_tune.speech.greedy import GreedyDecoder
 from stt_tune.speech.precision import find_type, unwrap
 
@@ -102,7 +102,10 @@ class WhisperModel(Seq2SeqModel):
         return [*self.tokenizer.encode(f" {text}", add_special_tokens=False), self.end_token]
 
     def collate_audio(self, examples: Sequence[Example], audio_context_s: float) -> Batch:
-        """Pad to the context with silence: `input_features` [b, mel bins, frames]."""
+        """Pad to the context with silence: `input_features` [b, mel bins, frames]; or the encoder's `states`."""
+        states = [example.states for example in examples if example.states is not None]
+        if len(states) == len(examples):
+            return {STATES: torch.from_numpy(np.stack(states))}
         frames = 2 * round(audio_context_s * _POSITIONS_PER_S)
         first = examples[0].features
         stacked = np.empty((len(examples), len(first), frames), dtype=np.float32)
@@ -120,14 +123,16 @@ class WhisperModel(Seq2SeqModel):
         decode = GreedyDecoder(quick, self.prompt, self.generation_config)
 
         def listen(batch: Batch, longest: int) -> Heard:
-            batch = {**batch, "input_features": batch["input_features"].to(quick.dtype)}
+            audio = {name: tensor.to(quick.dtype) for name, tensor in batch.items() if tensor.is_floating_point()}
             with torch.autocast("cuda", enabled=False):
-                return self.hear(quick, batch, longest, decode)
+                return self.hear(quick, {**batch, **audio}, longest, decode)
 
         return listen
 
     def run_encoder(self, network: PreTrainedModel, batch: Batch) -> BaseModelOutput:
         """States [b, positions, width]."""
+        if STATES in batch:
+            return BaseModelOutput(batch[STATES].to(network.dtype))
         return BaseModelOutput(self.find_encoder(network)(batch["input_features"]).last_hidden_state)
 
 

@@ -1,0 +1,59 @@
+"""What a frozen encoder makes of each utterance: the same in every epoch of every trial, so it is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from stt_tune.speech.example import Example, SpeechData
+from stt_tune.speech.families.base import SpeechModel
+from stt_tune.speech.hyperparameters import Hyperparameters
+from stt_tune.speech.precision import autocast
+
+_BATCH = 16
+_SPLITS = ("train", "dev", "replay")  # those that are taken at the training's context
+
+
+def uses_states(chosen: Hyperparameters, model: SpeechModel) -> bool:
+    """Whether a training leaves the encoder as it is, and gives it the same clips in every epoch."""
+    is_masked = chosen.mask_time_prob or chosen.mask_feature_prob
+    return model.has_fixed_context and (chosen.freeze or model.default_freeze) == "encoder" and not is_masked
+
+
+def count_bytes(model: SpeechModel, data: SpeechData, audio_context_s: float) -> int:
+    """What the states of a data set take."""
+    config: Any = model.config
+    positions = audio_context_s / model.max_context_s * config.max_source_positions
+    return int(sum(len(getattr(data, split)) for split in _SPLITS) * positions * config.d_model * 2)
+
+
+@torch.no_grad()
+def compute_states(model: SpeechModel, data: SpeechData, audio_context_s: float) -> SpeechData:
+    """Give all utterances that are trained on, and those of dev, what the encoder makes of them at `audio_context_s`.
+
+    On the GPU of this process if there is one. In 16 bits, to which attention rounds them anyway.
+    """
+    network = model.build().eval()
+    model.set_audio_context(network, audio_context_s)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.nn.Module.to(network, device)
+
+    def encode(examples: Sequence[Example]) -> list[Example]:
+        made: list[Example] = []
+        for start in range(0, len(examples), _BATCH):
+            part = without_states(examples[start : start + _BATCH])
+            batch = {name: tensor.to(device) for name, tensor in model.collate(part, audio_context_s).items()}
+            with autocast(device):
+                states = model.run_encoder(network, batch).last_hidden_state.half().cpu().numpy()
+            made += [replace(each, states=row) for each, row in zip(part, states, strict=True)]
+        return made
+
+    return replace(data, **{split: encode(getattr(data, split)) for split in _SPLITS})
+
+
+def without_states(examples: Sequence[Example]) -> list[Example]:
+    """The utterances for a network whose encoder is to be run."""
+    return [replace(each, states=None) for each in examples]
