@@ -13,8 +13,12 @@ from stt_tune.progress import say
 
 ERROR, LOSS, PREEMPTION = "error", "loss", "preemption"
 
-MOST_LOSSES = 4
-"""A trial that was lost so often in a row, with no epoch finished between, has failed."""
+MOST_LOSSES = 8
+"""A trial that was lost so often in a row, with no epoch finished between, has failed.
+
+Where machines go and come, one trial is met several times before it has finished an epoch; a trial that itself ends its
+workers costs so many starts.
+"""
 
 MOST_LOSSES_THERE = 2
 """A trial that was lost so often on one node, with no epoch finished between, is given to another if there is one."""

@@ -93,6 +93,11 @@ def _disturb(folder: Path, seed: int, model: Path, data: Path, trials: int, expe
         "kills": dict(kills),
         "statuses": dict(table.counts()),
         "retries": sum(each.get("outcome") == "retried" for each in log),
+        "failed": [
+            each
+            for each in log
+            if each.get("trial") in {entry["trial"] for entry in log if entry["outcome"] == "failed"}
+        ],
         "is_whole": _results(table) == expected,
     }
     print(json.dumps(outcome), flush=True)
