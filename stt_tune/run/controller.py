@@ -158,7 +158,7 @@ def fault_tolerant(
 
 def find_node(group: PlacementGroup) -> str | None:
     """The node on which a worker runs that has the first place of a group; None where that is not known."""
-    return placement_group_table(group)["bundles_to_node_id"].get(0) or None
+    return placement_group_table(group).get("bundles_to_node_id", {}).get(0) or None
 
 
 def _find_kind(exception: Exception) -> str:

@@ -143,7 +143,7 @@ def test_a_sweep_whose_driver_is_killed_is_resumed_where_it_was(
     for number, trial in running.items():
         assert table.trials[number].trial_id == trial.trial_id
         # what it had done was not done again: its clock goes on
-        assert table.trials[number].reports[0] == trial.reports[0]
+        assert table.trials[number].reports[: len(trial.reports[:1])] == trial.reports[:1]
     runs = read_runs(out / "wandb")
     runs.pop("", None)  # of a file in which nothing stood yet when the driver was killed
     assert set(runs) == {trial.trial_id for trial in table.trials}
