@@ -93,7 +93,7 @@ class Seq2SeqModel(SpeechModel):
         inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", STATES)}
         if STATES in batch:
             inputs["encoder_outputs"] = self.run_encoder(network, batch)
-        if batch["labels"].is_cuda:
+        if batch["labels"].is_cuda and self.has_fixed_context:
             inputs["decoder_attention_mask"] = look_back(batch["decoder_input_ids"])
         # a cache of keys and values is for writing; here it costs memory, and layers differ by it to the compiler
         return _cross_entropy(network(**inputs, use_cache=False).logits, batch["labels"], label_smoothing)
