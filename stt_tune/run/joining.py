@@ -19,6 +19,7 @@ from stt_tune.progress import say
 CLIENT = "ray://"
 _PATIENCE_S = 30
 _TOKEN = "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or ~/.ray/auth_token)"
+_ADVICE = f"Check the address, and that {_TOKEN} hold the cluster's token."
 
 
 def is_client(address: str) -> bool:
@@ -44,15 +45,12 @@ def check_cluster(address: str, *, is_insecure_allowed: bool) -> None:
         )
         found = json.loads(asked.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired as error:
-        raise SettingsError(
-            f"{must}, and none answered within {_PATIENCE_S} seconds. Check the address, and that {_TOKEN} hold the "
-            "cluster's token."
-        ) from error
+        raise SettingsError(f"{must}, and none answered within {_PATIENCE_S} seconds. {_ADVICE}") from error
     except (ValueError, IndexError) as error:
         reason = asked.stderr.strip().rpartition("\n")[2] or f"exit code {asked.returncode}"
         raise SettingsError(f"{must}, and is not ({reason}).") from error
     if "problem" in found:
-        raise SettingsError(f"{must}, and is not ({found['problem']}).")
+        raise SettingsError(f"{must}, and is not ({found['problem'].rstrip('.')}). {_ADVICE}")
     if not (is_insecure_allowed or found["has_token"] or _is_loopback(found["server"])):
         raise SettingsError(
             f"--address {address}: must ask for a token, since others can reach it: whoever does can run anything "
