@@ -25,6 +25,7 @@ _WHISPER = {
 ARCHITECTURES = tuple(_WHISPER)
 _TOKENS = 40  # of a transcript in training
 _DEV_TOKENS = 27  # so that 48 are written at most
+_DEV_SHARE = 0.25  # of the train split's utterances
 _FRAMES_PER_S = 100
 
 
@@ -59,8 +60,8 @@ def make_model(name: str, seed: int) -> WhisperModel:
     )
 
 
-def make_data(model: WhisperModel, context_s: float, train: int, dev: int, seed: int) -> SpeechData:
-    """So many utterances of that length, in seconds, and none held out."""
+def make_data(model: WhisperModel, context_s: float, train: int, seed: int) -> SpeechData:
+    """So many utterances of that length, in seconds, a quarter as many for dev, and none held out."""
     rng = np.random.default_rng(seed)
 
     def make(number: int, tokens: int) -> Example:
@@ -69,4 +70,5 @@ def make_data(model: WhisperModel, context_s: float, train: int, dev: int, seed:
         features = rng.standard_normal(shape, dtype=np.float32)
         return Example(str(number), model.tokenizer.decode(labels[:-1]), features, labels)
 
+    dev = max(int(train * _DEV_SHARE), 1)
     return SpeechData([make(i, _TOKENS) for i in range(train)], [make(i, _DEV_TOKENS) for i in range(dev)], [])

@@ -11,7 +11,6 @@ from stt_tune.bench.made_up import ARCHITECTURES, make_data, make_model
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.run.cluster import connect, find_resources
-from stt_tune.run.mps import sharing
 from stt_tune.run.packing import find_trials_per_gpu
 from stt_tune.run.speech_trial import SpeechTask, build_train
 from stt_tune.run.sweep import run_sweep
@@ -28,7 +27,6 @@ _SWEEP = {
         "epochs": {"value": 4},
     },
 }
-_DEV_SHARE = 0.25  # of the train split's utterances
 
 
 def bench_packing(model: str, context_s: float, utterances: int, rounds: int, seed: int) -> dict[str, Any]:
@@ -52,7 +50,7 @@ def bench_packing(model: str, context_s: float, utterances: int, rounds: int, se
             f"--model must be one of {', '.join(ARCHITECTURES)} and --rounds at least 2, found {model} and {rounds}."
         )
     speech_model = make_model(model, seed)
-    data = make_data(speech_model, context_s, utterances, max(int(utterances * _DEV_SHARE), 1), seed)
+    data = make_data(speech_model, context_s, utterances, seed)
     task = SpeechTask(data, speech_model, TrainingSettings(seed=seed, audio_context_s=context_s, normaliser="basic"))
     sweep = SweepConfig.from_dict(_SWEEP)
     with connect(None):
@@ -77,7 +75,7 @@ def bench_packing(model: str, context_s: float, utterances: int, rounds: int, se
 def _measure(task: SpeechTask, sweep: SweepConfig, per_gpu: int, rounds: int, seed: int) -> float:
     """Runs an hour of all GPUs, by the median trial's time after each worker's first one."""
     resources = find_resources(max_concurrent=None, per_trial={"gpu": 1 / per_gpu})
-    with tempfile.TemporaryDirectory(prefix="stt_tune-") as folder, sharing(resources):
+    with tempfile.TemporaryDirectory(prefix="stt_tune-") as folder:
         result = run_sweep(
             sweep,
             build_train(task, resources, sweep.metric.name),

@@ -22,7 +22,6 @@ from stt_tune.speech.precision import autocast, find_precision
 from stt_tune.speech.report import EpochReport
 
 _LONG_S = 3600.0
-_DEV_SHARE = 0.25  # of the train split's utterances
 # Dense bf16 operations a second, without sparsity. Source: NVIDIA's data sheets.
 _PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L40": 181e12}
 
@@ -62,7 +61,7 @@ def bench_throughput(model: str, context_s: float, batch_size: int, batches: int
     _check(model, context_s, batch_size, batches)
     speech_model = _TimedWhisper(**vars(make_model(model, seed)))
     count = batch_size * batches
-    data = make_data(speech_model, context_s, count, max(int(count * _DEV_SHARE), 1), seed)
+    data = make_data(speech_model, context_s, count, seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     say(f"two epochs of {count} utterances on {_name_device(device)}, {find_precision(device)}")
     reports: list[EpochReport] = []

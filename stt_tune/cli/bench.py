@@ -40,11 +40,7 @@ def search(
 
         asked = SearchBench(table, method, scheduler, trials, refine, parallel, seeds, min_improvement, earlier)
         result = bench_search(asked)
-    if as_json:
-        print_json(result)
-        return
-    for line in _describe(result):
-        typer.echo(line)
+    _tell(result, as_json, *_describe(result))
 
 
 @_bench.command()
@@ -61,11 +57,12 @@ def overhead(
         from stt_tune.bench.overhead import bench_overhead
 
         result = bench_overhead(trials, wandb_trials)
-    if as_json:
-        print_json(result)
-        return
-    typer.echo(f"without W&B: {result['seconds_per_trial']:.3f} s a trial ({trials} trials, {result['cores']} cores)")
-    typer.echo(f"with W&B, offline: {result['seconds_per_trial_wandb']:.3f} s a trial ({wandb_trials} trials)")
+    _tell(
+        result,
+        as_json,
+        f"without W&B: {result['seconds_per_trial']:.3f} s a trial ({trials} trials, {result['cores']} cores)",
+        f"with W&B, offline: {result['seconds_per_trial_wandb']:.3f} s a trial ({wandb_trials} trials)",
+    )
 
 
 @_bench.command()
@@ -82,15 +79,12 @@ def sweep(
         from stt_tune.bench.sweep import bench_sweep
 
         result = bench_sweep(trials, seed)
-    if as_json:
-        print_json(result)
-        return
-    for name, each in (("ours", result["ours"]), ("Trainer.hyperparameter_search", result["peer"])):
-        typer.echo(
-            f"{name}: {each['seconds']:.0f} s, {each['samples_trained']} utterances trained on, "
-            f"dev WER {each['dev_wer']:.4f}, held-out WER {each['test_wer']:.4f}"
-        )
-    typer.echo(f"{result['speedup']:.1f} times as fast")
+    sides = [
+        f"{name}: {each['seconds']:.0f} s, {each['samples_trained']} utterances trained on, "
+        f"dev WER {each['dev_wer']:.4f}, held-out WER {each['test_wer']:.4f}"
+        for name, each in (("ours", result["ours"]), ("Trainer.hyperparameter_search", result["peer"]))
+    ]
+    _tell(result, as_json, *sides, f"{result['speedup']:.1f} times as fast")
 
 
 @_bench.command()
@@ -110,16 +104,13 @@ def throughput(
         from stt_tune.bench.throughput import bench_throughput
 
         result = bench_throughput(model, context, batch_size, batches, seed)
-    if as_json:
-        print_json(result)
-        return
-    typer.echo(
+    _tell(
+        result,
+        as_json,
         f"{result['samples_per_second']:.1f} utterances/s in training, {100 * result['flop_utilisation']:.0f} % of "
-        f"what {result['device']} could do, {result['peak_memory_gb']:.1f} GB at most"
-    )
-    typer.echo(
+        f"what {result['device']} could do, {result['peak_memory_gb']:.1f} GB at most",
         f"{result['decoded_per_second']:.1f} utterances/s in evaluation, "
-        f"{100 * result['evaluation_share']:.0f} % of an epoch"
+        f"{100 * result['evaluation_share']:.0f} % of an epoch",
     )
 
 
@@ -140,13 +131,20 @@ def packing(
         from stt_tune.bench.packing import bench_packing
 
         result = bench_packing(model, context, utterances, rounds, seed)
+    _tell(
+        result,
+        as_json,
+        f"{result['runs_per_hour_alone']:.0f} runs an hour one at a time, {result['runs_per_hour_packed']:.0f} with "
+        f"{result['trials_per_gpu']} on a GPU: {result['gain']:.1f} times as many",
+    )
+
+
+def _tell(result: dict[str, Any], as_json: bool, *lines: str) -> None:
     if as_json:
         print_json(result)
         return
-    typer.echo(
-        f"{result['runs_per_hour_alone']:.0f} runs an hour one at a time, {result['runs_per_hour_packed']:.0f} with "
-        f"{result['trials_per_gpu']} on a GPU: {result['gain']:.1f} times as many"
-    )
+    for line in lines:
+        typer.echo(line)
 
 
 def _describe(result: dict[str, Any]) -> list[str]:

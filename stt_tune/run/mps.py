@@ -9,12 +9,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import ray
 
 from stt_tune.run.cluster import TrialResources
-from stt_tune.run.nodes import NODE_ID, Node, find_nodes
+from stt_tune.run.nodes import call_on, find_nodes
 
 _MPS = "nvidia-cuda-mps-control"
 _PATIENCE_S = 30
@@ -27,25 +24,12 @@ def sharing(resources: TrialResources) -> Iterator[None]:
         yield
         return
     nodes = [node for node in find_nodes() if node.gpus]
-    started = [node for node, is_new in zip(nodes, _on_each(start_mps, nodes), strict=True) if is_new]
+    is_new = call_on(start_mps, nodes)
+    started = [node for node in nodes if is_new.get(node.id)]
     try:
         yield
     finally:
-        _on_each(end_mps, started)
-
-
-def _on_each(function: Any, nodes: list[Node]) -> list[Any]:
-    task = ray.remote(num_cpus=0)(function)
-    asked = [task.options(label_selector={NODE_ID: node.id}).remote() for node in nodes]
-    ready, _late = ray.wait(asked, num_returns=len(asked), timeout=_PATIENCE_S) if asked else ([], [])
-    return [_get(each) if each in ready else None for each in asked]
-
-
-def _get(answer: ray.ObjectRef[Any]) -> Any:
-    try:
-        return ray.get(answer)
-    except ray.exceptions.RayError:
-        return None  # a node that has gone
+        call_on(end_mps, started)
 
 
 def start_mps() -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    import ray
+Answer = TypeVar("Answer")
 
 ACCELERATOR = "accelerator_type:"
 """What Ray's resource of a type of GPU begins with; `ray.util.accelerators` has the types."""
@@ -94,26 +94,25 @@ def find_nodes() -> list[Node]:
 
 def measure_gpu_memory(nodes: Iterable[Node]) -> list[Node]:
     """Ask every node that has GPUs how much memory they have; where it cannot say, what its type has stays."""
-    import ray
-
     nodes = list(nodes)
-    ask = ray.remote(num_cpus=0, max_retries=1)(read_gpu_memory)
-    asked = {ask.options(label_selector={NODE_ID: each.id}).remote(): each.id for each in nodes if each.gpus}
-    ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_PATIENCE_S) if asked else ([], [])
-    for each in late:
-        ray.cancel(each, force=True)
-    found = {asked[each]: _get(each) for each in ready}
+    found = call_on(read_gpu_memory, [node for node in nodes if node.gpus])
     return [replace(each, gpu_memory_gb=found.get(each.id) or each.gpu_memory_gb) for each in nodes]
 
 
-def _get(answer: ray.ObjectRef[float | None]) -> float | None:
+def call_on(function: Callable[[], Answer], nodes: Iterable[Node]) -> dict[str, Answer]:
+    """Call a function on each of the nodes; what they answer by id, without those that have gone or are late."""
     import ray
 
-    try:
-        memory_gb: float | None = ray.get(answer)
-    except ray.exceptions.RayError:
-        return None  # a node that has gone
-    return memory_gb
+    task = ray.remote(num_cpus=0, max_retries=1)(function)
+    asked = {task.options(label_selector={NODE_ID: each.id}).remote(): each.id for each in nodes}
+    ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_PATIENCE_S) if asked else ([], [])
+    for each in late:
+        ray.cancel(each, force=True)
+    answers = {}
+    for each in ready:
+        with contextlib.suppress(ray.exceptions.RayError):
+            answers[asked[each]] = ray.get(each)
+    return answers
 
 
 def read_gpu_memory() -> float | None:

@@ -25,21 +25,15 @@ def find_trials_per_gpu(task: SpeechTask, sweep: SweepConfig, default: Mapping[s
     nodes = [node for node in find_nodes() if node.gpus]
     if not nodes:
         return 1
-    batch_size = int({**default, **_largest(sweep)}["batch_size"])
+    searched = sweep.parameters.get("batch_size")
+    batch_size = int(max(searched.extremes()) if searched else default["batch_size"])
     say("measuring how many trials a GPU takes at a time")
-    use: Use = ray.get(ray.remote(num_gpus=1, max_calls=1)(_measure).remote(ray.put(task), batch_size))
+    measure = ray.remote(num_gpus=1, max_calls=1)(measure_use)
+    examples = task.data.train[: 2 * batch_size]
+    use: Use = ray.get(measure.remote(task.model, examples, batch_size, task.settings.audio_context_s))
     count = use.count(min(node.cpus / node.gpus for node in nodes))
     say(
         f"with batches of {batch_size}, a trial takes {100 * use.memory:.0f} % of a GPU's memory and keeps "
         f"{100 * use.time:.0f} % of it busy: {count} at a time on each"
     )
     return count
-
-
-def _largest(sweep: SweepConfig) -> dict[str, Any]:
-    name = "batch_size"
-    return {name: max(sweep.parameters[name].extremes())} if name in sweep.parameters else {}
-
-
-def _measure(task: SpeechTask, batch_size: int) -> Use:
-    return measure_use(task.model, task.data.train, batch_size, task.settings.audio_context_s)

@@ -26,7 +26,12 @@ def halve(batch_size: int) -> int:
             "memory ran out with one utterance at a time: a smaller model, a shorter --audio-context or shorter clips "
             "are needed."
         )
+    free()
+    return (batch_size + 1) // 2
+
+
+def free() -> None:
+    """Give back what nobody holds any more, on the GPU too if there is one."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return (batch_size + 1) // 2

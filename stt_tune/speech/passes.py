@@ -7,7 +7,6 @@ than they run.
 from __future__ import annotations
 
 import contextlib
-import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from stt_tune.errors import first_line
 from stt_tune.progress import say
 from stt_tune.speech.compilation import compile_layers
 from stt_tune.speech.families.base import Batch
+from stt_tune.speech.memory import free
 
 # Computes the gradients of a batch, for the mean over so many tokens, and gives its loss in all.
 ComputePass = Callable[[Batch, torch.Tensor], torch.Tensor]
@@ -68,14 +68,11 @@ class GraphedPasses:
     def __call__(self, batch: Batch, tokens: torch.Tensor) -> torch.Tensor:
         """Compute one pass."""
         shapes = tuple((name, tensor.shape) for name, tensor in batch.items())
+        if self._is_captured and shapes in self._known and shapes not in self._graphs and len(self._graphs) < _MOST:
+            self._capture(shapes, batch, tokens)
         captured = self._graphs.get(shapes)
         if captured is None:
-            if not self._is_captured or shapes not in self._known or len(self._graphs) == _MOST:
-                return self._warm_up(shapes, batch, tokens)
-            captured = self._capture(batch, tokens)
-            if captured is None:
-                return self._warm_up(shapes, batch, tokens)
-            self._graphs[shapes] = captured
+            return self._warm_up(shapes, batch, tokens)
         for name, tensor in batch.items():
             captured.batch[name].copy_(tensor, non_blocking=True)
         captured.tokens.copy_(tokens)
@@ -88,8 +85,7 @@ class GraphedPasses:
             return False
         self._is_captured = False
         self._graphs.clear()
-        gc.collect()
-        torch.cuda.empty_cache()
+        free()
         return True
 
     def compile(self) -> None:
@@ -104,12 +100,11 @@ class GraphedPasses:
             total = self._compute(batch, tokens)
         self._known.add(shapes)
         if not self._gradients:
-            parameters = [each for each in self._network.parameters() if each.grad is not None]
-            self._gradients = [(each, each.grad) for each in parameters if each.grad is not None]
+            self._gradients = [(each, each.grad) for each in self._network.parameters() if each.grad is not None]
         return total
 
-    def _capture(self, batch: Batch, tokens: torch.Tensor) -> _Captured | None:
-        """Capture a pass, none of which is computed; None where that fails, as for want of memory."""
+    def _capture(self, shapes: _Shapes, batch: Batch, tokens: torch.Tensor) -> None:
+        """Capture a pass, none of which is computed; where that fails, as for want of memory, none is any more."""
         batch, tokens = {name: tensor.clone() for name, tensor in batch.items()}, tokens.clone()
         graph = torch.cuda.CUDAGraph()
         try:
@@ -118,8 +113,8 @@ class GraphedPasses:
         except RuntimeError as error:
             self.release()
             say(f"passes through the network are not captured, which makes them slower: {first_line(error)}")
-            return None
-        return _Captured(graph, batch, tokens, total)
+            return
+        self._graphs[shapes] = _Captured(graph, batch, tokens, total)
 
     @contextlib.contextmanager
     def _aside(self) -> Iterator[None]:

@@ -87,17 +87,14 @@ def _disturb(folder: Path, seed: int, model: Path, data: Path, trials: int, expe
             os.killpg(driver.pid, signal.SIGKILL)
     table = TrialTable.load(out / "trials.parquet")
     log = read_faults(out / "faults.jsonl")
+    failed = {each["trial"] for each in log if each["outcome"] == "failed"}
     outcome = {
         "seed": seed,
         "seconds": round(time.monotonic() - begun),
         "kills": dict(kills),
         "statuses": dict(table.counts()),
         "retries": sum(each.get("outcome") == "retried" for each in log),
-        "failed": [
-            each
-            for each in log
-            if each.get("trial") in {entry["trial"] for entry in log if entry["outcome"] == "failed"}
-        ],
+        "failed": [each for each in log if each.get("trial") in failed],
         "is_whole": _results(table) == expected,
     }
     print(json.dumps(outcome), flush=True)
