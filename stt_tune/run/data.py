@@ -23,10 +23,6 @@ from stt_tune.speech.normalisers import Normalise, describe_normaliser, find_nor
 from stt_tune.speech.rates import count_errors, summarise
 from stt_tune.speech.splits import assign_splits, set_apart_copies, warn_of_few_speakers, warn_of_small
 
-# Trained at 4 s, a low learning rate has not mended by the last epoch what the short context
-# breaks; from 10 s on, the WER at the full 30 s is that of longer contexts (real digit strings,
-# 234 cases: 0.108 at 4 s, 0.084 at 10 s and at 15 s, all at 1e-5).
-_LEAST_CONTEXT_S = 10
 _LEAST_BESIDE = {"--replay": 1, "--guard": 2}  # what is measured has to have an interval
 
 
@@ -214,7 +210,7 @@ def _choose_context(settings: TuneSettings, utterances: list[Utterance], model: 
             raise SettingsError(f"--audio-context: {model.name} takes clips as long as they are. Leave it out.")
         return longest_s
     if settings.audio_context_s is None:
-        return min(max(math.ceil(longest_s), _LEAST_CONTEXT_S), model.max_context_s)
+        return min(math.ceil(2 * longest_s) / 2, model.max_context_s)
     if not longest_s <= settings.audio_context_s <= model.max_context_s:
         raise SettingsError(
             f"--audio-context must hold the longest clip ({longest_s:.1f} s) and be at most "

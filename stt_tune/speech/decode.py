@@ -17,7 +17,7 @@ from stt_tune.speech.normalisers import Normalise, load_normaliser
 from stt_tune.speech.precision import autocast
 from stt_tune.speech.rates import KINDS, UtteranceErrors, count_errors, summarise
 
-_BATCH = {"cpu": 32, "cuda": 128}  # utterances, by type of device
+_BATCH = {"cpu": 8, "cuda": 128}  # utterances, by type of device
 
 
 @dataclass(frozen=True)

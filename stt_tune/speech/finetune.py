@@ -6,7 +6,7 @@ import contextlib
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from transformers import (
 from stt_tune.errors import DivergedError
 from stt_tune.speech.adaptation import Adaptation
 from stt_tune.speech.checkpoint import take_whole
-from stt_tune.speech.decode import Measurement, list_cases, measure, summarise_kinds
+from stt_tune.speech.decode import list_cases, measure, summarise_kinds
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.frozen import uses_states, without_states
@@ -33,8 +33,9 @@ from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.precision import find_precision
 from stt_tune.speech.ranks import ALONE, Ranks
-from stt_tune.speech.rates import ErrorRates, summarise
+from stt_tune.speech.rates import ErrorRates, UtteranceErrors, summarise
 from stt_tune.speech.report import EpochReport
+from stt_tune.speech.sample import sample
 from stt_tune.speech.trainer import SpeechTrainer
 
 _UNMEASURED = ErrorRates(**dict.fromkeys((each.name for each in fields(ErrorRates)), math.nan))
@@ -180,7 +181,7 @@ def _arguments(chosen: Hyperparameters, seed: int, checkpoints: Path | None, *, 
 
 
 class _ReportEpoch(TrainerCallback):
-    """Measures the dev split at the end of each epoch."""
+    """Measures the dev split at the end of the last epoch, and a sample of it before."""
 
     def __init__(
         self,
@@ -191,7 +192,8 @@ class _ReportEpoch(TrainerCallback):
         trainer: SpeechTrainer,
         adaptation: Adaptation,
     ) -> None:
-        self._data = data
+        self._dev = data.dev
+        self._early = sample(data.dev)
         self._model = model
         self._report = report
         self._settings = settings
@@ -210,20 +212,21 @@ class _ReportEpoch(TrainerCallback):
         """Measure and report; raise where training diverged."""
         network = self._adaptation.network
         epoch = round(state.epoch)
+        examples = self._early if epoch < args.num_train_epochs else self._dev
         train_loss = self._trainer.pop_mean_loss()
         if not math.isfinite(train_loss):
             self._give_up(epoch, train_loss, math.nan)
         with self._adaptation.applied():
             dev = measure(
                 network,
-                self._data.dev,
+                examples,
                 self._model,
                 audio_context_s=self._settings.audio_context_s,
                 normalise=self._normalise,
             )
         if not math.isfinite(dev.loss):
             self._give_up(epoch, train_loss, dev.loss)
-        self._send(epoch, summarise(dev.utterances), train_loss, dev.loss, dev=dev)
+        self._send(epoch, summarise(dev.utterances), train_loss, dev.loss, examples, dev.utterances)
         network.train()
 
     def _send(
@@ -232,8 +235,9 @@ class _ReportEpoch(TrainerCallback):
         rates: ErrorRates,
         train_loss: float,
         dev_loss: float,
+        examples: Sequence[Example] = (),
+        errors: Sequence[UtteranceErrors] = (),
         *,
-        dev: Measurement | None = None,
         diverged: bool = False,
     ) -> None:
         seconds = time.monotonic() - self._start
@@ -245,8 +249,9 @@ class _ReportEpoch(TrainerCallback):
                 train_loss=train_loss,
                 seconds=seconds,
                 micro_batch=self._trainer.micro_batch,
-                **(summarise_kinds(self._data.dev, dev.utterances) if dev else {}),
-                utterances=list_cases(self._data.dev, dev.utterances) if dev else (),
+                dev_utterances=len(examples),
+                **summarise_kinds(examples, errors),
+                utterances=list_cases(examples, errors),
                 diverged=diverged,
             )
         )

@@ -14,6 +14,7 @@ from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.precision import autocast
 
 _BATCH = 16
+_FRAMES = 2  # of the features, to a state
 _SPLITS = ("train", "dev", "replay")  # those that are taken at the training's context
 
 
@@ -26,8 +27,8 @@ def uses_states(chosen: Hyperparameters, model: SpeechModel) -> bool:
 def count_bytes(model: SpeechModel, data: SpeechData, audio_context_s: float) -> int:
     """What the states of a data set take."""
     config: Any = model.config
-    positions = audio_context_s / model.max_context_s * config.max_source_positions
-    return int(sum(len(getattr(data, split)) for split in _SPLITS) * positions * config.d_model * 2)
+    frames = model.collate(data.train[:1], audio_context_s)["input_features"].shape[-1]
+    return sum(len(getattr(data, split)) for split in _SPLITS) * frames // _FRAMES * int(config.d_model) * 2
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What an epoch gave, measured on the dev split.
+    """What an epoch gave, measured on the dev split; before the last epoch on a sample of it, if it is large.
 
     Attributes:
         epoch: From 1.
@@ -29,7 +29,8 @@ class EpochReport:
         train_loss: The same over this epoch's batches.
         seconds: Since the trial's training began.
         micro_batch: Utterances in one pass through the network; fewer than `batch_size` where memory ran out.
-        utterances: The errors of every dev utterance, with the kind of each case.
+        dev_utterances: How many of them were measured; 0 once training has diverged.
+        utterances: The errors of every one of them, with the kind of each case.
         diverged: Whether a loss was NaN or infinite; such a report is the trial's last.
     """
 
@@ -45,6 +46,7 @@ class EpochReport:
     train_loss: float
     seconds: float
     micro_batch: int
+    dev_utterances: int
     wer_substitution: float | None = None
     wer_deletion: float | None = None
     wer_insertion: float | None = None
@@ -58,6 +60,6 @@ class EpochReport:
         return {name: value for name, value in values.items() if value is not None}
 
 
-_NO_METRICS = ("epoch", "micro_batch", "utterances", "diverged")
+_NO_METRICS = ("epoch", "micro_batch", "dev_utterances", "utterances", "diverged")
 METRICS = tuple(each.name for each in fields(EpochReport) if each.name not in _NO_METRICS)
 """Names of the metrics in a report; each of them can be a sweep's objective."""

@@ -9,6 +9,7 @@ from stt_tune.demo.corpus import CorpusSize, make_corpus
 from stt_tune.errors import DivergedError
 from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
+from stt_tune.speech.families.silence import POSITIONS
 from stt_tune.speech.features import prepare
 from stt_tune.speech.finetune import TrainingSettings, finetune
 from stt_tune.speech.manifest import read_manifest
@@ -100,7 +101,7 @@ def test_a_batch_teaches_the_transcript_and_nothing_of_the_prompt(speech: Speech
     short, long = sorted(speech.train, key=lambda example: len(example.labels))[:: len(speech.train) - 1]
     batch = tiny.collate([short, long], 4)
     prompt = len(tiny.prompt)
-    assert batch["input_features"].shape == (2, 80, 400)
+    assert batch["input_features"].shape == (2, 80, 2 * (200 + POSITIONS))
     assert batch["decoder_input_ids"][0, :prompt].tolist() == list(tiny.prompt)
     # each position is taught the token that follows it, from the last token of the prompt on
     assert batch["labels"][0, : prompt - 1].tolist() == [-100] * (prompt - 1)

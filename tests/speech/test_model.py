@@ -13,6 +13,7 @@ from stt_tune.errors import HubUnreachableError, ModelError, SettingsError
 from stt_tune.speech.ctranslate2 import _dequantise, read_whisper
 from stt_tune.speech.decode import measure
 from stt_tune.speech.families.base import SpeechModel
+from stt_tune.speech.families.silence import POSITIONS
 from stt_tune.speech.families.whisper import WhisperModel
 from stt_tune.speech.features import prepare
 from stt_tune.speech.manifest import read_clip, read_manifest
@@ -120,11 +121,13 @@ def test_padded_features_equal_those_of_a_padded_clip(tiny: SpeechModel, corpus:
     examples = prepare(utterances[:2], tiny, str.lower)
     example = (examples.train + examples.dev + examples.test)[0]
     samples = read_clip(utterances[0])
-    for context_s in (4, 30):
+    for context_s, frames in ((4, 400), (30, 3000)):
         expected = tiny.feature_extractor(
             samples, sampling_rate=16_000, padding="max_length", max_length=context_s * 16_000, return_tensors="np"
         )["input_features"]
-        assert np.array_equal(tiny.collate([example], context_s)["input_features"], expected)
+        features = tiny.collate([example], context_s)["input_features"]
+        assert np.array_equal(features[..., :frames], expected)
+        assert (features[..., frames:] == features[..., -1:]).all()  # silence
 
 
 @pytest.mark.parametrize("seconds", [0.02, 0.2, 30.0])
@@ -140,6 +143,7 @@ def test_setting_the_context_back_restores_the_network(tiny: SpeechModel) -> Non
     with torch.no_grad():
         before = network.model.encoder(features).last_hidden_state
         tiny.set_audio_context(network, 4)
-        assert network.model.encoder(features[..., :400]).last_hidden_state.shape[1] == 200
+        states = network.model.encoder(features[..., : 400 + 2 * POSITIONS]).last_hidden_state
+        assert states.shape[1] == 200 + POSITIONS
         tiny.set_audio_context(network, 30)
         assert torch.equal(network.model.encoder(features).last_hidden_state, before)

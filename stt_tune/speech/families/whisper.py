@@ -22,6 +22,7 @@ from stt_tune.speech.audio import SAMPLE_RATE
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Batch, Heard, Listen
 from stt_tune.speech.families.seq2seq import STATES, Seq2SeqModel
+from stt_tune.speech.families.silence import condense, weigh
 from stt_tune.speech.greedy import GreedyDecoder
 from stt_tune.speech.precision import find_type, unwrap
 
@@ -71,18 +72,22 @@ class WhisperModel(Seq2SeqModel):
         return WhisperConfig.from_dict({**self.config.to_dict(), **changes})
 
     def set_audio_context(self, network: PreTrainedModel, seconds: float) -> None:
-        """Let the encoder of `network` take clips padded to `seconds` instead of all of 30 s.
+        """Let the encoder of `network` take clips of at most `seconds`, with condensed silence behind, instead of 30 s.
 
         The position table is fixed (sinusoids), so that a shorter or the full one can be set at
         any time, before or after training.
         """
-        positions = round(seconds * _POSITIONS_PER_S)
+        positions, logits = self._condense(seconds)
         encoder: Any = self.find_encoder(network)
-        if encoder.embed_positions.num_embeddings == positions:
+        if encoder.embed_positions.num_embeddings == len(positions):
             return  # graphs that have been captured read it where it is
-        table = torch.tensor(self.weights["model.encoder.embed_positions.weight"][:positions])
-        encoder.config.max_source_positions = positions
+        table = torch.from_numpy(self.weights["model.encoder.embed_positions.weight"][positions])
+        encoder.config.max_source_positions = len(positions)
         encoder.embed_positions = torch.nn.Embedding.from_pretrained(table.to(network.device), freeze=True)
+        weigh(network, None if logits is None else logits.to(network.device))
+
+    def _condense(self, seconds: float) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return condense(round(seconds * _POSITIONS_PER_S), self.config.max_source_positions)
 
     def can_be_captured(self, network: PreTrainedModel) -> bool:
         """Clips have one length; masks of SpecAugment are drawn on the CPU."""
@@ -102,11 +107,11 @@ class WhisperModel(Seq2SeqModel):
         return [*self.tokenizer.encode(f" {text}", add_special_tokens=False), self.end_token]
 
     def collate_audio(self, examples: Sequence[Example], audio_context_s: float) -> Batch:
-        """Pad to the context with silence: `input_features` [b, mel bins, frames]; or the encoder's `states`."""
+        """Pad to the context, and with silence: `input_features` [b, mel bins, frames]; or the encoder's `states`."""
         states = [example.states for example in examples if example.states is not None]
         if len(states) == len(examples):
             return {STATES: torch.from_numpy(np.stack(states))}
-        frames = 2 * round(audio_context_s * _POSITIONS_PER_S)
+        frames = 2 * len(self._condense(audio_context_s)[0])
         first = examples[0].features
         stacked = np.empty((len(examples), len(first), frames), dtype=np.float32)
         for row, example in zip(stacked, examples, strict=True):

@@ -1,0 +1,55 @@
+"""The silence that Whisper's clips are padded with to 30 s, in a few positions that each count as many.
+
+Whisper was trained with all of that silence and breaks without it, but most of it is alike: attention to n keys that
+are alike is attention to one of them with log n added to its logit. What is trained so are the ordinary weights, which
+are used with the full silence afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers.models.whisper.modeling_whisper import WhisperAttention
+
+POSITIONS = 25  # of silence, behind those of the clip
+_PLAIN = 5  # of them, next to the clip, count as one: they still hear it
+
+
+def condense(spoken: int, full: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Choose the positions of a clip and of the silence behind it.
+
+    Args:
+        spoken: Positions that hold clips.
+        full: Positions that the encoder was trained with.
+
+    Returns:
+        The chosen positions, and what is added to the logits of attention to each; all positions and None where
+        that is no more than what would be chosen.
+    """
+    if spoken + POSITIONS >= full:
+        return torch.arange(full), None
+    near, last = spoken + _PLAIN, full - 1  # the last one borders on nothing, unlike all others, and stays alone
+    edges = torch.linspace(near, last, POSITIONS - _PLAIN)
+    middles = ((edges[:-1] + edges[1:]) / 2).long()
+    logits = torch.zeros(spoken + POSITIONS)
+    logits[near:-1] = edges.diff().log()
+    return torch.cat([torch.arange(near), middles, torch.tensor([last])]), logits
+
+
+def weigh(network: torch.nn.Module, logits: torch.Tensor | None) -> None:
+    """Add `logits` [positions] wherever `network`, a Whisper, attends to its encoder's positions; None: nothing."""
+    attentions: list[Any] = [
+        each for each in network.modules() if isinstance(each, WhisperAttention) and not each.is_causal
+    ]
+    for attention in attentions:
+        if not hasattr(attention, "silence"):
+            # a buffer goes along when the network is moved, copied or cast
+            attention.register_buffer("silence", None, persistent=False)
+            attention.register_forward_pre_hook(_add_logits, with_kwargs=True)
+        attention.silence = logits
+
+
+def _add_logits(module: Any, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Whisper gives its attention to the encoder's positions no mask of its own."""
+    return args, given if module.silence is None else {**given, "attention_mask": module.silence[None, None, None]}
