@@ -4,7 +4,7 @@ Tells the display of every change, as a sweep of `--seconds` would, at the pace 
 share of that time this takes, as processor time of the driver: with a table in a terminal of 80 x 24, with lines, and
 with JSON lines beside them.
 
-python -m tests.benchmarks.display --seconds 60
+python -m tests.benchmarks.display --seconds 100
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def _measure(seconds: float, place: Place | None, *, as_json: bool) -> float:
             events.update(table, trial)
             took_s += time.thread_time() - at
             while time.perf_counter() - begun < seconds * done / changes:
-                at, spent = time.thread_time(), Spent(time.perf_counter() - begun, 0, len(table.ended()))
+                spent = Spent(time.perf_counter() - begun, 0, len(table.ended()))
+                at = time.thread_time()
                 display.refresh(spent)
                 took_s += time.thread_time() - at
                 time.sleep(min(_STEP_S, max(seconds * done / changes - (time.perf_counter() - begun), 0)))
@@ -85,7 +86,7 @@ def _measure(seconds: float, place: Place | None, *, as_json: bool) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long the sweep takes")
+    parser.add_argument("--seconds", type=float, default=100.0, help="how long the sweep takes")
     seconds = parser.parse_args().seconds
     print(f"{_TRIALS} trials of {_EPOCHS} reports in {seconds:g} s; of this, showing them takes")
     terminal = Terminal(Console(file=io.StringIO(), force_terminal=True, width=80, height=24))
