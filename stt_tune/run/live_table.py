@@ -1,6 +1,6 @@
 """The table of a sweep that runs: it fits its place, whatever parameters are called and however many trials there are.
 
-Laid out by hand, as rich's own table takes twenty times as long for each look at it.
+Laid out by hand, as rich's own table takes eight times as long: 12 ms for 16 trials.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from stt_tune.run.rendering import WORDS, find_varied, name_columns, tabulate_tr
 from stt_tune.run.standing import RUNNING, Standing
 
 _WIDEST = 12  # columns of a terminal that a value or a part of a heading may take
+_TALLEST = 4  # lines of a heading, the last ones of its name
 _FIRST = 4  # what is shown of every trial, before its parameters
 _LEAST_ROWS = 3
 
@@ -48,8 +49,8 @@ def lay_out(standing: Standing, width: int, height: int) -> list[str]:
         if count
     ]
     if hidden:
-        lines.append(set_cell_size(f"not shown: {', '.join(hidden)}", width).rstrip())
-    return [*lines, *below]
+        lines.append(f"not shown: {', '.join(hidden)}")
+    return [set_cell_size(line, width).rstrip() for line in (*lines, *below)]
 
 
 def _choose(standing: Standing, most: int) -> list[Trial]:
@@ -77,7 +78,7 @@ def _align(headings: Sequence[Sequence[str]], rows: Sequence[Sequence[str]], wid
         " ".join(_pad(cell, each, is_word=i < WORDS) for i, (cell, each) in enumerate(zip(row, widths, strict=False)))
         for row in (*above, *rows)
     ]
-    return [set_cell_size(line, width).rstrip() for line in lines], len(widths)
+    return lines, len(widths)
 
 
 def _pad(cell: str, width: int, *, is_word: bool) -> str:
@@ -92,7 +93,7 @@ def _break(heading: str) -> list[str]:
     (['optimizer', 'learning', 'rate'], ['labelsmoothi', 'ngfactor'])
     """
     words = [word for word in re.split(r"[._/\s]+", _make_printable(heading)) if word] or ["-"]
-    return [part for word in words for part in chop_cells(word, _WIDEST)]
+    return [part for word in words for part in chop_cells(word, _WIDEST)][-_TALLEST:]
 
 
 def _shorten(cell: str) -> str:
