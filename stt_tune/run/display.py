@@ -120,6 +120,7 @@ class SweepDisplay:
         self._in_lines = in_lines
         self._spent = Spent()
         self._table: TrialTable | None = None
+        self._told: dict[str, str] = {}
         self._due_at = 0.0
         self._place: Place | None = None
 
@@ -139,6 +140,11 @@ class SweepDisplay:
     def update(self, table: TrialTable, trial: Trial) -> None:
         """Show the table's state after a change to `trial`."""
         self._table = table
+        # one that diverges has its status from the report on that shows it, and ends after that
+        is_told = self._told.get(trial.trial_id) == trial.status != INTERRUPTED
+        self._told[trial.trial_id] = trial.status
+        if is_told:
+            return
         if self._place:
             if trial.status == FAILED:
                 say(f"trial {trial.number} failed: {trial.error}")

@@ -3,8 +3,8 @@
 Every event is an object with `event`, `time` (ISO 8601, UTC) and `run` (path or URL), and
 
 - `sweep_started`: `sweep`, `metric`, `goal`, `num_trials`, `done` (trials that an earlier start ended);
-- `trial_started`: `trial` (its number), `trial_id`, `is_default`, `configuration`, `retries` (how often it was begun
-  again after a fault; each time is told);
+- `trial_started`: `trial` (its number), `trial_id`, `is_default`, `configuration` (by dotted names), `retries` (how
+  often it was begun again after a fault; each time is told);
 - `report`: `trial`, `trial_id`, `epoch`, `metrics` by name, as in `trials.parquet`;
 - `trial_ended`: `trial`, `trial_id`, `status` (as in `trials.parquet`), `epoch` (the last), `value` (of the metric, as
   last reported), `error`;

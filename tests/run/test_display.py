@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 
 import nbformat
@@ -32,6 +33,15 @@ def test_progress_tells_what_is_done_and_how_it_stands(capsys: pytest.CaptureFix
     assert running == "trial 1 epoch 12: wer 0.4000"
     assert "2 of 3 trials done (2 completed, 1 running); best wer 0.2500, default's 0.5000" in last
     assert last.endswith("; 2 min spent (1.0 GPU hours), about 60 s of trials left")
+
+
+def test_the_end_of_a_trial_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    trial = make_trial(1, "diverged", math.nan)
+    table = TrialTable(("wer",), [trial])
+    with SweepDisplay(Metric(), num_trials=3) as display:
+        display.update(table, trial)  # its last report
+        display.update(table, trial)  # its end
+    assert capsys.readouterr().err == "trial 1 diverged | 1 of 3 trials done (1 diverged); no result yet; 0 s spent\n"
 
 
 def _draw_in(monkeypatch: pytest.MonkeyPatch, console: Console) -> None:
