@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stt_tune.run.resume import resume
     from stt_tune.run.retune import retune
     from stt_tune.run.settings import TuneSettings
+    from stt_tune.run.status import RunStatus, read_status
     from stt_tune.run.sweep import SweepResult, run_sweep
     from stt_tune.run.tune import TuneResult, tune
     from stt_tune.run.wandb_sync import sync_wandb
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Budget",
+    "RunStatus",
     "SweepConfig",
     "SweepResult",
     "TrialTable",
@@ -51,6 +53,7 @@ __all__ = [
     "merge_config",
     "prepare_data",
     "read_optimal_config",
+    "read_status",
     "report",
     "resume",
     "retune",
@@ -66,6 +69,7 @@ __all__ = [
 # Loaded on first use (PEP 562): ray, torch and transformers take seconds to import.
 _HOMES = {
     "Budget": "stt_tune.run.budget",
+    "RunStatus": "stt_tune.run.status",
     "SweepConfig": "stt_tune.sweep.config",
     "SweepResult": "stt_tune.run.sweep",
     "TrialTable": "stt_tune.results.trials",
@@ -82,6 +86,7 @@ _HOMES = {
     "merge_config": "stt_tune.results.merging",
     "prepare_data": "stt_tune.run.prepare",
     "read_optimal_config": "stt_tune.results.optimal_config",
+    "read_status": "stt_tune.run.status",
     "report": "stt_tune.run.reporting",
     "resume": "stt_tune.run.resume",
     "retune": "stt_tune.run.retune",

@@ -51,7 +51,7 @@ def test_every_verb_has_help_with_an_example(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     verbs = ("tune", "resume", "validate", "train", "demo", "confirm", "export", "retune", "drift", "prepare")
-    for verb in (*verbs, "wandb-sync"):
+    for verb in (*verbs, "wandb-sync", "refine", "status"):
         assert verb in out
         code, text, _ = run(verb, "--help")
         assert code == 0
@@ -244,6 +244,39 @@ def test_whole_numbers_are_not_drawn_from_continuous_distributions(run: Run, tmp
     assert "batch_size" not in err
 
 
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("tune", "sweep.yaml", "--data", "d.jsonl"),
+        ("refine", "run"),
+        ("resume", "run"),
+        ("retune", "--config", "c.json", "--data", "d.jsonl"),
+        ("demo",),
+        ("demo", "--mock"),
+    ],
+    ids=" ".join,
+)
+def test_a_result_is_printed_in_one_way(run: Run, verb: tuple[str, ...]) -> None:
+    code, out, err = run(*verb, "--json", "--json-lines")
+    assert (code, out) == (2, "")
+    assert err.startswith("--json, --json-lines: must not be given together")
+
+
+def test_the_status_of_a_run_is_told_from_its_folder(run: Run, tmp_path: Path, small_run: TuneResult) -> None:
+    code, out, err = run("status", small_run.folder.path)
+    assert (code, err) == (0, "")
+    assert "State:   finished" in out
+    assert f"Next:    It is finished: see {small_run.folder.optimal_config}" in out
+    assert " s spent" in out
+    code, out, _ = run("status", small_run.folder.path, "--json")
+    document = json.loads(out)
+    assert (code, document["state"], document["done"]) == (0, "finished", len(small_run.table.trials))
+    assert document["best"]["value"] == small_run.winner.last("wer")
+    code, out, err = run("status", tmp_path)
+    assert (code, out) == (2, "")
+    assert err == f"{tmp_path}: must be the folder of a run, with run.json and sweep.yaml, and is none.\n"
+
+
 def test_train_refuses_what_cannot_be_trained(run: Run, tmp_path: Path, corpus: Path) -> None:
     code, _, err = run("train", "--data", corpus, "--learning_rate=-1", "--speed=3", "--out", tmp_path / "out")
     assert code == 2
@@ -273,6 +306,26 @@ def test_the_mock_demo_shows_a_sweep_in_seconds(run: Run, ray_session: None, tmp
     table = TrialTable.load(tmp_path / "mock" / "trials.parquet")
     assert len(table.ended()) == 6
     assert set(read_runs(tmp_path / "mock" / "wandb")) == {trial.trial_id for trial in table.trials}
+
+
+def test_a_sweep_tells_what_happens_line_by_line(run: Run, ray_session: None, tmp_path: Path) -> None:
+    code, out, err = run("demo", "--mock", "--trials", 3, "--out", tmp_path / "mock", "--json-lines")
+    assert code == 0
+    assert "3 of 3 trials done" in err
+    events = [json.loads(line, parse_constant=pytest.fail) for line in out.splitlines()]
+    assert {each["run"] for each in events} == {str(tmp_path / "mock")}
+    names = [each["event"] for each in events]
+    assert (names[0], names[-2:]) == ("sweep_started", ["sweep_ended", "result"])
+    table = TrialTable.load(tmp_path / "mock" / "trials.parquet")
+    for trial in table.trials:
+        own = [each for each in events if each.get("trial_id") == trial.trial_id]
+        assert [each["event"] for each in own] == ["trial_started", *["report"] * len(trial.reports), "trial_ended"]
+        assert [{**each["metrics"], "epoch": each["epoch"]} for each in own[1:-1]] == trial.reports
+        assert own[-1]["status"] == trial.status
+    best = table.best("wer", "min")
+    assert best is not None
+    assert events[-2]["best"]["trial"] == events[-1]["result"]["number"] == best.number
+    assert events[-2]["seconds"] > 0
     code, out, _ = run("demo", "--mock", "--trials", 2, "--out", tmp_path / "json", "--json")
     assert code == 0
     assert json.loads(out)["metric"] == "wer"

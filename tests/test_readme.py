@@ -50,7 +50,7 @@ def test_files_and_states_are_those_of_a_real_run(small_run: TuneResult) -> None
     names = {name.rstrip("/") for cell in told for name in re.findall(r"`([\w./]+)`", cell)}
     made = {path.name for path in small_run.folder.path.iterdir() if not path.name.startswith(".")}
     assert made <= names
-    rare = {"spent.json", "frame.yaml", "rejected.jsonl", "optimal_config.before.json"}
+    rare = {"frame.yaml", "rejected.jsonl", "optimal_config.before.json"}
     rare |= {"checkpoints", "faults.jsonl", "errors"}
     assert names - made == {*rare, "best_model", "best_model_ctranslate2"}
     assert all(f"`{status}`" in _README for status in STATUSES)

@@ -3,6 +3,7 @@
 from stt_tune.cli.app import app, main
 
 from stt_tune.cli.sweeps import demo, refine, resume, tune  # isort: skip (the order of the verbs in the help)
+from stt_tune.cli.following import status  # isort: skip
 from stt_tune.cli.data import prepare, validate  # isort: skip
 from stt_tune.cli.configs import confirm, drift, export, retune  # isort: skip
 from stt_tune.cli.training import train  # isort: skip
@@ -22,6 +23,7 @@ __all__ = [
     "resume",
     "retune",
     "search",
+    "status",
     "sweep",
     "throughput",
     "train",

@@ -27,6 +27,7 @@ from stt_tune.cli.options import (
     GuardTolerance,
     Incumbent,
     InsecureCluster,
+    JsonLines,
     MaxConcurrent,
     MinGpuMemory,
     Replay,
@@ -38,7 +39,7 @@ from stt_tune.cli.options import (
     TrialsPerGpu,
     Wandb,
 )
-from stt_tune.cli.show import show
+from stt_tune.cli.show import choose_output, printing, show
 
 
 @app.command()
@@ -147,13 +148,15 @@ def retune(
     address: Address = None,
     insecure_cluster: InsecureCluster = False,
     as_json: AsJson = False,
+    json_lines: JsonLines = False,
 ) -> None:
     """Run a small sweep around the config on new data; replace it only by one that is really better.
 
     Example: stt-tune retune --config optimal_config.json --data new_errors.jsonl --trials 5
     """
     out = out or f"runs/retune-{datetime.now(UTC):%Y-%m-%d}"
-    with interruptible("Interrupted before a trial was started. The config stays as it is."):
+    output = choose_output(as_json=as_json, json_lines=json_lines)
+    with printing(output), interruptible("Interrupted before a trial was started. The config stays as it is."):
         from stt_tune.run.retune import retune as run_retune
         from stt_tune.run.settings import locate, read_columns, read_memory
 
@@ -186,7 +189,7 @@ def retune(
             address=address,
             insecure_cluster=insecure_cluster,
         )
-    show(result, as_json=as_json)
+        show(result, output)
 
 
 @app.command()

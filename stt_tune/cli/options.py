@@ -190,3 +190,10 @@ CTranslate2 = Annotated[
     bool, typer.Option("--ctranslate2", help="Keep them in CTranslate2's format, too, as faster-whisper serves them.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+JsonLines = Annotated[
+    bool,
+    typer.Option(
+        "--json-lines",
+        help="Print what happens while it happens, and the result, as JSON: one object a line.",
+    ),
+]

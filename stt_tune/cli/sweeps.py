@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, print_json
+from stt_tune.cli.app import app, interruptible
 from stt_tune.cli.forward import forward
 from stt_tune.cli.options import (
     AddressOrClient,
@@ -25,6 +25,7 @@ from stt_tune.cli.options import (
     GuardTolerance,
     Incumbent,
     InsecureCluster,
+    JsonLines,
     KeepBestModel,
     Language,
     MaxConcurrent,
@@ -51,7 +52,7 @@ from stt_tune.cli.options import (
     Wandb,
     WandbProject,
 )
-from stt_tune.cli.show import print_trials, show
+from stt_tune.cli.show import Output, choose_output, print_result, print_trials, printing, show
 
 if TYPE_CHECKING:
     from stt_tune.run.settings import TuneSettings
@@ -98,6 +99,7 @@ def tune(
     address: AddressOrClient = None,
     insecure_cluster: InsecureCluster = False,
     as_json: AsJson = False,
+    json_lines: JsonLines = False,
 ) -> None:
     """Run a sweep on your speech, confirm its winner on held-out speech, write optimal_config.json.
 
@@ -115,6 +117,7 @@ def tune(
         read_winners,
     )
 
+    output = choose_output(as_json=as_json, json_lines=json_lines)
     if address and is_client(address):
         forward(context, address, insecure=insecure_cluster)
     settings = TuneSettings(
@@ -151,7 +154,7 @@ def tune(
         address=address,
         insecure_cluster=insecure_cluster,
     )
-    _tune(sweep, settings, out or Path("runs") / sweep.stem, as_json=as_json)
+    _tune(sweep, settings, out or Path("runs") / sweep.stem, output)
 
 
 @app.command()
@@ -166,12 +169,14 @@ def resume(
     min_improvement: MinImprovement = None,
     data: Annotated[str | None, typer.Option(help="Where the same data lie now.", show_default=False)] = None,
     as_json: AsJson = False,
+    json_lines: JsonLines = False,
 ) -> None:
     """Continue an interrupted run to its full number of trials; or a finished one, with more trials or other limits.
 
     Example: stt-tune resume runs/digits
     """
-    with interruptible():
+    output = choose_output(as_json=as_json, json_lines=json_lines)
+    with printing(output), interruptible():
         from stt_tune.run.resume import resume as resume_run
         from stt_tune.run.settings import locate
 
@@ -181,7 +186,7 @@ def resume(
             "data": None if data is None else locate(data),
         }
         result = resume_run(run_dir, **{name: value for name, value in given.items() if value is not None})
-    show(result, as_json=as_json)
+        show(result, output)
 
 
 @app.command()
@@ -197,12 +202,14 @@ def refine(
     target_wer: TargetWer = None,
     min_improvement: MinImprovement = None,
     as_json: AsJson = False,
+    json_lines: JsonLines = False,
 ) -> None:
     """Search on around the best trials of a finished run, with all that it has learnt.
 
     Example: stt-tune refine runs/digits --trials 10
     """
-    with interruptible():
+    output = choose_output(as_json=as_json, json_lines=json_lines)
+    with printing(output), interruptible():
         from stt_tune.run.refine import refine as run_refine
 
         result = run_refine(
@@ -212,7 +219,7 @@ def refine(
             expand=expand,
             **_read_limits(time_budget, gpu_hours, target_wer, min_improvement),
         )
-    show(result, as_json=as_json)
+        show(result, output)
 
 
 @app.command()
@@ -224,20 +231,22 @@ def demo(
     seed: Seed = 0,
     mock: Annotated[bool, typer.Option("--mock", help="A made-up training instead: a whole sweep in seconds.")] = False,
     as_json: AsJson = False,
+    json_lines: JsonLines = False,
 ) -> None:
     """Run the main job on synthesised speech with Whisper tiny.en, in about six minutes on two cores.
 
     Example: stt-tune demo --out runs/demo
     """
+    output = choose_output(as_json=as_json, json_lines=json_lines)
     if mock:
-        _demo_mock(out or Path("runs/mock"), trials, seed, as_json=as_json)
+        _demo_mock(out or Path("runs/mock"), trials, seed, output)
         return
     out = out or Path("runs/demo")
     with interruptible():
         from stt_tune.demo import DEMO_SWEEP, build_demo_settings
 
         settings = build_demo_settings(trials=trials, seed=seed)
-    _tune(DEMO_SWEEP, settings, out, as_json=as_json)
+    _tune(DEMO_SWEEP, settings, out, output)
 
 
 def _name_refined(run_dir: str) -> str:
@@ -260,22 +269,22 @@ def _read_limits(
     }
 
 
-def _demo_mock(out: Path, trials: int, seed: int, *, as_json: bool) -> None:
+def _demo_mock(out: Path, trials: int, seed: int, output: Output) -> None:
     from stt_tune.demo.mock import run_mock
 
-    with interruptible():
+    with printing(output), interruptible():
         result = run_mock(out, trials=trials, seed=seed)
-    if as_json:
-        print_json({**result.best_run, "run": str(result.folder.path)})
-        return
+        if output is not Output.WORDS:
+            print_result(result.best_run, str(result.folder.path), output)
+            return
     print_trials(result.table, result.sweep)
     typer.echo(f"\nThis training was made up; the sweep was real. Its trials: {result.folder.path}")
     typer.echo("Next: the same on speech, stt-tune demo; on your own, stt-tune tune SWEEP --data DATA --trials 3")
 
 
-def _tune(sweep: Path, settings: TuneSettings, out: str | Path, *, as_json: bool) -> None:
-    with interruptible():
+def _tune(sweep: Path, settings: TuneSettings, out: str | Path, output: Output) -> None:
+    with printing(output), interruptible():
         from stt_tune.run.tune import tune as run_tune
 
         result = run_tune(sweep, settings, out)
-    show(result, as_json=as_json)
+        show(result, output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -21,6 +22,8 @@ from stt_tune.files import write_json, write_text
 from stt_tune.results.trials import TrialTable
 from stt_tune.sweep.config import SweepConfig
 
+# how long a process that only looks whether the folder is locked may be in the way of one that locks it
+_LOOK_S = 0.2
 _VERSIONED = ("stt-tune", "ray", "torch", "transformers", "wandb", "jiwer", "datasets", "pyarrow", "numpy", "scipy")
 
 
@@ -131,6 +134,11 @@ class RunFolder:
         return self.path / "best_model_ctranslate2"
 
     @property
+    def lock(self) -> Path:
+        """What a process that works in the folder keeps locked."""
+        return self.path / ".lock"
+
+    @property
     def errors(self) -> Path:
         """For each trial that failed, what its worker said."""
         return self.path / "errors"
@@ -187,7 +195,7 @@ class RunFolder:
             SettingsError: Another process runs it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock", timeout=0, is_singleton=True)
+        lock = FileLock(self.lock, timeout=_LOOK_S, poll_interval=_LOOK_S / 10, is_singleton=True)
         try:
             lock.acquire()
         except Timeout as error:
@@ -199,6 +207,26 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether another process works in the folder; looking changes nothing there.
+
+        Raises:
+            SettingsError: The lock cannot be read.
+        """
+        try:
+            with self.lock.open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until it is closed
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            raise SettingsError(
+                f"{self.lock}: must be readable, to see whether the run goes on ({error.strerror}). Ask who runs it."
+            ) from error
+        return False
 
     @classmethod
     def existing(cls, path: Path) -> RunFolder:

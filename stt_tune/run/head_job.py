@@ -26,6 +26,7 @@ from stt_tune.run.joining import check_cluster
 
 _HEAD = "node:__internal_head__"
 _POLL_S = 0.5
+_STDOUT = "stdout"
 # until a job that is asked to stop is killed: it has a table and W&B runs to finish
 _STOP_S = "120"
 
@@ -43,12 +44,36 @@ class Progress(NamedTuple):
     Attributes:
         said: On stderr, from where the last one ended.
         exit_code: None while it runs.
-        result: What it printed on stdout; empty while it runs.
+        printed: On stdout, from where the last one ended; whole lines while it runs.
     """
 
     said: str
     exit_code: int | None
-    result: str
+    printed: str
+
+
+class Tail:
+    """What is new in a file that another process writes."""
+
+    def __init__(self, path: Path) -> None:
+        """Have read nothing of `path`, which may be yet to come."""
+        self._path, self._read = path, 0
+
+    def read(self, *, is_whole: bool) -> str:
+        """Read on.
+
+        Args:
+            is_whole: Whether the file grows no more. Else a last line without an end is left for later, as it may end
+                in half a character.
+        """
+        if not self._path.exists():
+            return ""
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            new = file.read()
+        new = new if is_whole else new[: new.rfind(b"\n") + 1]
+        self._read += len(new)
+        return new.decode("utf-8")
 
 
 class HeadJob:
@@ -64,6 +89,7 @@ class HeadJob:
         self._client = JobSubmissionClient(ray.get_runtime_context().gcs_address)
         self._name = name
         self._folder = Path(tempfile.mkdtemp(prefix="stt-tune-job-"))
+        self._stdout = Tail(self._folder / _STDOUT)
         self._heard = 0
 
     def submit(self, arguments: Sequence[str | File]) -> None:
@@ -72,7 +98,7 @@ class HeadJob:
         command = shlex.join([sys.executable, "-m", "stt_tune", *placed])
         self._client.submit_job(
             # stdout apart, as results are for machines; the job's log would mix it with stderr
-            entrypoint=f"exec {command} > {shlex.quote(str(self._folder / 'stdout'))}",
+            entrypoint=f"exec {command} > {shlex.quote(str(self._folder / _STDOUT))}",
             submission_id=self._name,
             runtime_env={"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": _STOP_S}},
         )
@@ -88,14 +114,14 @@ class HeadJob:
         details = self._client.get_job_info(self._name)
         log = self._client.get_job_logs(self._name)
         said, self._heard = log[self._heard :], len(log)
-        if not details.status.is_terminal():
-            return Progress(said, None, "")
-        stdout = self._folder / "stdout"
-        result = stdout.read_text(encoding="utf-8") if stdout.exists() else ""
+        is_over = details.status.is_terminal()
+        printed = self._stdout.read(is_whole=is_over)
+        if not is_over:
+            return Progress(said, None, printed)
         shutil.rmtree(self._folder, ignore_errors=True)
         if details.driver_exit_code is None:  # it was stopped, or never ran
-            return Progress(f"{said}{details.message}\n", 1, result)
-        return Progress(said, int(details.driver_exit_code), result)
+            return Progress(f"{said}{details.message}\n", 1, printed)
+        return Progress(said, int(details.driver_exit_code), printed)
 
     def stop(self) -> None:
         """Ask it to end, as by Ctrl-C."""
@@ -177,7 +203,8 @@ def _follow(job: Any) -> int:
         progress = ray.get(job.follow.remote())
         sys.stderr.write(progress.said)
         sys.stderr.flush()
+        sys.stdout.write(progress.printed)
+        sys.stdout.flush()
         if progress.exit_code is not None:
-            sys.stdout.write(progress.result)
             return int(progress.exit_code)
         time.sleep(_POLL_S)

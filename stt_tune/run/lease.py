@@ -114,6 +114,29 @@ class Lease:
             self._file.update(change, _PATIENCE_S)
 
 
+def is_held(url: str) -> bool:
+    """Whether a process drives the run at a URL.
+
+    Where one has said that it does, it takes some seconds until it says so again, and half a minute where it died.
+
+    Args:
+        url: Of the run.
+
+    Raises:
+        SharedFileError: The storage cannot be read.
+    """
+    file, since = open_shared(f"{url}/{LEASE}"), time.monotonic()
+    heard = file.read()
+    if not _parse(heard).get("driver") or _is_dead(_parse(heard)):
+        return False
+    say(f"{url}: waiting up to {_LEFT_S:g} s to see whether {_describe(heard)} still drives it")
+    while time.monotonic() - since <= _LEFT_S:
+        time.sleep(_LOOK_EVERY_S)
+        if (now := file.read()) != heard:
+            return bool(_parse(now).get("driver"))
+    return False
+
+
 def _parse(text: str | None) -> dict[str, Any]:
     try:
         found = json.loads(text or "{}")

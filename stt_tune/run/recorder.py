@@ -16,10 +16,10 @@ from stt_tune.files import write_text
 from stt_tune.results.trials import COMPLETED, DIVERGED, FAILED, INTERRUPTED, STOPPED_EARLY, Trial, TrialTable
 from stt_tune.run.budget import describe_duration
 from stt_tune.run.controller import describe_failure
-from stt_tune.run.display import format_metric
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.journal import forget_journals
 from stt_tune.run.patience import PatientWriter
+from stt_tune.run.rendering import format_metric
 from stt_tune.run.unpickled import Unpickled
 from stt_tune.run.wandb_function import OWN_RUN
 from stt_tune.sweep.metric import FINAL_REPORT, Metric

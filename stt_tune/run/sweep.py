@@ -15,10 +15,13 @@ from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.budget import Budget
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.display import SweepDisplay
+from stt_tune.run.events import SweepEvents, is_heard
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
 from stt_tune.run.settings import WANDB_MODES
+from stt_tune.run.spent import Spent
+from stt_tune.run.standing import Standing
 from stt_tune.run.visibility import visible
 from stt_tune.storage import as_path, is_url
 from stt_tune.sweep.config import SweepConfig
@@ -210,7 +213,10 @@ def run_sweep(
             folder.start(replace(sweep, num_trials=num_trials), seed, default)
         with folder.locked():
             table = folder.read_table((sweep.metric.name,))
-            display = SweepDisplay(sweep.metric, num_trials, done_before=len(table.ended()), limit_s=budget.time_s)
+            standing = Standing(table, sweep.metric, num_trials, Spent.read(folder.spent), budget.time_s)
+            # lines on stdout would run through a table that is drawn
+            display = SweepDisplay(sweep.metric, num_trials, budget.time_s, in_lines=is_heard())
+            events = SweepEvents(folder.location, sweep, standing)
             plan = TrialPlan(
                 num_trials=num_trials,
                 seed=seed,
@@ -222,11 +228,22 @@ def run_sweep(
                 budget=budget,
                 trial_timeout_s=trial_timeout_s,
                 complete=complete or functools.partial(_fill_in, sweep, default or {}),
-                on_change=display.update,
+                on_change=_all_of(display.update, events.update),
+                on_step=_all_of(display.refresh, events.refresh),
             )
-            with folder.written(), _kept(folder, table, num_trials), display:
+            with events, folder.written(), _kept(folder, table, num_trials), display:
                 ended_by = run_trials(sweep, trainable, plan, folder=folder, table=table)
     return SweepResult(folder, table, sweep, ended_by)
+
+
+def _all_of(*calls: Callable[P, None]) -> Callable[P, None]:
+    """A call that makes all of these, one after another."""
+
+    def call(*args: P.args, **options: P.kwargs) -> None:
+        for each in calls:
+            each(*args, **options)
+
+    return call
 
 
 @contextlib.contextmanager

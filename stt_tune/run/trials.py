@@ -28,6 +28,7 @@ from stt_tune.run.mailbox import Mailbox
 from stt_tune.run.meter import Meter
 from stt_tune.run.patience import insist
 from stt_tune.run.recorder import UNREPORTED, Recorder
+from stt_tune.run.spent import Spent
 from stt_tune.run.tracking import build_trackers
 from stt_tune.run.waiting import WaitingRoom
 from stt_tune.run.wandb_function import RunIdentity
@@ -57,6 +58,7 @@ class TrialPlan:
         trial_timeout_s: How long a trial may go on without a report.
         complete: Fills in what the sweep leaves out of a configuration.
         on_change: Called with the table and the trial after every change.
+        on_step: Called all the time with what the sweep has cost.
     """
 
     num_trials: int
@@ -70,6 +72,7 @@ class TrialPlan:
     trial_timeout_s: float | None = None
     complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     on_change: Callable[[TrialTable, Trial], None] = lambda _table, _trial: None
+    on_step: Callable[[Spent], None] = lambda _spent: None
 
 
 def run_trials(
@@ -118,7 +121,7 @@ def run_trials(
         searcher.finish()
         scheduler.is_ending = True
 
-    meter = Meter(budget, folder.spent, plan.resources.gpus, end)
+    meter = Meter(budget, folder.spent, plan.resources.gpus, end, plan.on_step)
     spent = meter.find_spent()
     if spent and ended:
         say(f"{spent}: no further trials are started")

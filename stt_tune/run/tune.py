@@ -270,21 +270,24 @@ def run_on(
     """
     from stt_tune.run.packing import find_trials_per_gpu
 
-    with connect(settings.address, insecure=settings.insecure_cluster):
-        per_trial = settings.resources_per_trial
-        if settings.trials_per_gpu == AUTO:
-            per_trial["gpu"] = 1 / find_trials_per_gpu(speech.task, sweep, settings.default_configuration())
-        resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=per_trial)
-        settings.budget.check_resources(resources)
-        check_visible(folder, resources)
-        start()
-        with folder.locked(), _resumable(folder), sharing(resources):
-            result, task = _search(folder, sweep, settings, speech, resources)
-            confirmation = _confirm(folder, settings, speech, task, result, resources)
-    from stt_tune.run.document import build_document
+    # locked until the result is written: whoever looks meanwhile would take the run for interrupted
+    with contextlib.ExitStack() as locked:
+        with connect(settings.address, insecure=settings.insecure_cluster):
+            per_trial = settings.resources_per_trial
+            if settings.trials_per_gpu == AUTO:
+                per_trial["gpu"] = 1 / find_trials_per_gpu(speech.task, sweep, settings.default_configuration())
+            resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=per_trial)
+            settings.budget.check_resources(resources)
+            check_visible(folder, resources)
+            start()
+            locked.enter_context(folder.locked())
+            with _resumable(folder), sharing(resources):
+                result, task = _search(folder, sweep, settings, speech, resources)
+                confirmation = _confirm(folder, settings, speech, task, result, resources)
+        from stt_tune.run.document import build_document
 
-    document = build_document(folder, sweep, settings, result.table, confirmation, task.data.dev)
-    document = update_config(folder.optimal_config, lambda _before: document)
+        document = build_document(folder, sweep, settings, result.table, confirmation, task.data.dev)
+        document = update_config(folder.optimal_config, lambda _before: document)
     replacement = conclude(document, settings) if settings.retunes else None
     return TuneResult(folder, result.table, result.best_trial, document, sweep, replacement)
 

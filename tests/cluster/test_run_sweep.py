@@ -74,18 +74,25 @@ def test_a_submitted_sweep_that_cannot_run_fails_the_submission(project: Project
     assert "exit code 2" in failed.stdout + failed.stderr
 
 
-def test_a_sweep_from_outside_runs_on_the_head_and_only_its_result_is_on_stdout(
+def test_a_sweep_from_outside_runs_on_the_head_and_only_what_it_prints_is_on_stdout(
     project: Project, corpus: Path, small_model: str, tmp_path: Path
 ) -> None:
     default, out = tmp_path / "default.yaml", tmp_path / "run"
     default.write_text("{epochs: 1, batch_size: 8}")
     done = project.start_outside(
         "small.yaml", "--data", corpus, "--trials", 1, "--default", default, "--audio-context", 4, "--out", out,
-        "--model", small_model, "--json",
+        "--model", small_model, "--json-lines",
     )  # fmt: skip
+    assert done.stdout
+    first = done.stdout.readline()
+    assert done.poll() is None  # it comes while the sweep runs
     stdout, stderr = done.communicate(timeout=300)
     assert done.returncode == 0, stderr
-    assert json.loads(stdout)["trials"] == 1
+    events = [json.loads(line) for line in (first + stdout).splitlines()]
+    assert [each["event"] for each in events] == [
+        "sweep_started", "trial_started", "report", "trial_ended", "sweep_ended", "result"
+    ]  # fmt: skip
+    assert events[-1]["result"]["trials"] == 1
     assert re.search("running as job stt-tune-.* on the cluster", stderr)
     assert json.loads((out / "run.json").read_text())["settings"]["address"] == "auto"
     assert project.head.environment["RAY_AUTH_TOKEN"] not in stdout + stderr

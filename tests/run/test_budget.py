@@ -13,6 +13,7 @@ from stt_tune.run.budget import Budget, read_duration
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.meter import Meter
+from stt_tune.run.spent import Spent
 from stt_tune.sweep.config import SweepConfig
 from tests.run import synthetic
 
@@ -92,6 +93,26 @@ def test_earlier_winners_are_the_first_trials_after_the_default(tmp_path: Path) 
 
 class _Running:
     status = "RUNNING"
+
+
+class _Ended:
+    status = "TERMINATED"
+
+
+def test_what_is_spent_is_kept_and_told_without_limits_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, told = [100.0], []
+    monkeypatch.setattr("stt_tune.run.meter.time.monotonic", lambda: clock[0])
+    path = tmp_path / "run" / "spent.json"
+    path.parent.mkdir()
+    for _start in range(2):
+        meter = Meter(Budget(), path, 0.5, pytest.fail, told.append)
+        clock[0] += 60
+        meter.on_step_end(0, [_Running(), _Running(), _Ended()])
+    assert Spent.read(path) == told[-1] == Spent(seconds=120, gpu_seconds=120, trials=2)
+    path.unlink()
+    path.parent.rmdir()  # storage is gone
+    meter.save()
+    assert not path.parent.exists()
 
 
 def test_gpu_hours_are_counted_over_all_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

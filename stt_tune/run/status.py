@@ -1,0 +1,144 @@
+"""How a run stands, seen from outside: `stt-tune status`, while it runs or after. Only reads."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stt_tune.files import write_json
+from stt_tune.results.trials import INTERRUPTED
+from stt_tune.run.folder import MIRRORED, SETTINGS, RunFolder
+from stt_tune.run.lease import is_held
+from stt_tune.run.spent import Spent
+from stt_tune.run.standing import RUNNING, Standing
+from stt_tune.storage import as_path, is_url
+from stt_tune.transfer import pull
+
+CONFIRMING, FAILED, FINISHED = "confirming", "failed", "finished"
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How a run stands.
+
+    Attributes:
+        location: The path or URL of its folder.
+        sweep: Its name.
+        started_at: When it began first, ISO 8601.
+        state: `running`; `confirming` (its trials have ended, and it is measured on held-out speech); `interrupted`;
+            `failed` (its trials have ended, and none was completed); `finished`.
+        standing: Of its trials.
+        next: What to do; empty while it runs.
+    """
+
+    location: str
+    sweep: str
+    started_at: str
+    state: str
+    standing: Standing
+    next: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """For machines: `run`, `sweep`, `started_at`, `state`, `next`, and what `Standing.to_dict` gives."""
+        return {
+            "run": self.location,
+            "sweep": self.sweep,
+            "started_at": self.started_at,
+            "state": self.state,
+            "next": self.next,
+            **self.standing.to_dict(),
+        }
+
+    def describe(self) -> list[str]:
+        """In a few lines."""
+        standing = self.standing
+        return [
+            f"Run:     {self.location} (sweep {self.sweep}, begun {self.started_at})",
+            f"State:   {self.state}",
+            f"Trials:  {standing.describe_trials()}",
+            f"Result:  {standing.describe_best()}",
+            # runs of 0.1.0 note their time where it is limited
+            *([f"Time:    {standing.describe_time()}"] if standing.spent.seconds else []),
+            *([f"Next:    {self.next}"] if self.next else []),
+        ]
+
+
+def read_status(run_dir: str | Path) -> RunStatus:
+    """Say how a run stands, from what its folder holds; nothing is written there.
+
+    Args:
+        run_dir: The run folder, a path or a URL. That of a URL is as its driver sent it last, some seconds ago;
+            whether the driver lives may take half a minute to find out.
+
+    Raises:
+        SettingsError: There is no run, or one of its files is damaged.
+        StorageError: The URL cannot be read.
+    """
+    if not is_url(run_dir):
+        folder = RunFolder.existing(Path(as_path(str(run_dir))))
+        return _judge(folder, lambda: folder.is_locked)
+    url = str(run_dir).rstrip("/")
+    with tempfile.TemporaryDirectory(prefix="stt_tune-") as copy:
+        folder = RunFolder(Path(copy))
+        write_json(folder.path / MIRRORED, {"url": url})
+        for path in (folder.run, folder.sweep, folder.frame, folder.trials, folder.spent, folder.optimal_config):
+            pull(f"{url}/{path.name}", path)
+        folder.check_existing()
+        return _judge(folder, lambda: is_held(url))
+
+
+def _judge(folder: RunFolder, is_driven: Callable[[], bool]) -> RunStatus:
+    """Read the files of a run.
+
+    Args:
+        folder: Where they are.
+        is_driven: Finds out whether a process works on it.
+    """
+    # before the files: a driver that ends meanwhile has then written them all
+    driven = not folder.optimal_config.exists() and is_driven()
+    run, sweep = folder.read_run(), folder.read_sweep()
+    settings = run.get(SETTINGS) or {}
+    table = folder.read_table((sweep.metric.name,))
+    standing = Standing(
+        table,
+        sweep.metric,
+        sweep.count_trials(settings.get("trials")),
+        Spent.read(folder.spent),
+        settings.get("time_budget_s"),
+        RUNNING if driven else INTERRUPTED,
+    )
+    state = _find_state(folder, run, standing, is_driven=driven)
+    return RunStatus(
+        folder.location, sweep.name, str(run.get("started_at", "")), state, standing, _advise(folder, run, state)
+    )
+
+
+def _find_state(folder: RunFolder, run: Mapping[str, Any], standing: Standing, *, is_driven: bool) -> str:
+    if folder.optimal_config.exists():
+        return FINISHED
+    has_all = standing.done >= standing.num_trials
+    if is_driven:
+        return CONFIRMING if has_all and SETTINGS in run else RUNNING
+    if has_all and standing.best is None:
+        return FAILED
+    # the sweep of one's own training ends with its trials; `stt-tune tune` goes on and confirms
+    return FINISHED if has_all and SETTINGS not in run else INTERRUPTED
+
+
+def _advise(folder: RunFolder, run: Mapping[str, Any], state: str) -> str:
+    """Say what to do with a run in that state."""
+    if state in (RUNNING, CONFIRMING):
+        return ""
+    if state == FAILED:
+        return (
+            f"No trial was completed: see why in {folder.share(folder.errors)} and the column error of "
+            f"{folder.share(folder.trials)}, mend it and begin a new run."
+        )
+    if state == FINISHED and SETTINGS not in run:
+        return f"It is finished: load_trials({folder.location!r}) gives its trials."
+    if state == INTERRUPTED and SETTINGS not in run:
+        return f"{folder.how_to_go_on()} (unless a limit has ended it: such a run does not note that)"
+    return folder.how_to_go_on()
