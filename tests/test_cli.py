@@ -338,7 +338,7 @@ def test_wandb_sync_says_where_nothing_is_left_to_upload(run: Run, tmp_path: Pat
     code, out, _ = run("wandb-sync", tmp_path)
     assert (code, out) == (0, "Nothing is left to upload: W&B has all 1 runs.\n")
     code, out, _ = run("wandb-sync", tmp_path, "--json")
-    assert (code, json.loads(out)) == (0, {"uploaded": [], "total": 1})
+    assert (code, json.loads(out)) == (0, {"uploaded": [], "total": 1, "tagged": None, "attached": False})
 
 
 def test_confirm_and_export_need_a_finished_run(run: Run, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""The verb for W&B."""
+"""The verbs for W&B."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,9 @@ def wandb_sync(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's folder.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Upload what W&B lacks of a run's trials: those kept offline, and those that W&B failed in the middle of.
+    """Upload what W&B lacks of a run: trials kept offline, and those that W&B failed in the middle of.
+
+    The best one is tagged "best", and optimal_config.json becomes an artifact.
 
     Example: stt-tune wandb-sync runs/digits
     """
@@ -25,8 +28,12 @@ def wandb_sync(
 
         result = sync_wandb(run_dir)
     if as_json:
-        print_json({"uploaded": list(result.uploaded), "total": result.total})
+        print_json(dataclasses.asdict(result))
         return
+    if result.tagged:
+        typer.echo(f"The run of the best trial, {result.tagged}, is tagged now.")
+    if result.attached:
+        typer.echo("optimal_config.json is an artifact now.")
     if result.uploaded:
         typer.echo(f"{len(result.uploaded)} of {result.total} W&B runs were uploaded; the others had been before.")
     else:

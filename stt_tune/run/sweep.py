@@ -185,6 +185,8 @@ def run_sweep(
     from stt_tune.run.tracking import build_identity
     from stt_tune.run.trainable import TrainingTask, build_trainable, takes_configuration
     from stt_tune.run.trials import TrialPlan, run_trials
+    from stt_tune.run.wandb_place import note_place
+    from stt_tune.run.wandb_result import publish_at_end
 
     takes_configuration(train_fn)
     for hint in sweep.hints:
@@ -225,7 +227,9 @@ def run_sweep(
                 on_change=display.update,
             )
             with folder.written(), _kept(folder, table, num_trials), display:
+                note_place(folder, identity)
                 ended_by = run_trials(sweep, trainable, plan, folder=folder, table=table)
+    publish_at_end(folder)
     return SweepResult(folder, table, sweep, ended_by)
 
 

@@ -11,7 +11,7 @@ import wandb
 from filelock import FileLock
 from ray.tune.experiment import Trial
 
-from stt_tune.errors import SettingsError, WandbSyncError
+from stt_tune.errors import SettingsError, WandbError, WandbSyncError
 from stt_tune.run import tracking
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.reporting import Reporter
@@ -195,7 +195,7 @@ def test_uploading_needs_runs_a_key_and_wandb_within_reach(
         sync_wandb(tmp_path)
     _make_file(tmp_path / "wandb", "offline-run-20260101_000000-a", "a")
     server.failure = "401"
-    with pytest.raises(WandbSyncError, match=r"must be within reach to upload runs, and is not \(.*401.*later, the"):
+    with pytest.raises(WandbError, match=r"must be within reach to upload runs, and is not \(.*401.*later, the"):
         sync_wandb(tmp_path)
     monkeypatch.delenv("WANDB_API_KEY")
     monkeypatch.setenv("HOME", str(tmp_path))
