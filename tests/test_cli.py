@@ -51,7 +51,7 @@ def test_every_verb_has_help_with_an_example(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     verbs = ("tune", "resume", "validate", "train", "demo", "confirm", "export", "retune", "drift", "prepare")
-    for verb in (*verbs, "wandb-sync"):
+    for verb in (*verbs, "wandb-sync", "wandb-workspace"):
         assert verb in out
         code, text, _ = run(verb, "--help")
         assert code == 0

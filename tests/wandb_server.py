@@ -144,6 +144,10 @@ class WandbServer(ThreadingHTTPServer):
         if operation == "UpsertView2":
             self.views[variables["name"]] = dict(variables)
             return {"upsertView": {"view": {"id": f"id-{variables['name']}", "name": variables["name"]}}}
+        if operation == "View":
+            view = self.views.get(variables["viewName"])
+            node = {"id": f"id-{variables['viewName']}", "displayName": "", "spec": view["spec"]} if view else None
+            return {"project": {"allViews": {"edges": [{"node": node}] if node else []}}}
         if "Artifact" in operation:
             return self.artifacts.answer(operation, variables, self.url)
         return {"viewer": _VIEWER} if operation in ("Viewer", "GetDefaultEntity") else {}

@@ -38,3 +38,24 @@ def wandb_sync(
         typer.echo(f"{len(result.uploaded)} of {result.total} W&B runs were uploaded; the others had been before.")
     else:
         typer.echo(f"Nothing is left to upload: W&B has all {result.total} runs.")
+
+
+@app.command("wandb-workspace")
+def wandb_workspace(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's folder.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Save a view of a run in W&B: parallel coordinates, parameter importance, curves by rung, a table.
+
+    Its trials must be in W&B (stt-tune wandb-sync). Prints the view's URL.
+
+    Example: stt-tune wandb-workspace runs/digits
+    """
+    with interruptible("Interrupted: the view may have been saved; the same command saves it anew."):
+        from stt_tune.run.wandb_workspace import save_workspace
+
+        url = save_workspace(run_dir)
+    if as_json:
+        print_json({"url": url})
+        return
+    typer.echo(url)

@@ -24,7 +24,22 @@ parameters:
   epochs: {value: 9}
 early_terminate: {type: hyperband, min_iter: 1, eta: 3}
 """
-HELD_OUT = {"wer": 0.125, "default_wer": 0.25, "relative_gain": 0.5, "p_value": 0.01, "utterances": 48, "seeds": [1, 2]}
+HELD_OUT = {
+    "wer": 0.125,
+    "default_wer": 0.25,
+    "relative_gain": 0.5,
+    "p_value": 0.01,
+    "utterances": 48,
+    "audio_context_s": None,
+    "blocks": 4,
+    "blocks_are": "speaker",
+    "speakers": 4,
+    "seeds": [1, 2],
+    "compared_with": "default",
+    "choice": "one candidate",
+    "guard": None,
+    "systems": [],
+}
 
 
 def make_folder(path: Path, *, mode: str = "offline") -> RunFolder:
@@ -66,7 +81,7 @@ def conclude(folder: RunFolder, winner: str, **more: Any) -> None:
     """Write `optimal_config.json`."""
     document = {
         "hyperparameters": {"learning_rate": 1e-4},
-        "decision": "winner",
+        "decision": "default_kept",
         "metric": "wer",
         "metric_value": 0.1,
         "default_metric_value": 0.2,
