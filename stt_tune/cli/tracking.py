@@ -30,14 +30,14 @@ def wandb_sync(
     if as_json:
         print_json(dataclasses.asdict(result))
         return
-    if result.tagged:
-        typer.echo(f"The run of the best trial, {result.tagged}, is tagged now.")
-    if result.attached:
-        typer.echo("optimal_config.json is an artifact now.")
     if result.uploaded:
         typer.echo(f"{len(result.uploaded)} of {result.total} W&B runs were uploaded; the others had been before.")
     else:
         typer.echo(f"Nothing is left to upload: W&B has all {result.total} runs.")
+    if result.tagged:
+        typer.echo(f"The run of the best trial, {result.tagged}, is tagged now.")
+    if result.attached:
+        typer.echo("optimal_config.json is an artifact now.")
 
 
 @app.command("wandb-workspace")

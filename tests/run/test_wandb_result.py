@@ -12,9 +12,11 @@ import pytest
 from stt_tune.errors import WandbSyncError
 from stt_tune.run import wandb_result
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.sweep import run_sweep
 from stt_tune.run.wandb_place import find_place
 from stt_tune.run.wandb_result import JOB_TYPE, find_due, publish_at_end
 from stt_tune.run.wandb_sync import SyncResult, sync_wandb
+from tests.run import synthetic
 from tests.run.wandb_folder import HELD_OUT, conclude, log_offline, make_folder
 from tests.wandb_files import read_run
 from tests.wandb_server import KEY, WandbServer, serving
@@ -147,3 +149,20 @@ def test_nothing_is_due_where_wandb_is_off_or_nothing_is_known(tmp_path: Path) -
     assert place is not None
     assert (place.project, place.group, place.mode, place.entity) == ("p", 'small\'s "own" = x', "offline", None)
     assert json.loads(folder.run.read_text())["wandb"]["project"] == "p"
+
+
+def test_a_sweep_that_logs_online_ends_with_its_best_run_tagged(
+    ray_session: None, server: WandbServer, tmp_path: Path
+) -> None:
+    result = run_sweep(
+        {**synthetic.SWEEP, "project": "p"},
+        synthetic.falling,
+        num_trials=2,
+        default=synthetic.DEFAULT,
+        storage_path=tmp_path / "run",
+        wandb_mode="online",
+        max_concurrent_trials=1,
+    )
+    assert set(server.runs) == {trial.trial_id for trial in result.table.trials}
+    assert [name for name, run in server.runs.items() if "best" in run.tags] == [result.best_trial.trial_id]
+    assert sync_wandb(tmp_path / "run") == SyncResult((), 2)
