@@ -15,7 +15,7 @@ from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.budget import Budget
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.display import SweepDisplay
-from stt_tune.run.folder import RunFolder
+from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
 from stt_tune.run.settings import WANDB_MODES
@@ -229,7 +229,8 @@ def run_sweep(
             with folder.written(), _kept(folder, table, num_trials), display:
                 note_place(folder, identity)
                 ended_by = run_trials(sweep, trainable, plan, folder=folder, table=table)
-    publish_at_end(folder)
+    if SETTINGS not in folder.read_run():  # otherwise held-out speech has yet to say which trial is best
+        publish_at_end(folder)
     return SweepResult(folder, table, sweep, ended_by)
 
 

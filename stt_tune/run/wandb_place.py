@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from stt_tune.files import write_json
 from stt_tune.run.folder import RunFolder
@@ -49,3 +50,13 @@ def find_place(folder: RunFolder) -> WandbPlace | None:
     """
     place = folder.read_run().get(_KEY) if folder.run.is_file() else None
     return WandbPlace(**place) if place and place["mode"] != "disabled" else None
+
+
+def find_entity(place: WandbPlace, api: Any) -> str:
+    """Whose project it is: as `wandb.init` finds it where nobody is named.
+
+    Args:
+        place: Of the runs.
+        api: `wandb.Api()`.
+    """
+    return str(place.entity or api.settings["entity"] or api.default_entity)

@@ -20,12 +20,13 @@ from stt_tune.progress import say
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.wandb_link import FINISH_TIMEOUT_S, INIT_TIMEOUT_S, find_obstacle, ignoring_mode, mark_uploaded
-from stt_tune.run.wandb_place import WandbPlace, find_place
+from stt_tune.run.wandb_place import WandbPlace, find_entity, find_place
+from stt_tune.run.wandb_runs import find_runs
 
 BEST = "best"
 JOB_TYPE = "optimal-config"
 _NAME_LENGTH = 128  # of an artifact, in W&B
-_PATIENCE_S = 60.0  # for all of it, at the end of a sweep
+_PATIENCE_S = 30.0  # for all of it, at the end of a sweep
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def publish(folder: RunFolder, outcome: SweepOutcome) -> SweepOutcome:
     tagged = attached = None
     with ignoring_mode():
         api = wandb.Api(timeout=INIT_TIMEOUT_S)
-        project = f"{place.entity or api.default_entity}/{place.project}"
+        entity = find_entity(place, api)
+        project = f"{entity}/{place.project}"
         if outcome.best and outcome.best != before.best:
             if before.best:
                 _tag(api, f"{project}/{before.best}", is_best=False)
@@ -86,7 +88,7 @@ def publish(folder: RunFolder, outcome: SweepOutcome) -> SweepOutcome:
             else:
                 say(f"W&B: the best trial's run {outcome.best} is not in {project}, so it is not tagged")
         if outcome.config and outcome.config != before.config:
-            _log_config(folder, place)
+            _log_config(folder, place, entity)
             attached = outcome.config
             _write_published(folder, SweepOutcome(tagged or before.best, attached))
     return SweepOutcome(tagged, attached)
@@ -95,13 +97,13 @@ def publish(folder: RunFolder, outcome: SweepOutcome) -> SweepOutcome:
 def publish_at_end(folder: RunFolder) -> None:
     """Do so at the end of a sweep that logs online; where W&B cannot be reached, say so, and how it gets it later.
 
-    That takes a minute at most.
+    That takes half a minute at most. Where W&B lacks some of the runs, their user has been told what uploads them,
+    and the result goes with them.
     """
-    place = find_place(folder)
-    if place is None or place.mode != "online":
+    place, outcome = find_place(folder), find_due(folder)
+    if place is None or outcome is None or place.mode != "online":
         return
-    outcome = find_due(folder)
-    if outcome is None:
+    if any(not file.is_uploaded for run in find_runs(folder.path / "wandb") for file in run):
         return
     reasons = ["it does not answer"]
 
@@ -153,14 +155,14 @@ def _tag(api: Any, path: str, *, is_best: bool) -> bool:
     return True
 
 
-def _log_config(folder: RunFolder, place: WandbPlace) -> None:
+def _log_config(folder: RunFolder, place: WandbPlace, entity: str) -> None:
     document = read_optimal_config(folder.optimal_config)
     name = f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', place.group)}-optimal-config"[-_NAME_LENGTH:]
     # in a folder of its own: what lies in wandb/ is for `wandb sync`
-    with tempfile.TemporaryDirectory(prefix="stt_tune-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="stt_tune-", ignore_cleanup_errors=True) as scratch:
         run = wandb.init(
             project=place.project,
-            entity=place.entity,
+            entity=entity,
             name=name,
             job_type=JOB_TYPE,
             tags=["stt-tune", JOB_TYPE],

@@ -16,8 +16,8 @@ from stt_tune.progress import say
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.wandb_link import INIT_TIMEOUT_S, check_access, ignoring_mode
-from stt_tune.run.wandb_place import WandbPlace, find_place
-from stt_tune.run.wandb_sync import find_runs
+from stt_tune.run.wandb_place import WandbPlace, find_entity, find_place
+from stt_tune.run.wandb_runs import find_runs
 
 
 def save_workspace(run_dir: Path) -> str:
@@ -53,7 +53,7 @@ def save_workspace(run_dir: Path) -> str:
     document = read_optimal_config(folder.optimal_config) if folder.optimal_config.exists() else None
     with ignoring_mode():
         with _taken(place, command):
-            entity = place.entity or str(wandb.Api(timeout=INIT_TIMEOUT_S).default_entity)
+            entity = find_entity(place, wandb.Api(timeout=INIT_TIMEOUT_S))
         view = build_view(entity, place, sweep, table, document)
         with _taken(place, command):
             url = str(_replace(folder, view).url)

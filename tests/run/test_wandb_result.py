@@ -12,10 +12,14 @@ import pytest
 from stt_tune.errors import WandbSyncError
 from stt_tune.run import wandb_result
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.settings import TuneSettings
 from stt_tune.run.sweep import run_sweep
-from stt_tune.run.wandb_place import find_place
+from stt_tune.run.tracking import build_identity
+from stt_tune.run.tune import tune
+from stt_tune.run.wandb_place import find_place, note_place
 from stt_tune.run.wandb_result import JOB_TYPE, find_due, publish_at_end
 from stt_tune.run.wandb_sync import SyncResult, sync_wandb
+from tests.conftest import SMALL_SWEEP
 from tests.run import synthetic
 from tests.run.wandb_folder import HELD_OUT, conclude, log_offline, make_folder
 from tests.wandb_files import read_run
@@ -165,4 +169,27 @@ def test_a_sweep_that_logs_online_ends_with_its_best_run_tagged(
     )
     assert set(server.runs) == {trial.trial_id for trial in result.table.trials}
     assert [name for name, run in server.runs.items() if "best" in run.tags] == [result.best_trial.trial_id]
+    assert sync_wandb(tmp_path / "run") == SyncResult((), 2)
+
+
+def test_a_result_waits_for_runs_that_wandb_lacks(server: WandbServer, folder: RunFolder) -> None:
+    note_place(folder, build_identity("online", folder=folder.path, project="p", group="g", tags=()))
+    conclude(folder, "third")
+    publish_at_end(folder)
+    assert not server.artifacts.versions
+    assert sync_wandb(folder.path) == SyncResult(("first", "second", "third"), 3, tagged="third", attached=True)
+
+
+@pytest.mark.slow
+def test_a_confirmed_run_that_logs_online_ends_with_tag_and_artifact(
+    ray_session: None, server: WandbServer, corpus: Path, small_model: str, tmp_path: Path
+) -> None:
+    sweep = tmp_path / "small.yaml"
+    sweep.write_text(SMALL_SWEEP)
+    settings = TuneSettings(data=str(corpus), model=small_model, trials=2, audio_context_s=4, wandb="online")
+    result = tune(sweep, settings, tmp_path / "run")
+    winner = result.document["winner"]["trial_id"]
+    assert [name for name, run in server.runs.items() if "best" in run.tags] == [winner]
+    (artifact,) = server.artifacts.versions
+    assert artifact.files["optimal_config.json"] == result.folder.optimal_config.read_bytes()
     assert sync_wandb(tmp_path / "run") == SyncResult((), 2)
