@@ -50,8 +50,11 @@ def find_due(folder: RunFolder) -> SweepOutcome | None:
     """
     if find_place(folder) is None:
         return None
-    outcome = _find_outcome(folder)
-    return outcome if outcome not in (SweepOutcome(None, None), _read_published(folder)) else None
+    outcome, published = _find_outcome(folder), _read_published(folder)
+    is_due = (outcome.best and outcome.best != published.best) or (
+        outcome.config and outcome.config != published.config
+    )
+    return outcome if is_due else None
 
 
 def publish(folder: RunFolder, outcome: SweepOutcome) -> SweepOutcome:

@@ -39,8 +39,8 @@ def save_workspace(run_dir: Path) -> str:
     place = find_place(folder)
     if place is None:
         raise SettingsError(
-            f"{run_dir}: must be a sweep whose trials are W&B runs, and W&B was off. Its trials are in "
-            f"{folder.trials.name}."
+            f"{run_dir}: must be a sweep whose trials are W&B runs, and by its {folder.run.name} W&B was off. Look at "
+            f"them in {folder.trials.name}."
         )
     _check_uploaded(folder, run_dir)
     # only now: it needs the extra
@@ -99,12 +99,14 @@ def _check_uploaded(folder: RunFolder, run_dir: Path) -> None:
 def _replace(folder: RunFolder, view: Any) -> Any:
     """Save the view in the place of the one that was saved before, if that is still there."""
     import wandb_workspaces.workspaces as ws
+    from wandb_workspaces.workspaces.errors import SpecVersionError, UnsupportedViewError
 
     if not _mark(folder).is_file():
         return view.save()
     try:
         before = ws.Workspace.from_url(_mark(folder).read_text(encoding="utf-8"))
-    except ValueError:  # W&B has it no more
+    # W&B has it no more, or somebody has changed it in the app into a form that the library does not know
+    except (ValueError, SpecVersionError, UnsupportedViewError):
         return view.save()
     before.sections, before.settings, before.runset_settings = view.sections, view.settings, view.runset_settings
     return before.save()
