@@ -1,6 +1,9 @@
 """The view of a sweep that W&B's users expect, as W&B's own workspace API describes one.
 
 Importing this needs the extra `workspace`.
+
+Source: names of columns as in examples/workspaces/04_column_management.py of
+https://github.com/wandb/wandb-workspaces.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from stt_tune.sweep.metric import Metric
 
 _MAX_RUNS = 100  # curves in a plot; W&B shows ten unless told otherwise
 _MOST_BANDS = 6
+_TAGS = "tags:__ALL__"  # W&B's name of the column
 _NO_NAME = ("So", "Sk", "Sm", "Sc", "Cs")  # kinds of characters that W&B refuses in a view's name
 
 
@@ -72,7 +76,7 @@ def build_view(
             pinned_columns=[
                 "run:displayName",
                 *(f"summary:{name}" for name in ("status", metric.name, "epoch")),
-                "run:tags",
+                _TAGS,
                 *(_accessor(name) for name in varied),
             ],
             baseline_run=default.trial_id if default else None,
@@ -169,11 +173,15 @@ def _is_logarithmic(parameter: Parameter) -> bool:
 
 
 def _accessor(name: str) -> str:
-    """A column of the table for a parameter; nested ones lie within the value of the outermost."""
+    """A column of the table for a parameter; nested ones lie within the value of the outermost.
+
+    >>> _accessor("learning_rate"), _accessor("optimiser.name")
+    ('config:learning_rate.value', 'config:optimiser.value.name')
+    """
     first, *rest = name.split(".")
     return ".".join([f"config:{first}", "value", *rest])
 
 
 def _quote(text: str) -> str:
-    """A string literal for W&B's filters, which are changed as text before they are parsed: = < > and quotes, too."""
+    """A string literal for W&B's filters; as text, = < and > in it would be changed before it is parsed."""
     return "'" + "".join(f"\\U{ord(letter):08x}" for letter in text) + "'"

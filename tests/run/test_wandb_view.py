@@ -78,7 +78,7 @@ def test_the_table_holds_the_sweeps_trials_the_best_first_the_winner_pinned(view
         "summary:status",
         "summary:wer",
         "summary:epoch",
-        "run:tags",
+        "tags:__ALL__",
         "config:learning_rate.value",
         "config:optimiser.value.name",
     ]
