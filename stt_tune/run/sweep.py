@@ -228,8 +228,9 @@ def run_sweep(
             )
             with folder.written(), _kept(folder, table, num_trials), display:
                 note_place(folder, identity)
+                is_all = SETTINGS not in folder.read_run()  # otherwise held-out speech is asked next
                 ended_by = run_trials(sweep, trainable, plan, folder=folder, table=table)
-    if SETTINGS not in folder.read_run():  # otherwise held-out speech has yet to say which trial is best
+    if is_all:
         publish_at_end(folder)
     return SweepResult(folder, table, sweep, ended_by)
 

@@ -103,33 +103,36 @@ def publish_at_end(folder: RunFolder) -> None:
     That takes half a minute at most. Where W&B lacks some of the runs, their user has been told what uploads them,
     and the result goes with them.
     """
-    place, outcome = find_place(folder), find_due(folder)
-    if place is None or outcome is None or place.mode != "online":
-        return
-    if any(not file.is_uploaded for run in find_runs(folder.path / "wandb") for file in run):
-        return
-    reasons = ["it does not answer"]
+    obstacles: list[str] = []
 
     def try_to() -> None:
         try:
-            if obstacle := find_obstacle():
-                reasons.append(obstacle)
-                return
-            publish(folder, outcome)
+            obstacles.append(_publish_if_ready(folder))
         except Exception as error:  # noqa: BLE001 - whatever ails W&B must not cost the sweep its result
-            reasons.append(first_line(error))
-        else:
-            reasons.clear()
+            obstacles.append(first_line(error).rstrip("."))
 
     # W&B may try for longer than anybody wants to wait
     thread = threading.Thread(target=try_to, name="wandb-result", daemon=True)
     thread.start()
     thread.join(_PATIENCE_S)
-    if reasons:
-        say(
-            f"W&B: the sweep's result is not there yet ({reasons[-1].rstrip('.')}); later: stt-tune wandb-sync "
-            f"{folder.path}"
-        )
+    if obstacle := obstacles[0] if obstacles else "it does not answer":
+        say(f"W&B: the sweep's result is not there yet ({obstacle}); later: stt-tune wandb-sync {folder.path}")
+
+
+def _publish_if_ready(folder: RunFolder) -> str:
+    """Publish what is due of a sweep that logs online, if all of its runs are there; say what is in the way."""
+    place = find_place(folder)
+    if place is None or place.mode != "online":
+        return ""
+    if any(not file.is_uploaded for run in find_runs(folder.path / "wandb") for file in run):
+        return ""
+    outcome = find_due(folder)
+    if outcome is None:
+        return ""
+    if obstacle := find_obstacle():
+        return obstacle
+    publish(folder, outcome)
+    return ""
 
 
 def _find_outcome(folder: RunFolder) -> SweepOutcome:
