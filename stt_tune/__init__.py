@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stt_tune.run.sweep import SweepResult, run_sweep
     from stt_tune.run.tune import TuneResult, tune
     from stt_tune.run.wandb_sync import sync_wandb
+    from stt_tune.run.wandb_workspace import save_workspace
     from stt_tune.speech.finetune import finetune
     from stt_tune.sweep.config import SweepConfig
 
@@ -59,6 +60,7 @@ __all__ = [
     "retune",
     "run_sweep",
     "save_config",
+    "save_workspace",
     "sync_wandb",
     "training_callback",
     "tune",
@@ -92,6 +94,7 @@ _HOMES = {
     "retune": "stt_tune.run.retune",
     "run_sweep": "stt_tune.run.sweep",
     "save_config": "stt_tune.results.optimal_config",
+    "save_workspace": "stt_tune.run.wandb_workspace",
     "sync_wandb": "stt_tune.run.wandb_sync",
     "training_callback": "stt_tune.results.production",
     "tune": "stt_tune.run.tune",

@@ -45,10 +45,14 @@ class SharedFileError(SttTuneError, OSError):
     exit_code = 1
 
 
-class WandbSyncError(SttTuneError, ConnectionError):
-    """W&B that cannot be reached, or did not take all runs; what was uploaded is kept."""
+class WandbError(SttTuneError, ConnectionError):
+    """W&B that cannot be reached, or refuses what it is sent."""
 
     exit_code = 1
+
+
+class WandbSyncError(WandbError):
+    """W&B that did not take all of a run folder; what was uploaded is kept."""
 
 
 class StorageError(SttTuneError, OSError):

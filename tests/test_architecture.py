@@ -31,8 +31,9 @@ _ONLY_IN = {
     "transformers": ("speech/", "bench/made_up.py", "bench/recipe.py", "bench/throughput.py"),
     "pandas": ("results/",),
     "matplotlib": ("results/",),
+    "wandb_workspaces": ("run/wandb_view.py", "run/wandb_workspace.py"),
 }
-_HEAVY = {"ray", "torch", "transformers", "pandas", "optuna", "sklearn", "wandb"}
+_HEAVY = {"ray", "torch", "transformers", "pandas", "optuna", "sklearn", "wandb", "wandb_workspaces"}
 
 
 def _modules() -> list[Path]:

@@ -51,7 +51,7 @@ def test_every_verb_has_help_with_an_example(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     verbs = ("tune", "resume", "validate", "train", "demo", "confirm", "export", "retune", "drift", "prepare")
-    for verb in (*verbs, "wandb-sync", "refine", "status"):
+    for verb in (*verbs, "wandb-sync", "wandb-workspace", "refine", "status"):
         assert verb in out
         code, text, _ = run(verb, "--help")
         assert code == 0
@@ -391,7 +391,7 @@ def test_wandb_sync_says_where_nothing_is_left_to_upload(run: Run, tmp_path: Pat
     code, out, _ = run("wandb-sync", tmp_path)
     assert (code, out) == (0, "Nothing is left to upload: W&B has all 1 runs.\n")
     code, out, _ = run("wandb-sync", tmp_path, "--json")
-    assert (code, json.loads(out)) == (0, {"uploaded": [], "total": 1})
+    assert (code, json.loads(out)) == (0, {"uploaded": [], "total": 1, "tagged": None, "attached": False})
 
 
 def test_confirm_and_export_need_a_finished_run(run: Run, tmp_path: Path) -> None:

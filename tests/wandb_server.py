@@ -1,7 +1,8 @@
 """A W&B server for tests on the loopback interface: only the server is not the real one, the client is.
 
-It speaks just enough of the protocol for `wandb` to log in, to log online and to sync: GraphQL's viewer
-and upsertBucket, file uploads, and the file stream. It can be made to fail or to hang half way.
+It speaks just enough of the protocol for `wandb` to log in, to log online, to sync, to tag a run, to log an
+artifact and to save a view: some of GraphQL, file uploads, and the file stream. It can be made to fail or to
+hang half way.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 import pytest
 import wandb
 
+from tests.wandb_artifacts import STORAGE, ArtifactStore
+
 KEY = "5eed" * 10  # of the form that W&B's keys have
 _VIEWER = {"id": "1", "entity": "someone", "username": "someone", "flags": "{}", "teams": {"edges": []}}
 _STREAM = re.compile(r"/files/\w+/[\w-]+/([\w-]+)/file_stream")
@@ -31,12 +34,16 @@ class UploadedRun:
         lines: The history by the place of each line, as the client has numbered them.
         summary: The last one.
         config: By name.
+        tags: The last ones.
+        asked: How the client asked for the run, by the names of GraphQL's variables.
         exit_code: None until the run is complete.
     """
 
     lines: dict[int, dict[str, Any]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+    asked: dict[str, Any] = field(default_factory=dict)
     exit_code: int | None = None
 
     @property
@@ -53,8 +60,12 @@ class WandbServer(ThreadingHTTPServer):
 
     Attributes:
         runs: By id.
+        artifacts: What was logged of these.
+        views: Saved views by their names, as GraphQL's variables told them.
+        operations: Names of all that GraphQL was asked.
         received: All that was sent, headers left out.
         refused: Ids of runs that are not taken.
+        refused_operations: What GraphQL may not be asked.
         before_answer: Called whenever something was sent.
     """
 
@@ -65,8 +76,12 @@ class WandbServer(ThreadingHTTPServer):
         """Listen on a free port of the loopback interface."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.runs: dict[str, UploadedRun] = {}
+        self.artifacts = ArtifactStore()
+        self.views: dict[str, dict[str, Any]] = {}
+        self.operations: list[str] = []
         self.received = b""
         self.refused: set[str] = set()
+        self.refused_operations: set[str] = set()
         self.before_answer: Callable[[], None] = lambda: None
         self._failure = ""
         self._changed = threading.Condition()
@@ -103,12 +118,15 @@ class WandbServer(ThreadingHTTPServer):
         if path == "/graphql":
             sent = json.loads(body)
             operation = str(re.findall(r"(?:query|mutation) (\w+)", sent["query"])[0])
+            self.operations.append(operation)
             variables = sent.get("variables") or {}
-            if variables.get("name") in self.refused:
-                return 403, {"errors": [{"message": "this run is not taken"}]}
+            if variables.get("name") in self.refused or operation in self.refused_operations:
+                return 403, {"errors": [{"message": "this is not taken"}]}
             return 200, {"data": self._query(operation, variables)}
         if stream := _STREAM.fullmatch(path):
             self._take(self.runs[stream[1]], json.loads(body))
+        if path.startswith(STORAGE):
+            self.artifacts.take(path, body)
         return 200, {}
 
     def _query(self, operation: str, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,11 +138,30 @@ class WandbServer(ThreadingHTTPServer):
         if operation == "RunResumeStatus" and (run := self.runs.get(variables["name"])):
             project = {"id": "1", "name": variables["project"], "entity": {"id": "1", "name": "someone"}}
             return {"model": {**project, "bucket": _describe(run)}}
-        return {"viewer": _VIEWER} if operation == "Viewer" else {}
+        if operation == "Run":
+            run = self.runs.get(variables["name"])
+            return {"project": {"run": _show(variables["name"], run) if run else None}}
+        if operation == "UpsertView2":
+            self.views[variables["name"]] = dict(variables)
+            return {"upsertView": {"view": {"id": f"id-{variables['name']}", "name": variables["name"]}}}
+        if operation == "View":
+            view = self.views.get(variables["viewName"])
+            node = {"id": f"id-{variables['viewName']}", "displayName": "", "spec": view["spec"]} if view else None
+            return {"project": {"allViews": {"edges": [{"node": node}] if node else []}}}
+        if "Artifact" in operation:
+            return self.artifacts.answer(operation, variables, self.url)
+        return {"viewer": _VIEWER} if operation in ("Viewer", "GetDefaultEntity") else {}
 
     def _upsert(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        run = self.runs.setdefault(variables["name"], UploadedRun())
-        run.config |= json.loads(variables["config"] or "{}")
+        change = variables.get("id")  # by the public API
+        name = change.removeprefix("id-") if change else variables["name"]
+        run = self.runs.setdefault(name, UploadedRun())
+        run.config |= json.loads(variables.get("config") or "{}")
+        if variables.get("tags") is not None:
+            run.tags = variables["tags"]
+        if change:
+            return _show(name, run)
+        run.asked |= {key: value for key, value in variables.items() if value is not None}
         return {
             "id": f"id-{variables['name']}",
             "name": variables["name"],
@@ -142,6 +179,15 @@ class WandbServer(ThreadingHTTPServer):
             run.summary = json.loads(line)
         if sent.get("complete"):
             run.exit_code = sent["exitcode"]
+
+
+def _show(name: str, run: UploadedRun) -> dict[str, Any]:
+    """What the public API is told of a run."""
+    texts = dict.fromkeys(("sweepName", "commit", "description", "notes", "createdAt", "heartbeatAt"))
+    about = {"id": f"id-{name}", "name": name, "displayName": name, "projectId": "1", "state": "finished"}
+    kept = {"config": json.dumps(run.config), "summaryMetrics": json.dumps(run.summary), "systemMetrics": "{}"}
+    place = {"tags": run.tags, "group": run.asked.get("groupName"), "jobType": run.asked.get("jobType")}
+    return {**texts, **about, **kept, **place, "readOnly": False, "historyLineCount": 0}
 
 
 def _describe(run: UploadedRun) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from stt_tune.cli.following import status  # isort: skip
 from stt_tune.cli.data import prepare, validate  # isort: skip
 from stt_tune.cli.configs import confirm, drift, export, retune  # isort: skip
 from stt_tune.cli.training import train  # isort: skip
-from stt_tune.cli.tracking import wandb_sync  # isort: skip
+from stt_tune.cli.tracking import wandb_sync, wandb_workspace  # isort: skip
 from stt_tune.cli.bench import overhead, search, sweep, throughput  # isort: skip
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "tune",
     "validate",
     "wandb_sync",
+    "wandb_workspace",
 ]

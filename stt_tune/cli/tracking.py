@@ -1,7 +1,8 @@
-"""The verb for W&B."""
+"""The verbs for W&B."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,9 @@ def wandb_sync(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's folder.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Upload what W&B lacks of a run's trials: those kept offline, and those that W&B failed in the middle of.
+    """Upload what W&B lacks of a run: trials kept offline, and those that W&B failed in the middle of.
+
+    The best one is tagged "best", and optimal_config.json becomes an artifact.
 
     Example: stt-tune wandb-sync runs/digits
     """
@@ -25,9 +28,34 @@ def wandb_sync(
 
         result = sync_wandb(run_dir)
     if as_json:
-        print_json({"uploaded": list(result.uploaded), "total": result.total})
+        print_json(dataclasses.asdict(result))
         return
     if result.uploaded:
         typer.echo(f"{len(result.uploaded)} of {result.total} W&B runs were uploaded; the others had been before.")
     else:
         typer.echo(f"Nothing is left to upload: W&B has all {result.total} runs.")
+    if result.tagged:
+        typer.echo(f"The run of the best trial, {result.tagged}, is tagged now.")
+    if result.attached:
+        typer.echo("optimal_config.json is an artifact now.")
+
+
+@app.command("wandb-workspace")
+def wandb_workspace(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's folder.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Save a view of a run in W&B: parallel coordinates, parameter importance, curves by rung, a table.
+
+    Its trials must be in W&B (stt-tune wandb-sync). Prints the view's URL.
+
+    Example: stt-tune wandb-workspace runs/digits
+    """
+    with interruptible("Interrupted: the view may have been saved; the same command saves it anew."):
+        from stt_tune.run.wandb_workspace import save_workspace
+
+        url = save_workspace(run_dir)
+    if as_json:
+        print_json({"url": url})
+        return
+    typer.echo(url)

@@ -65,6 +65,7 @@ def _confirm(
     from stt_tune.run.document import build_document
     from stt_tune.run.held_out import confirm_systems, plan_systems
     from stt_tune.run.labels import select_cases
+    from stt_tune.run.wandb_result import publish_at_end
 
     with folder.written(), folder.locked(), connect(settings.address, insecure=settings.insecure_cluster):
         resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
@@ -87,4 +88,6 @@ def _confirm(
         # what is best for a kind was compared with other hyperparameters
         return {**{name: value for name, value in before.items() if name != "by_error_type"}, **document, **kept}
 
-    return update_config(folder.optimal_config, write)
+    document = update_config(folder.optimal_config, write)
+    publish_at_end(folder)
+    return document

@@ -101,11 +101,14 @@ def _export(
     document = read_optimal_config(folder.optimal_config)
     results: list[KindResult] = []
     if per_error_type:
+        from stt_tune.run.wandb_result import publish_at_end
+
         speech = load_prepared(settings)
         check_same_data(folder.location, folder.read_run(), settings, speech)
         results = _compare_kinds(folder, settings, speech, document["hyperparameters"])
         better = {result.kind: result.to_dict() for result in results if result.is_better}
         document = update_config(folder.optimal_config, lambda before: {**before, "by_error_type": better})
+        publish_at_end(folder)
     own = folder.share(folder.optimal_config)
     if out != own and (is_url(out) or Path(as_path(out)).resolve() != Path(own).resolve()):
         publish(document, out)

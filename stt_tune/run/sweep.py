@@ -16,7 +16,7 @@ from stt_tune.run.budget import Budget
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.display import SweepDisplay
 from stt_tune.run.events import SweepEvents, is_heard
-from stt_tune.run.folder import RunFolder
+from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
 from stt_tune.run.settings import WANDB_MODES
@@ -188,6 +188,8 @@ def run_sweep(
     from stt_tune.run.tracking import build_identity
     from stt_tune.run.trainable import TrainingTask, build_trainable, takes_configuration
     from stt_tune.run.trials import TrialPlan, run_trials
+    from stt_tune.run.wandb_place import note_place
+    from stt_tune.run.wandb_result import publish_at_end
 
     takes_configuration(train_fn)
     for hint in sweep.hints:
@@ -232,7 +234,11 @@ def run_sweep(
                 on_step=_all_of(display.refresh, events.refresh),
             )
             with events, folder.written(), _kept(folder, table, num_trials), display:
+                note_place(folder, identity)
+                is_all = SETTINGS not in folder.read_run()  # otherwise held-out speech is asked next
                 ended_by = run_trials(sweep, trainable, plan, folder=folder, table=table)
+    if is_all:
+        publish_at_end(folder)
     return SweepResult(folder, table, sweep, ended_by)
 
 

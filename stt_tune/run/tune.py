@@ -285,9 +285,11 @@ def run_on(
                 result, task = _search(folder, sweep, settings, speech, resources)
                 confirmation = _confirm(folder, settings, speech, task, result, resources)
         from stt_tune.run.document import build_document
+        from stt_tune.run.wandb_result import publish_at_end
 
         document = build_document(folder, sweep, settings, result.table, confirmation, task.data.dev)
         document = update_config(folder.optimal_config, lambda _before: document)
+    publish_at_end(folder)
     replacement = conclude(document, settings) if settings.retunes else None
     return TuneResult(folder, result.table, result.best_trial, document, sweep, replacement)
 

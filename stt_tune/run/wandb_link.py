@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 import wandb
 from wandb.sdk.wandb_run import Run
 
-from stt_tune.errors import first_line
+from stt_tune.errors import SettingsError, WandbError, first_line
 
 MODE = "WANDB_MODE"
 INIT_TIMEOUT_S = 12
@@ -26,16 +27,47 @@ _NEVER_BEGUN = "never-begun"
 NO_KEY = "no key is configured"
 
 
-def find_obstacle() -> str:
-    """Say why W&B cannot be logged into; nothing where it can. Takes ten seconds where W&B hangs."""
-    before = os.environ.pop(MODE, None)  # W&B would not log in if the environment said offline
+@contextlib.contextmanager
+def ignoring_mode() -> Iterator[None]:
+    """Let W&B log in inside the block though the environment says offline."""
+    before = os.environ.pop(MODE, None)
     try:
-        return "" if wandb.login(prompt=False) else NO_KEY
-    except (wandb.Error, ValueError) as error:
-        return first_line(error).rstrip(".")
+        yield
     finally:
         if before is not None:
             os.environ[MODE] = before
+
+
+def find_obstacle() -> str:
+    """Say why W&B cannot be logged into; nothing where it can. Takes ten seconds where W&B hangs."""
+    with ignoring_mode():
+        try:
+            return "" if wandb.login(prompt=False) else NO_KEY
+        except (wandb.Error, ValueError) as error:
+            return first_line(error).rstrip(".")
+
+
+def check_access(purpose: str, command: str) -> None:
+    """Make sure that W&B can be logged into.
+
+    Args:
+        purpose: What for, such as `to upload runs`.
+        command: What does the same later.
+
+    Raises:
+        SettingsError: There is no key.
+        WandbError: W&B cannot be reached, or refuses the key.
+    """
+    obstacle = find_obstacle()
+    if obstacle == NO_KEY:
+        raise SettingsError(
+            f"W&B: a key must be configured {purpose}, and there is none. Call `wandb login`, or set WANDB_API_KEY."
+        )
+    if obstacle:
+        raise WandbError(
+            f"W&B: must be within reach {purpose}, and is not ({obstacle}). Nothing has changed; later, the same "
+            f"again: {command}"
+        )
 
 
 def begin_run(init: Callable[..., Run], arguments: Mapping[str, Any], tell: Callable[[str], None]) -> Run:

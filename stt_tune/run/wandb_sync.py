@@ -1,10 +1,9 @@
-"""Upload what W&B lacks of a run folder's runs, by W&B's own `wandb sync`: `stt-tune wandb-sync`."""
+"""Upload what W&B lacks of a run folder, the runs by W&B's own `wandb sync`: `stt-tune wandb-sync`."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -14,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from stt_tune.errors import SettingsError, WandbSyncError
+from stt_tune.errors import SettingsError, WandbSyncError, first_line
 from stt_tune.progress import say, track
 from stt_tune.run.folder import RunFolder
-from stt_tune.run.wandb_link import FALLBACK, MODE, NO_KEY, find_obstacle, is_continuing, synced_mark, was_begun
+from stt_tune.run.wandb_link import MODE, check_access
+from stt_tune.run.wandb_result import SweepOutcome, find_due, publish
+from stt_tune.run.wandb_runs import RunFile, find_runs
 
-_STARTED = r"(?:offline-)?run-(\d{8}_\d{6})"
-# A run file that holds only this tells nothing, and would keep `wandb sync` from uploading any other.
-_HEADER_BYTES = 7
 _POLL_S = 0.2
 _LAST_WORDS_S = 5.0
 
@@ -33,38 +31,21 @@ class SyncResult:
     Attributes:
         uploaded: Ids of the runs that were uploaded now.
         total: How many runs there are.
+        tagged: Id of the run that was tagged as the best one now; None where none was.
+        attached: Whether the optimal config was attached now.
     """
 
     uploaded: tuple[str, ...]
     total: int
-
-
-@dataclass(frozen=True)
-class RunFile:
-    """The file of one start of a W&B run: a trial that was interrupted and begun again has several.
-
-    Attributes:
-        path: The file.
-        run_id: The run's id in W&B, which is the trial's.
-        is_fallback: Whether the file holds another id than the run is to have.
-        started: Sorts the starts of a run: the time to a second, and W&B's count of those within one.
-    """
-
-    path: Path
-    run_id: str
-    is_fallback: bool
-    started: tuple[str, int]
-
-    @property
-    def is_uploaded(self) -> bool:
-        """Whether W&B has marked it so."""
-        return synced_mark(self.path).exists()
+    tagged: str | None = None
+    attached: bool = False
 
 
 def sync_wandb(path: Path) -> SyncResult:
-    """Upload what W&B lacks of a run folder's runs; each trial is one run there.
+    """Upload what W&B lacks of a run folder: its trials, a run each, and what the sweep has found.
 
-    Of a trial that was begun several times, only the last start counts, as it tells the whole history
+    The best trial's run is tagged, and the optimal config becomes an artifact, as at the end of a sweep that logs
+    online. Of a trial that was begun several times, only the last start counts, as it tells the whole history
     again. What is uploaded is marked at once, so that an upload that was interrupted goes on.
 
     Args:
@@ -72,7 +53,8 @@ def sync_wandb(path: Path) -> SyncResult:
 
     Raises:
         SettingsError: The folder holds no W&B runs, a sweep is running in it, or there is no key.
-        WandbSyncError: W&B cannot be reached, or did not take all of them.
+        WandbError: W&B cannot be reached.
+        WandbSyncError: It did not take all of them.
     """
     folder = RunFolder(path.absolute())
     if not (folder.path / "wandb").is_dir():
@@ -81,40 +63,11 @@ def sync_wandb(path: Path) -> SyncResult:
         runs = find_runs(folder.path / "wandb")
         missing = [file for run in runs for file in run if not file.is_uploaded]
         if missing:
-            _check_access(path)
+            check_access("to upload runs", f"stt-tune wandb-sync {path}")
             _upload(missing, path)
-    return SyncResult(tuple(dict.fromkeys(file.run_id for file in missing)), len(runs))
-
-
-def find_runs(folder: Path) -> list[list[RunFile]]:
-    """The files of each W&B run below `folder` that together tell all of it, in their order."""
-    by_id: dict[str, list[RunFile]] = {}
-    for path in folder.glob("*run-*/run-*.wandb"):
-        local_id = path.stem.removeprefix("run-")
-        match = re.fullmatch(rf"{_STARTED}-{re.escape(local_id)}(?:-(\d+))?", path.parent.name)
-        if match and was_begun(path.parent) and path.stat().st_size > _HEADER_BYTES:
-            run_id = local_id.removesuffix(FALLBACK)
-            started = match[1], int(match[2] or 0)
-            by_id.setdefault(run_id, []).append(RunFile(path, run_id, run_id != local_id, started))
-    return [_find_last_start(sorted(files, key=lambda file: file.started)) for _, files in sorted(by_id.items())]
-
-
-def _find_last_start(files: list[RunFile]) -> list[RunFile]:
-    first = max((i for i, file in enumerate(files) if not is_continuing(file.path.parent)), default=0)
-    return files[first:]
-
-
-def _check_access(path: Path) -> None:
-    obstacle = find_obstacle()
-    if obstacle == NO_KEY:
-        raise SettingsError(
-            "W&B: a key must be configured to upload runs, and there is none. Call `wandb login`, or set WANDB_API_KEY."
-        )
-    if obstacle:
-        raise WandbSyncError(
-            f"W&B: must be within reach to upload runs, and is not ({obstacle}). Nothing has changed; later, the same "
-            f"again: stt-tune wandb-sync {path}"
-        )
+        done = _publish(folder, path)
+    uploaded = tuple(dict.fromkeys(file.run_id for file in missing))
+    return SyncResult(uploaded, len(runs), done.best, done.config is not None)
 
 
 def _upload(files: Sequence[RunFile], path: Path) -> None:
@@ -129,6 +82,20 @@ def _upload(files: Sequence[RunFile], path: Path) -> None:
                 f"({_find_reason(said)}). What was uploaded is marked; the same again goes on: stt-tune wandb-sync "
                 f"{path}"
             )
+
+
+def _publish(folder: RunFolder, path: Path) -> SweepOutcome:
+    due = find_due(folder)
+    if due is None:
+        return SweepOutcome(None, None)
+    check_access("to tag the best run", f"stt-tune wandb-sync {path}")
+    try:
+        return publish(folder, due)
+    except Exception as error:
+        raise WandbSyncError(
+            f"{path}: all W&B runs are uploaded, and the sweep's result must be, and is not ({first_line(error)}). The "
+            f"same again goes on: stt-tune wandb-sync {path}"
+        ) from error
 
 
 def _call_for_all(files: Sequence[RunFile], said: IO[str]) -> Iterator[RunFile]:

@@ -11,14 +11,15 @@ import wandb
 from filelock import FileLock
 from ray.tune.experiment import Trial
 
-from stt_tune.errors import SettingsError, WandbSyncError
+from stt_tune.errors import SettingsError, WandbError, WandbSyncError
 from stt_tune.run import tracking
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.reporting import Reporter
 from stt_tune.run.tracking import WandbTracker, build_identity, build_trackers
 from stt_tune.run.wandb_function import WandbFunction
 from stt_tune.run.wandb_link import mark_continuing, synced_mark, was_begun
-from stt_tune.run.wandb_sync import SyncResult, find_runs, sync_wandb
+from stt_tune.run.wandb_runs import find_runs
+from stt_tune.run.wandb_sync import SyncResult, sync_wandb
 from tests.run import synthetic
 from tests.wandb_files import read_run
 from tests.wandb_server import KEY, WandbServer, serving
@@ -157,6 +158,33 @@ def test_a_trial_that_begins_again_online_has_each_step_once_and_nothing_is_left
     assert _sync(tmp_path) == SyncResult((), 1)
 
 
+def test_a_run_that_is_synced_looks_the_same_as_one_that_was_online(
+    server: WandbServer, tmp_path: Path, trial: Trial
+) -> None:
+    for mode in ("online", "offline"):
+        tracker = _track(tmp_path / mode, mode)
+        (tmp_path / mode).mkdir()
+        _report(tracker, trial, range(1, 4))
+        _end(tracker, trial)
+        if mode == "offline":
+            online = server.runs.pop("abc")
+            assert _sync(tmp_path / mode).uploaded == ("abc",)
+    synced = server.runs["abc"]
+    for run in (online, synced):
+        run.config.pop("_wandb")
+        run.config["trial_log_path"] = {}
+        run.summary.pop("_wandb")
+        for row in (*run.history, run.summary):
+            row.pop("_timestamp")
+            row.pop("_runtime")
+    assert synced.config == online.config
+    assert synced.history == online.history
+    assert synced.summary == online.summary
+    assert (synced.tags, synced.exit_code) == (online.tags, online.exit_code)
+    for name in ("groupName", "displayName", "project"):
+        assert synced.asked.get(name) == online.asked.get(name)
+
+
 def test_a_function_that_logs_by_itself_goes_on_without_wandb(
     server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,7 +223,7 @@ def test_uploading_needs_runs_a_key_and_wandb_within_reach(
         sync_wandb(tmp_path)
     _make_file(tmp_path / "wandb", "offline-run-20260101_000000-a", "a")
     server.failure = "401"
-    with pytest.raises(WandbSyncError, match=r"must be within reach to upload runs, and is not \(.*401.*later, the"):
+    with pytest.raises(WandbError, match=r"must be within reach to upload runs, and is not \(.*401.*later, the"):
         sync_wandb(tmp_path)
     monkeypatch.delenv("WANDB_API_KEY")
     monkeypatch.setenv("HOME", str(tmp_path))
