@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,17 +23,8 @@ def build_demo_settings(*, trials: int, seed: int, size: CorpusSize | None = Non
     Raises:
         SettingsError: The extra `demo` is not installed.
     """
-    from stt_tune.demo.corpus import CorpusSize, find_longest_s, make_corpus
+    from stt_tune.demo.corpus import CorpusSize, make_corpus
     from stt_tune.run.settings import TuneSettings
 
     manifest = make_corpus(size or CorpusSize(), seed)
-    return TuneSettings(
-        data=str(manifest),
-        model="tiny.en",
-        trials=trials,
-        seed=seed,
-        # shorter than for other data, for the sake of time; on this speech the default configuration
-        # trained so is no worse at 30 s than trained at 30 s
-        audio_context_s=math.ceil(2 * find_longest_s(manifest)) / 2,
-        max_concurrent=2,
-    )
+    return TuneSettings(data=str(manifest), model="tiny.en", trials=trials, seed=seed, max_concurrent=2)

@@ -72,12 +72,6 @@ def make_corpus(size: CorpusSize, seed: int, cache: Path | None = None) -> Path:
     return manifest
 
 
-def find_longest_s(manifest: Path) -> float:
-    """The length of the longest clip in a manifest that `make_corpus` wrote, in seconds."""
-    rows = manifest.read_text(encoding="utf-8").splitlines()
-    return max(float(json.loads(row)["duration_s"]) for row in rows)
-
-
 def _synthesise(size: CorpusSize, seed: int, folder: Path, manifest: Path) -> None:
     rng = np.random.default_rng(seed)
     counts = asdict(size)
