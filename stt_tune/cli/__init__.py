@@ -5,6 +5,7 @@ from stt_tune.cli.app import app, main
 from stt_tune.cli.sweeps import demo, refine, resume, tune  # isort: skip (the order of the verbs in the help)
 from stt_tune.cli.data import prepare, validate  # isort: skip
 from stt_tune.cli.configs import confirm, drift, export, retune  # isort: skip
+from stt_tune.cli.reports import report  # isort: skip
 from stt_tune.cli.training import train  # isort: skip
 from stt_tune.cli.tracking import wandb_sync  # isort: skip
 from stt_tune.cli.bench import overhead, search, sweep, throughput  # isort: skip
@@ -19,6 +20,7 @@ __all__ = [
     "overhead",
     "prepare",
     "refine",
+    "report",
     "resume",
     "retune",
     "search",

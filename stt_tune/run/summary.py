@@ -36,6 +36,7 @@ def describe_result(result: TuneResult) -> list[str]:
             if folder.best_model.is_dir()
             else []
         ),
+        *([f"Report:  {folder.share(folder.report)}"] if folder.report.exists() else []),
         *_describe_faults(folder),
         *more,
         "Next:    look at the trials in notebooks/analyse_sweep.ipynb; merge hyperparameters of the config into your "

@@ -26,6 +26,7 @@ from stt_tune.run.mirror import collect
 from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
 from stt_tune.run.replacement import Replacement, conclude
+from stt_tune.run.report import refresh_report
 from stt_tune.run.settings import AUTO, TuneSettings
 from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.run.visibility import check_visible
@@ -278,6 +279,7 @@ def run_on(
         settings.budget.check_resources(resources)
         check_visible(folder, resources)
         start()
+        folder.note(resources={"cpus": resources.cpus, "gpus": resources.gpus})
         with folder.locked(), _resumable(folder), sharing(resources):
             result, task = _search(folder, sweep, settings, speech, resources)
             confirmation = _confirm(folder, settings, speech, task, result, resources)
@@ -285,6 +287,7 @@ def run_on(
 
     document = build_document(folder, sweep, settings, result.table, confirmation, task.data.dev)
     document = update_config(folder.optimal_config, lambda _before: document)
+    refresh_report(folder)
     replacement = conclude(document, settings) if settings.retunes else None
     return TuneResult(folder, result.table, result.best_trial, document, sweep, replacement)
 

@@ -1,0 +1,162 @@
+"""Which hyperparameters decide the result: a model of the trials, asked on trials that it was not made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.model_selection import KFold
+
+from stt_tune.results.plots.theme import is_numeric, is_wide
+
+ENOUGH_TRIALS = 12
+"""Fewer completed trials leave too few beside those that a model is made from."""
+
+_FOLDS, _TREES, _REPEATS, _GRID = 5, 100, 5, 20
+_LEAST, _MOST = 0.02, 0.98  # quantiles between which a dependence is drawn
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How values of one hyperparameter become numbers.
+
+    Attributes:
+        choices: What is no number, in order; None: it is one.
+        is_log: Whether its logarithm counts.
+    """
+
+    choices: tuple[str, ...] | None
+    is_log: bool = False
+
+    @classmethod
+    def of(cls, values: pd.Series) -> Encoding:
+        """Find it by the values."""
+        known = values.dropna()
+        if not is_numeric(known):
+            return cls(tuple(sorted(set(known.astype(str)))))
+        return cls(None, is_wide(known))
+
+    def encode(self, values: pd.Series) -> np.ndarray:
+        """The numbers; NaN where a trial has no value, or another than was seen."""
+        if self.choices is not None:
+            codes = {choice: float(i) for i, choice in enumerate(self.choices)}
+            return np.array([codes.get(str(each), np.nan) for each in values])
+        numbers = values.astype(float).to_numpy()
+        return np.log(np.where(numbers > 0, numbers, np.nan)) if self.is_log else numbers
+
+    def decode(self, number: float) -> Any:
+        """The value that a number stands for."""
+        if self.choices is not None:
+            return self.choices[int(number)]
+        return float(np.exp(number)) if self.is_log else float(number)
+
+
+class Surrogate:
+    """Forests that foretell the objective from hyperparameters, each made from four fifths of the trials.
+
+    Attributes:
+        explained: The share of the variance that they foretell of the trials left out (R², at most 1).
+        importance: Columns `parameter`, `importance` (what of `explained` is lost when the hyperparameter's
+            values are exchanged between the trials left out) and `spread` (its standard deviation over folds and
+            repeats), the most important first.
+    """
+
+    def __init__(self, trials: pd.DataFrame, columns: list[str], metric: str, seed: int = 0) -> None:
+        """Make it.
+
+        Args:
+            trials: Completed trials, at least `ENOUGH_TRIALS`.
+            columns: Of the hyperparameters, with their prefix.
+            metric: The objective's column; its logarithm is foretold where it is above 0.
+            seed: Of folds and forests.
+
+        Source: Breiman 2001, "Random Forests" (permutation importance); Geurts et al. 2006 (extremely randomised
+        trees).
+        """
+        self._encodings = {name: Encoding.of(trials[name]) for name in columns}
+        self._is_log = bool((trials[metric] > 0).all())
+        target = trials[metric].to_numpy(float)
+        self._target = np.log(target) if self._is_log else target
+        self._inputs = self._encode(trials)
+        self._forests, drops, scores, self._residuals = [], [], [], []
+        for learned, left in KFold(_FOLDS, shuffle=True, random_state=seed).split(self._inputs):
+            forest = ExtraTreesRegressor(_TREES, min_samples_leaf=2, random_state=seed)
+            forest.fit(self._inputs[learned], self._target[learned])
+            self._residuals.append(self._target[left] - forest.predict(self._inputs[left]))
+            result = permutation_importance(
+                forest,
+                self._inputs[left],
+                self._target[left],
+                n_repeats=_REPEATS,
+                random_state=seed,
+                scoring="neg_mean_squared_error",
+            )
+            drops.append(result.importances)
+            scores.append(np.mean(self._residuals[-1] ** 2))
+            self._forests.append(forest)
+        variance = float(np.var(self._target)) or 1.0
+        self.explained = 1 - float(np.mean(scores)) / variance
+        losses = np.concatenate(drops, axis=1) / variance
+        self.importance = pd.DataFrame(
+            {
+                "parameter": [name.removeprefix("config.") for name in columns],
+                "importance": losses.mean(axis=1),
+                "spread": losses.std(axis=1),
+            }
+        ).sort_values("importance", ascending=False, kind="stable")
+
+    def depend(self, column: str) -> pd.DataFrame:
+        """The objective that is expected for values of one hyperparameter, the others as the trials had them.
+
+        Returns:
+            Columns `value`, `expected`, `low`, `high`; the last two are the extremes over the forests.
+        """
+        place = list(self._encodings).index(column)
+        known = self._inputs[~np.isnan(self._inputs[:, place]), place]
+        grid = np.unique(known)
+        if len(grid) > _GRID:
+            grid = np.linspace(np.quantile(known, _LEAST), np.quantile(known, _MOST), _GRID)
+        averages = np.array(
+            [
+                partial_dependence(forest, self._inputs, [place], custom_values={place: grid}, kind="average")[
+                    "average"
+                ][0]
+                for forest in self._forests
+            ]
+        )
+        curves = np.exp(averages) if self._is_log else averages
+        return pd.DataFrame(
+            {
+                "value": [self._encodings[column].decode(each) for each in grid],
+                "expected": curves.mean(axis=0),
+                "low": curves.min(axis=0),
+                "high": curves.max(axis=0),
+            }
+        )
+
+    def draw(self, trials: pd.DataFrame, seed: int = 0) -> np.ndarray:
+        """What configurations would give, each with the error of a trial that was left out."""
+        residuals = np.concatenate(self._residuals)
+        chance = np.random.default_rng(seed).choice(residuals, len(trials))
+        foretold = np.mean([forest.predict(self._encode(trials)) for forest in self._forests], axis=0) + chance
+        drawn: np.ndarray = np.exp(foretold) if self._is_log else foretold
+        return drawn
+
+    def _encode(self, trials: pd.DataFrame) -> np.ndarray:
+        columns = [
+            encoding.encode(trials[name]) if name in trials else np.full(len(trials), np.nan)
+            for name, encoding in self._encodings.items()
+        ]
+        return np.column_stack(columns)
+
+
+def find_surrogate(trials: pd.DataFrame, columns: list[str], metric: str) -> Surrogate | None:
+    """Make a model of completed trials; None where they are too few, or nothing differs between them."""
+    differing = [name for name in columns if trials[name].dropna().astype(str).nunique() > 1]
+    if len(trials) < ENOUGH_TRIALS or not differing or trials[metric].nunique() < 2:
+        return None
+    return Surrogate(trials, differing, metric)
