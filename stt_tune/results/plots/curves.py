@@ -74,7 +74,7 @@ def plot_best_so_far(trials: pd.DataFrame, metric: str, mode: str, expected: Seq
         expected: What random search is expected to have after 1, 2, ... trials; empty: not known.
     """
     figure = new_figure("trials", f"{metric} on dev")
-    done = trials[(trials["status"] == "completed") & trials[metric].map(math.isfinite)].sort_values("number")
+    done = trials[(trials["status"] == "completed") & np.isfinite(trials[metric].to_numpy(float))].sort_values("number")
     places = done["number"] + 1
     best = done[metric].cummin() if mode == "min" else done[metric].cummax()
     text = [
@@ -113,6 +113,6 @@ def _join(group: pd.DataFrame, metric: str) -> dict[str, Any]:
 
 def _limit(figure: Any, values: pd.Series) -> None:
     """Cut the axis above what a few wild values reach."""
-    finite = values[values.map(math.isfinite)]
+    finite = values[np.isfinite(values.to_numpy(float))]
     if len(finite) and finite.min() >= 0 and finite.max() > _HIGHEST * finite.median() > 0:
         figure.update_yaxes(range=[0, _HIGHEST * finite.median()])

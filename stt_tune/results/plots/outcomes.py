@@ -6,7 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from stt_tune.results.plots.theme import BLUE, GREEN, GREY, ORANGE, STATUS_COLOURS, escape, format_value, new_figure
+from stt_tune.results.plots.theme import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    STATUS_COLOURS,
+    escape,
+    format_value,
+    name_ticks,
+    new_figure,
+)
 
 _ROW = 46  # pixels a system
 
@@ -32,12 +42,15 @@ def plot_rates(rates: pd.DataFrame, metric: str = "wer") -> Any:
                 "thickness": 2,
             },
             mode="markers",
+            orientation="h",
+            offsetgroup=str(where),
             marker={"color": colour, "symbol": symbol, "size": 11},
             name=str(where),
             hovertemplate="%{y}: %{x:.4f}<extra></extra>",
         )
+    figure.update_layout(scattermode="group")
     figure.update_xaxes(rangemode="tozero")
-    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_yaxes(autorange="reversed", **name_ticks(rates["system"].unique()))
     return figure
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,8 @@ from stt_tune.results.plots.theme import (
     format_value,
     is_numeric,
     is_wide,
+    make_visible,
+    name_ticks,
     new_figure,
     shorten,
 )
@@ -30,6 +31,7 @@ _CONFIG = "config."
 _MOST_COLOURS = len(COLOURS) - 1
 _TICKS = 5
 _DIMENSION = 110  # pixels
+_TICK_LENGTH = 12
 _HALF = 0.5
 _BEYOND = 3.0  # interquartile ranges
 
@@ -47,7 +49,7 @@ def plot_parameter(
     """
     figure = new_figure(parameter, f"{metric} on dev", height=420)
     shown = trials.dropna(subset=[f"{_CONFIG}{parameter}"])
-    shown = shown[shown[metric].map(math.isfinite)]
+    shown = shown[np.isfinite(shown[metric].to_numpy(float))]
     groups = [("trials", shown)]
     if colour_by is not None and shown[f"{_CONFIG}{colour_by}"].nunique() <= _MOST_COLOURS:
         groups = [
@@ -55,12 +57,21 @@ def plot_parameter(
         ]
     for (name, group), colour in zip(groups, COLOURS, strict=False):
         marker = {"color": colour, "size": 9, "symbol": [STATUS_SYMBOLS[each] for each in group["status"]]}
-        figure.add_scatter(**_points(group, parameter, metric), mode="markers", name=escape(name), marker=marker)
+        points = _points(group, parameter, metric)
+        figure.add_scatter(**points, mode="markers", marker=marker, legendgroup=escape(name), showlegend=False)
+        # the legend would show the first trial's mark
+        filled = {"color": colour, "size": 9, "symbol": "circle"}
+        figure.add_scatter(
+            x=[None], y=[None], mode="markers", name=escape(name), marker=filled, legendgroup=escape(name)
+        )
     default = shown[shown["is_default"]]
     if len(default):
         marker = {"symbol": "star-open", "size": 18, "color": ORANGE, "line": {"width": 2}}
         figure.add_scatter(**_points(default, parameter, metric), mode="markers", name="default", marker=marker)
-    if is_wide(shown[f"{_CONFIG}{parameter}"]):
+    values = shown[f"{_CONFIG}{parameter}"]
+    if not is_numeric(values):
+        figure.update_xaxes(**name_ticks(values.unique()))
+    elif is_wide(values):
         figure.update_xaxes(type="log", dtick=1, exponentformat="power")
     return figure
 
@@ -81,7 +92,7 @@ def plot_parallel_coordinates(
         go.Parcoords(
             dimensions=[
                 *(_dimension(trials[f"{_CONFIG}{name}"], name) for name in parameters),
-                {"label": escape(shorten(metric)), "values": trials[metric].clip(low, high)},
+                _dimension(trials[metric].clip(low, high), metric),
             ],
             line={
                 "color": trials[metric],
@@ -93,10 +104,11 @@ def plot_parallel_coordinates(
                 "colorbar": {"title": {"text": escape(shorten(metric))}, "thickness": 12},
             },
             labelangle=-20,
+            rangefont={"color": "rgba(0,0,0,0)"},  # the ends have ticks
         )
     )
-    margin = {"l": 60, "r": 20, "t": 100, "b": 24}
-    width = _DIMENSION * (len(parameters) + 1) + 120
+    margin = {"l": 100, "r": 20, "t": 76, "b": 24}
+    width = _DIMENSION * (len(parameters) + 1) + 160
     figure.update_layout(template=build_template(), height=420, margin=margin, meta={"least_width": width})
     return figure
 
@@ -107,16 +119,16 @@ def plot_importance(importance: pd.DataFrame) -> Any:
     Args:
         importance: Columns `parameter`, `importance` and `spread`, the most important first.
     """
-    figure = new_figure("importance (loss of explained variance)", "", height=120 + 30 * len(importance))
+    figure = new_figure("loss of explained variance", "", height=120 + 30 * len(importance))
     figure.add_bar(
         x=importance["importance"],
-        y=[escape(shorten(each)) for each in importance["parameter"]],
+        y=[escape(each) for each in importance["parameter"]],
         error_x={"type": "data", "array": importance["spread"], "thickness": 2, "color": GREY},
         orientation="h",
         marker={"color": BLUE},
         hovertemplate="%{y}: %{x:.3f}<extra></extra>",
     )
-    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_yaxes(autorange="reversed", **name_ticks(importance["parameter"]))
     return figure
 
 
@@ -130,7 +142,7 @@ def plot_partial_dependence(dependence: pd.DataFrame, parameter: str, metric: st
     """
     figure = new_figure(parameter, f"expected {metric}", height=280)
     numeric = is_numeric(dependence["value"])
-    x = dependence["value"] if numeric else [escape(shorten(format_value(each))) for each in dependence["value"]]
+    x = dependence["value"] if numeric else [escape(each) for each in dependence["value"]]
     if numeric:
         band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
         figure.add_scatter(x=x, y=dependence["high"], **band)
@@ -149,7 +161,9 @@ def plot_partial_dependence(dependence: pd.DataFrame, parameter: str, metric: st
         marker={"color": BLUE, "size": 10},
         showlegend=False,
     )
-    if is_wide(dependence["value"]):
+    if not numeric:
+        figure.update_xaxes(**name_ticks(dependence["value"]))
+    elif is_wide(dependence["value"]):
         figure.update_xaxes(type="log", dtick=1, exponentformat="power")
     return figure
 
@@ -157,7 +171,7 @@ def plot_partial_dependence(dependence: pd.DataFrame, parameter: str, metric: st
 def _points(group: pd.DataFrame, parameter: str, metric: str) -> dict[str, Any]:
     values = group[f"{_CONFIG}{parameter}"]
     return {
-        "x": values if is_numeric(values) else [escape(shorten(str(each))) for each in values],
+        "x": values if is_numeric(values) else [escape(each) for each in values],
         "y": group[metric],
         "hoverinfo": "text",
         "text": [
@@ -172,22 +186,24 @@ def _points(group: pd.DataFrame, parameter: str, metric: str) -> dict[str, Any]:
 def _dimension(values: pd.Series, name: str) -> dict[str, Any]:
     label = escape(shorten(name))
     if not is_numeric(values.dropna()):
-        texts = values.map(lambda each: shorten(format_value(each)))
-        names = sorted(texts.unique())
+        named = values.map(str)
+        names = sorted(named.unique())
         return {
             "label": label,
-            "values": texts.map(names.index),
+            "values": named.map(names.index),
             "tickvals": list(range(len(names))),
-            "ticktext": [escape(each) for each in names],
+            "ticktext": [make_visible(shorten(each, _TICK_LENGTH)) for each in names],  # no tags are read in these
             "range": [-_HALF, len(names) - _HALF],
         }
     numbers = values.astype(float)
-    known = numbers.dropna()
-    if not is_wide(known):
-        return {"label": label, "values": numbers.fillna(known.min())}
-    logarithms = np.log10(numbers.fillna(known.min()))
-    ticks = np.linspace(logarithms.min(), logarithms.max(), _TICKS)
-    return {"label": label, "values": logarithms, "tickvals": ticks, "ticktext": [f"{10**each:.1e}" for each in ticks]}
+    numbers = numbers.fillna(numbers.min())
+    is_log = is_wide(numbers)
+    shown = np.log10(numbers.to_numpy(float)) if is_log else numbers.to_numpy(float)
+    ticks = np.unique(shown)
+    if len(ticks) > _TICKS or (ticks % 1).any():  # others may lie too near each other to be written
+        ticks = np.linspace(ticks[0], ticks[-1], _TICKS)
+    texts = [format_value(10**each if is_log else each) for each in ticks]
+    return {"label": label, "values": shown, "tickvals": ticks, "ticktext": texts}
 
 
 def _reach(values: pd.Series) -> tuple[float, float]:

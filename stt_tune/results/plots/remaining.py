@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from stt_tune.results.plots.theme import BLUE, COLOURS, ORANGE, escape, new_figure, shorten
+from stt_tune.results.plots.theme import BLUE, COLOURS, ORANGE, escape, name_ticks, new_figure
 
 _ROW = 40  # pixels
 
@@ -23,12 +23,12 @@ def plot_before_and_after(rates: pd.DataFrame, y: str) -> Any:
     for (system, part), colour in zip(rates.groupby("system", sort=False), (ORANGE, BLUE, *COLOURS[2:]), strict=False):
         figure.add_bar(
             x=part["rate"],
-            y=[escape(shorten(str(each))) for each in part["group"]],
+            y=[escape(each) for each in part["group"]],
             orientation="h",
             name=escape(system),
             marker={"color": colour},
             hovertemplate="%{y}: %{x:.4f}<extra></extra>",
         )
     figure.update_layout(barmode="group")
-    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_yaxes(autorange="reversed", **name_ticks(groups))
     return figure

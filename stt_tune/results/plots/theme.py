@@ -83,10 +83,21 @@ def make_visible(text: str) -> str:
     )
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, length: int = _LONGEST_NAME) -> str:
     """Cut a name in its middle to what an axis has room for."""
-    half = _LONGEST_NAME // 2
-    return text if len(text) <= _LONGEST_NAME else f"{text[:half]}…{text[-half:]}"
+    half = length // 2
+    return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
+
+
+def name_ticks(names: Iterable[Any]) -> dict[str, Any]:
+    """An axis of names, which are themselves apart even where what is shown of them is not."""
+    known = [str(each) for each in names]
+    return {
+        "type": "category",
+        "tickmode": "array",
+        "tickvals": [escape(each) for each in known],
+        "ticktext": [escape(shorten(each)) for each in known],
+    }
 
 
 def is_wide(values: Iterable[Any]) -> bool:

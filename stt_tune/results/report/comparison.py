@@ -26,7 +26,7 @@ def compare_runs(records: Sequence[RunRecord]) -> Section:
         caption = "; ".join(
             f"{plain(row['system'])} on {row['measured_on']} {rate(row['value'])}" for row in rates.to_dict("records")
         )
-        title = "The configuration that each run recommends, and the default"
+        title = "The best of each run on speech that it did not see, and what it had to beat"
         parts.append(Figure("comparison", title, f"{caption}.", plot_rates(rates, "WER")))
     parts += [_tabulate(records), *_tabulate_hyperparameters(records)]
     return Section(QUESTION, tuple(_describe(records)), tuple(parts))
@@ -58,12 +58,12 @@ def _list_rates(records: Sequence[RunRecord]) -> list[tuple[Any, ...]]:
         held_out = (record.optimal or {}).get("held_out")
         if held_out:
             reference = held_out["compared_with"]
-            for name, key in ((reference, f"{reference}_wer"), ("tuned", "wer")):
+            for name, key in ((reference, f"{reference}_wer"), ("best", "wer")):
                 if key in held_out:  # not where every training diverged
                     interval = held_out[f"{key}_interval"]
                     rows.append((f"{record.name}: {name}", "held-out speech", held_out[key], *interval))
         elif record.best and record.metric == "wer":
-            rows.append((f"{record.name}: tuned", "dev", record.best.last("wer"), math.nan, math.nan))
+            rows.append((f"{record.name}: best", "dev", record.best.last("wer"), math.nan, math.nan))
     return rows
 
 

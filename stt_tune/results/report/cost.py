@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from stt_tune.results.plots.outcomes import plot_cost
@@ -47,7 +48,7 @@ def find_costs(record: RunRecord) -> pd.DataFrame:
     done = record.completed
     if "seconds" not in done:
         return pd.DataFrame()
-    done = done[done["seconds"].map(math.isfinite)].sort_values("seconds")
+    done = done[np.isfinite(done["seconds"].to_numpy(float))].sort_values("seconds")
     sign = 1 if record.mode == "min" else -1
     losses = sign * done[record.column]
     before = losses.cummin().shift(fill_value=math.inf)

@@ -10,11 +10,11 @@ import pandas as pd
 from stt_tune.results.plots.outcomes import plot_endings
 from stt_tune.results.report.blocks import Figure, Section, Table, hours
 from stt_tune.results.report.record import RunRecord
-from stt_tune.results.trials import STATUSES, STOPPED_EARLY, Trial
+from stt_tune.results.trials import COMPLETED, STATUSES, STOPPED_EARLY, Trial
 
 QUESTION = "Where did the hours go?"
 _SECONDS, _EPOCHS = "seconds", "epochs"
-_TO_THE_END = "to the end"
+_LAST = 1000  # comes after all rungs
 
 
 def answer_hours(record: RunRecord) -> Section:
@@ -26,7 +26,12 @@ def answer_hours(record: RunRecord) -> Section:
     counted = ", ".join(
         f"{row['trials']} {row['status'].replace('_', ' ')} {row['where']}" for row in endings.to_dict("records")
     )
-    figure = Figure("hours", "Where trials ended", f"Trials: {counted}.", plot_endings(endings))
+    figure = Figure(
+        "hours",
+        "Where trials ended",
+        f"Trials: {counted}. Those that failed or were interrupted are shown at the last rung that they had passed.",
+        plot_endings(endings),
+    )
     return Section(QUESTION, tuple(_describe(record)), (figure, _tabulate(record)))
 
 
@@ -85,12 +90,8 @@ def _list_endings(record: RunRecord) -> list[dict[str, str | int]]:
     counts: dict[tuple[int, str, str], int] = {}
     for trial in record.table.trials:
         rung = find_rung(record, trial)
-        where = (99, _TO_THE_END) if trial.status == "completed" else (rung, f"at rung {rung}")
-        if trial.status != STOPPED_EARLY and trial.status != "completed":
-            where = (rung, f"after rung {rung}" if rung else "before the first rung")
-        elif trial.status == STOPPED_EARLY and not rung:
-            where = (0, "before its last epoch")
-        key = (*where, trial.status)
+        place = _LAST if trial.status == COMPLETED else rung
+        key = (place, {_LAST: "at the end", 0: "before rung 1"}.get(place, f"at rung {place}"), trial.status)
         counts[key] = counts.get(key, 0) + 1
     return [{"where": where, "status": status, "trials": n} for (_, where, status), n in sorted(counts.items())]
 

@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.model_selection import KFold
 
-from stt_tune.results.plots.theme import is_numeric, is_wide
+from stt_tune.results.report.encoding import Encoding
 
 ENOUGH_TRIALS = 12
 """Fewer completed trials leave too few beside those that a model is made from."""
 
 _FOLDS, _TREES, _REPEATS, _GRID = 5, 100, 5, 20
 _LEAST, _MOST = 0.02, 0.98  # quantiles between which a dependence is drawn
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How values of one hyperparameter become numbers.
-
-    Attributes:
-        choices: What is no number, in order; None: it is one.
-        is_log: Whether its logarithm counts.
-    """
-
-    choices: tuple[str, ...] | None
-    is_log: bool = False
-
-    @classmethod
-    def of(cls, values: pd.Series) -> Encoding:
-        """Find it by the values."""
-        known = values.dropna()
-        if not is_numeric(known):
-            return cls(tuple(sorted(set(known.astype(str)))))
-        return cls(None, is_wide(known))
-
-    def encode(self, values: pd.Series) -> np.ndarray:
-        """The numbers; NaN where a trial has no value, or another than was seen."""
-        if self.choices is not None:
-            codes = {choice: float(i) for i, choice in enumerate(self.choices)}
-            return np.array([codes.get(str(each), np.nan) for each in values])
-        numbers = values.astype(float).to_numpy()
-        return np.log(np.where(numbers > 0, numbers, np.nan)) if self.is_log else numbers
-
-    def decode(self, number: float) -> Any:
-        """The value that a number stands for."""
-        if self.choices is not None:
-            return self.choices[int(number)]
-        return float(np.exp(number)) if self.is_log else float(number)
 
 
 class Surrogate:
@@ -82,11 +44,11 @@ class Surrogate:
         target = trials[metric].to_numpy(float)
         self._target = np.log(target) if self._is_log else target
         self._inputs = self._encode(trials)
-        self._forests, drops, scores, self._residuals = [], [], [], []
+        self._forests, drops, errors = [], [], []
         for learned, left in KFold(_FOLDS, shuffle=True, random_state=seed).split(self._inputs):
             forest = ExtraTreesRegressor(_TREES, min_samples_leaf=2, random_state=seed)
             forest.fit(self._inputs[learned], self._target[learned])
-            self._residuals.append(self._target[left] - forest.predict(self._inputs[left]))
+            errors.append(np.mean((self._target[left] - forest.predict(self._inputs[left])) ** 2))
             result = permutation_importance(
                 forest,
                 self._inputs[left],
@@ -96,10 +58,9 @@ class Surrogate:
                 scoring="neg_mean_squared_error",
             )
             drops.append(result.importances)
-            scores.append(np.mean(self._residuals[-1] ** 2))
             self._forests.append(forest)
         variance = float(np.var(self._target)) or 1.0
-        self.explained = 1 - float(np.mean(scores)) / variance
+        self.explained = 1 - float(np.mean(errors)) / variance
         losses = np.concatenate(drops, axis=1) / variance
         self.importance = pd.DataFrame(
             {
@@ -137,14 +98,6 @@ class Surrogate:
                 "high": curves.max(axis=0),
             }
         )
-
-    def draw(self, trials: pd.DataFrame, seed: int = 0) -> np.ndarray:
-        """What configurations would give, each with the error of a trial that was left out."""
-        residuals = np.concatenate(self._residuals)
-        chance = np.random.default_rng(seed).choice(residuals, len(trials))
-        foretold = np.mean([forest.predict(self._encode(trials)) for forest in self._forests], axis=0) + chance
-        drawn: np.ndarray = np.exp(foretold) if self._is_log else foretold
-        return drawn
 
     def _encode(self, trials: pd.DataFrame) -> np.ndarray:
         columns = [

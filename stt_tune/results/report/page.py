@@ -50,7 +50,7 @@ def answer_all(record: RunRecord) -> tuple[Section, ...]:
         answer_helped(record),
         answer_hours(record),
         answer_matters(record, surrogate),
-        answer_learning(record, surrogate),
+        answer_learning(record),
         answer_remaining(record),
         answer_cost(record),
         answer_provenance(record),

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stt_tune.results.frames import trials_frame
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable, metric_column
 from stt_tune.results.utterances import load_utterances
@@ -79,8 +81,9 @@ class RunRecord:
     @functools.cached_property
     def completed(self) -> pd.DataFrame:
         """The trials whose last value of the objective is that of their configuration."""
-        trials = self.trials
-        return trials[(trials["status"] == COMPLETED) & trials[self.column].map(math.isfinite)]
+        done = (self.trials["status"] == COMPLETED) & np.isfinite(self.trials[self.column].to_numpy(float))
+        completed: pd.DataFrame = self.trials[done]
+        return completed
 
     @property
     def varied(self) -> list[str]:

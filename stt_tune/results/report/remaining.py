@@ -43,7 +43,7 @@ def _describe(heard: Heard, worst: pd.DataFrame) -> Iterator[str]:
     types = tabulate_types(heard)
     after = types[types["system"] == heard.names[1]]
     largest = after.sort_values("rate").iloc[-1]
-    change = f"; {heard.names[0]} had {rate(find_wer(heard.before))}" if heard.before is not None else ""
+    change = f", after {plain(heard.names[0])}'s {rate(find_wer(heard.before))}" if heard.before is not None else ""
     if not after["rate"].sum():
         yield f"None on {heard.where}: {plain(heard.names[1])} makes no error there{change}."
     else:
@@ -102,7 +102,10 @@ def _tabulate_kinds(record: RunRecord) -> tuple[Table, ...]:
         done = [each for each in record.table.trials if each.status == COMPLETED and each.values(column)]
         if not done:
             continue
-        best, kind = min(done, key=lambda each: each.last(column)), column.removeprefix(_KIND)
+        best, kind = (
+            min(done, key=lambda each: (each.last(column), each is not record.best)),
+            column.removeprefix(_KIND),
+        )
         confirmed = own.get(kind, {}).get("number")
         note = f"trial {confirmed}, better beyond chance" if confirmed is not None else "the general one"
         systems = [best, record.best, record.default]

@@ -71,8 +71,8 @@ def tabulate_types(heard: Heard) -> pd.DataFrame:
         words = frame["words"].sum() or 1
         counts = {each: int(frame[each].sum()) for each in _TYPES}
         for group, count in (
-            ("wrong words that sound otherwise", counts["substitutions"] - counts["pronunciations"]),
-            ("wrong words that sound alike", counts["pronunciations"]),
+            ("wrong words", counts["substitutions"] - counts["pronunciations"]),
+            ("words that sound alike", counts["pronunciations"]),
             ("missing words", counts["deletions"]),
             ("extra words", counts["insertions"]),
         ):
