@@ -39,8 +39,8 @@ def report(
 
         page, pictures = write_report(run_dirs, out, png=png)
     if as_json:
-        print_json({"report": str(page), "pictures": [str(each) for each in pictures]})
+        print_json({"report": page, "pictures": pictures})
         return
     typer.echo(f"Report:  {page}")
     if pictures:
-        typer.echo(f"Figures: {pictures[0].parent} ({len(pictures)} files)")
+        typer.echo(f"Figures: {pictures[0].rpartition('/')[0]} ({len(pictures)} files)")

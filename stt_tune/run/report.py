@@ -14,7 +14,7 @@ from stt_tune.progress import say
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.opening import opened
-from stt_tune.run.summary import describe_held_out
+from stt_tune.run.verdict import describe_held_out
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.rungs import find_rungs
 
@@ -26,7 +26,7 @@ _DRAWS = 512  # of random search, to reckon what it would have found
 
 def write_report(
     run_dirs: Sequence[str | Path], out: str | Path | None = None, *, png: bool = False
-) -> tuple[Path, list[Path]]:
+) -> tuple[str, list[str]]:
     """Write one page on a run, or on several side by side; the runs may be unfinished.
 
     Args:
@@ -35,7 +35,7 @@ def write_report(
         png: Whether each figure is written as a file of its own, too, into a folder beside the page.
 
     Returns:
-        The page, and the files of the figures.
+        Where the page lies, and the files of the figures.
 
     Raises:
         SettingsError: A folder holds no run, its files are damaged, the page cannot be written, or figures are
@@ -53,7 +53,7 @@ def write_report(
         records = [read_record(folder, name) for folder, name in zip(folders, _name_apart(folders), strict=True)]
         try:
             figures = write_page(records, page)
-            return page, save_pictures(figures, page.with_suffix("")) if png else []
+            files = [page, *(save_pictures(figures, page.with_suffix("")) if png else [])]
         except SttTuneError:
             raise
         except OSError as error:
@@ -61,17 +61,19 @@ def write_report(
                 f"{error.filename or page}: must be a file that can be written ({error.strerror}). Name another one "
                 "with --out."
             ) from error
+        told = [str(each) if out else folders[0].share(each) for each in files]
+        return told[0], told[1:]
 
 
 def refresh_report(folder: RunFolder) -> None:
     """Write the report of a run that has just ended; that it fails costs nothing but the report."""
-    again = f"Once that is mended: stt-tune report {folder.location}"
+    again = f"To make it: stt-tune report {folder.location}"
     try:
         from stt_tune.results.report.page import write_report as write_page
 
         write_page([read_record(folder)], folder.report)
     except KeyboardInterrupt:
-        say(f"{folder.report.name} was interrupted, and not written; all else was. Make it with: stt-tune report")
+        say(f"{folder.share(folder.report)}: was interrupted, and not written; all else was. {again}")
     except Exception as error:  # noqa: BLE001 - the result is there, whatever ails its picture
         say(f"{folder.share(folder.report)}: could not be written ({type(error).__name__}: {error}). {again}")
 
@@ -95,6 +97,9 @@ def read_record(folder: RunFolder, name: str | None = None) -> RunRecord:
     table = folder.read_table([metric.name])
     optimal = read_optimal_config(folder.optimal_config) if folder.optimal_config.exists() else None
     scheduler = settings.get("scheduler", "asha")
+    planned = max(sweep.count_trials(settings.get("trials")), len(table.trials))
+    # a run of one's own training has no config to end with
+    is_finished = bool(optimal) or (SETTINGS not in run and len(table.ended()) >= planned)
     return RunRecord(
         name=name or folder.location.rstrip("/").rpartition("/")[2],
         location=folder.location,
@@ -102,11 +107,11 @@ def read_record(folder: RunFolder, name: str | None = None) -> RunRecord:
         metric=metric.name,
         mode=metric.mode,
         method=sweep.method,
-        planned=max(sweep.count_trials(settings.get("trials")), len(table.trials)),
+        planned=planned,
         run=run,
         optimal=optimal,
         verdict=tuple(describe_held_out(optimal)) if optimal and optimal.get("held_out") else (),
-        how_to_go_on="" if optimal else folder.how_to_go_on(),
+        how_to_go_on="" if is_finished else folder.how_to_go_on(),
         sweep_text=sweep.text,
         held_out=folder.held_out,
         utterances=folder.utterances,
@@ -120,7 +125,7 @@ def _draw_at_random(sweep: SweepConfig, seed: int) -> tuple[Mapping[str, Any], .
     if sweep.method == "random":
         return ()
     rng = np.random.default_rng(seed)
-    return tuple(sweep.flatten(sweep.origin.sample(rng)) for _ in range(_DRAWS))
+    return tuple(sweep.origin.flatten(sweep.origin.sample(rng)) for _ in range(_DRAWS))
 
 
 def _name_apart(folders: Sequence[RunFolder]) -> list[str]:

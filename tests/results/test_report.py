@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 
 from stt_tune.cli import app
 from stt_tune.errors import SettingsError
+from stt_tune.files import write_json
 from stt_tune.results.report.alignment import align
 from stt_tune.results.report.importance import ENOUGH_TRIALS
 from stt_tune.results.report.page import answer_all
 from stt_tune.results.report.random_search import expect_random_search
 from stt_tune.results.trials import COMPLETED, FAILED, STOPPED_EARLY, Trial, TrialTable
-from stt_tune.run.folder import RunFolder
+from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.report import read_record, refresh_report, write_report
 from tests.results.made_runs import DEFAULT, HOSTILE, make_run, make_sweep
 
@@ -36,7 +37,7 @@ _MOST_BYTES = 8_000_000
 
 
 def _write(*folders: RunFolder) -> str:
-    page, _pictures = write_report([each.path for each in folders])
+    page = Path(write_report([each.path for each in folders])[0])
     assert page.stat().st_size < _MOST_BYTES
     return page.read_text()
 
@@ -66,7 +67,9 @@ def test_every_figure_has_a_text_and_every_table_a_header(tmp_path: Path) -> Non
     assert len(plots) == len(captions) >= 10
     assert all(len(label) > 20 for _id, label in plots)
     assert len({name for name, _label in plots}) == len(plots)
-    assert page.count("<table>") == page.count("<caption>") == page.count("<thead>") > 4
+    tables = re.findall(r'<table aria-labelledby="([^"]+)">\s*<thead>', page)
+    assert len(tables) == len(set(tables)) == page.count("<table") > 4
+    assert all(f' id="{name}">' in page for name in tables)
 
 
 def test_the_page_names_no_other_file(tmp_path: Path) -> None:
@@ -213,7 +216,11 @@ def test_a_training_of_ones_own_has_its_metric_and_names(tmp_path: Path, name: s
     parameters = {"epoch": {"values": [1, 2]}, "nested": {"parameters": {"a-b": {"min": 0.0, "max": 1.0}}}}
     folder = make_run(tmp_path / "run", 30, sweep=make_sweep("random", parameters, name), decision=None)
     shutil.rmtree(folder.utterances)
+    run = folder.read_run()
+    del run[SETTINGS]
+    write_json(folder.run, run)
     page = _write(folder)
+    assert _answers(folder)[_QUESTIONS[0]].startswith("Only as far as dev can tell")
     assert f"nested.a-b against {name}" in _headings(page, 3) or f"epoch against {name}" in _headings(page, 3)
 
 

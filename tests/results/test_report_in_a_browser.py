@@ -68,7 +68,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "two": [make_run(folder / "before", 20), make_run(folder / "after", 30, seed=1, decision="default_kept")],
     }
     return {
-        name: write_report([each.path for each in several], folder / f"{name}.html")[0]
+        name: Path(write_report([each.path for each in several], folder / f"{name}.html")[0])
         for name, several in runs.items()
     }
 

@@ -48,8 +48,9 @@ def find_costs(record: RunRecord) -> pd.DataFrame:
     done = record.completed
     if "seconds" not in done:
         return pd.DataFrame()
-    done = done[np.isfinite(done["seconds"].to_numpy(float))].sort_values("seconds")
     sign = 1 if record.mode == "min" else -1
+    done = done[np.isfinite(done["seconds"].to_numpy(float))]
+    done = done.sort_values(["seconds", record.column], ascending=[True, record.mode == "min"])
     losses = sign * done[record.column]
     before = losses.cummin().shift(fill_value=math.inf)
     columns = {"number": done["number"], "time": done["seconds"], "value": done[record.column]}

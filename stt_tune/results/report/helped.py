@@ -30,7 +30,10 @@ def answer_helped(record: RunRecord) -> Section:
 
 def _describe_dev(record: RunRecord) -> Iterator[str]:
     best, default = record.best, record.default
-    yield "This is not known yet: nothing has been measured on held-out speech."
+    if "settings" in record.run:
+        yield "This is not known yet: nothing has been measured on held-out speech."
+    else:
+        yield "Only as far as dev can tell: a training function of one's own is not measured on held-out speech."
     if best is None:
         yield "No trial was completed, so there is no result on dev either."
     elif best.is_default or default is None:

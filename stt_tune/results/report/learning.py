@@ -69,9 +69,8 @@ def _draw_search(record: RunRecord) -> Figure:
     best = record.best
     told = f"After {len(record.trials)} trials the best is {rate(best.last(record.metric) if best else None)}. "
     if len(expected):
-        told += (
-            f"Random search is expected to have {rate(expected[-1])} by then, as these trials have it that lie nearest "
-            "to what it would draw."
+        told += f"Random search is expected to have {rate(expected[-1])} by then, if each of its draws gave what " + (
+            "the nearest of these trials gave." if record.draws else "these trials gave, which are such draws."
         )
     else:
         told += "What random search would have is not known."
