@@ -147,10 +147,16 @@ def _confirm(
     gain = {"relative_gain": 0.6, "interval": [0.4, 0.75], "p_value": 0.0004}
     if decision != "winner":
         gain = {"relative_gain": 0.02, "interval": [-0.2, 0.2], "p_value": 0.7}
-    shared = {"diverged": 0, "training_s": 50.0, "wer_interval": [0.05, 0.3], "wer_by_seed": [0.2, 0.21]}
-    shared["training_change"] = 0.1
+    shared = {"diverged": 0, "training_s": 50.0, "wer_by_seed": [0.2, 0.21], "training_change": 0.1}
     systems = [
-        {**shared, "role": "default", "name": "default", "hyperparameters": DEFAULT, "wer": 0.25},
+        {
+            **shared,
+            "role": "default",
+            "name": "default",
+            "hyperparameters": DEFAULT,
+            "wer": 0.25,
+            "wer_interval": [0.2, 0.3],
+        },
         {
             **shared,
             **gain,
@@ -158,6 +164,7 @@ def _confirm(
             "name": name,
             "hyperparameters": dict(best.configuration),
             "wer": 0.1,
+            "wer_interval": [0.06, 0.15],
             "promised_gain": 0.7,
         },
     ]
@@ -176,6 +183,10 @@ def _confirm(
         "metric_value": best.last("wer"),
         "default_metric_value": default.last("wer"),
         "winner": {"trial_id": best.trial_id, "number": best.number, "hyperparameters": dict(best.configuration)},
+        "dev": {
+            "default": {"wer": 0.2, "interval": [0.15, 0.27], "utterances": 40},
+            "winner": {"wer": 0.06, "interval": [0.03, 0.1], "utterances": 40},
+        },
         "held_out": held_out,
         "history": [],
     }

@@ -6,9 +6,11 @@ import html
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -168,6 +170,13 @@ def test_errors_are_told_by_type_kind_and_speaker(tmp_path: Path) -> None:
     assert "<mark>" in page
 
 
+def test_a_run_of_before_knows_no_speakers(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 30)
+    heard = pq.read_table(folder.held_out)
+    pq.write_table(heard.drop_columns(["speaker"]), folder.held_out)
+    assert "The run does not know who speaks" in _answers(folder)[_QUESTIONS[4]]
+
+
 def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
     parameters = {"number": {"min": 0.1, "max": 1.0}, "choice": {"values": [HOSTILE, "<b>b</b>"]}}
     folder = make_run(tmp_path / "<b>run", 40, text=HOSTILE, sweep=make_sweep("random", parameters))
@@ -277,6 +286,12 @@ def test_the_verb_writes_where_it_is_told(tmp_path: Path) -> None:
     assert json.loads(result.stdout) == {"report": str(tmp_path / "page.html"), "pictures": []}
     assert (tmp_path / "page.html").exists()
     assert not folder.report.exists()
+
+
+def test_nothing_to_draw_with_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    with pytest.raises(SettingsError, match=r"pip install 'stt-tune\[png\]'"):
+        write_report([make_run(tmp_path / "run", 3).path], png=True)
 
 
 def test_no_browser_to_draw_with_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

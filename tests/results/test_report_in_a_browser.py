@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +116,31 @@ def test_a_report_is_whole_at_every_width_and_in_both_schemes(
         assert not page.evaluate(_FIND_WIDE)
         assert not page.evaluate(_FIND_CUT)
         assert page.evaluate(_FIND_CONTRAST) > 4.5
+
+
+def test_what_would_be_wrong_is_found(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.html"
+    path.write_text(
+        '<figure style="background: #fff; margin: 0"><div class="plot" style="width: 300px"><svg class="main-svg">'
+        '<g class="xtick"><text x="-50" y="20" style="fill: #ccc">cut off</text></g></svg></div></figure>'
+        '<p style="width: 2000px">wide</p><img src="http://127.0.0.1:9/none.png"><script>console.error("told")</script>'
+    )
+    with browser.new_context(viewport={"width": 1280, "height": _HEIGHT}) as context:
+        page = context.new_page()
+        wrong = _open(page, path)
+        assert "told" in wrong
+        assert "http://127.0.0.1:9/none.png" in wrong
+        assert page.evaluate(_FIND_WIDE) == ["P.null#"]
+        assert page.evaluate(_FIND_CUT) == [": cut off"]
+        assert page.evaluate(_FIND_CONTRAST) < 2
+
+
+def test_figures_become_files(browser: Browser, tmp_path: Path) -> None:
+    page, files = write_report([make_run(tmp_path / "run", 3, decision=None).path], png=True)
+    assert len(files) == len(re.findall('class="plot"', Path(page).read_text())) > 3
+    for file in files:
+        assert Path(file).parent == tmp_path / "run" / "report"
+        assert Path(file).read_bytes().startswith(b"\x89PNG")
 
 
 def test_figures_follow_the_scheme_when_it_changes(browser: Browser, pages: dict[str, Path]) -> None:

@@ -37,19 +37,29 @@ _BEYOND = 3.0  # interquartile ranges
 
 
 def plot_parameter(
-    trials: pd.DataFrame, parameter: str = "learning_rate", metric: str = "wer", colour_by: str | None = None
+    trials: pd.DataFrame,
+    parameter: str = "learning_rate",
+    metric: str = "wer",
+    colour_by: str | None = None,
+    mode: str = "min",
 ) -> Any:
     """Draw each trial's last metric against one of its hyperparameters; open marks were stopped early.
+
+    Trials that diverged are crosses, at the height of the worst of the others.
 
     Args:
         trials: What `load_trials` gives.
         parameter: A hyperparameter; drawn on a logarithmic axis when it spans over a decade.
         metric: A column of `trials`.
         colour_by: Another hyperparameter, of few values; None: colours say nothing.
+        mode: `min` or `max`.
     """
     figure = new_figure(parameter, f"{metric} on dev", height=420)
     shown = trials.dropna(subset=[f"{_CONFIG}{parameter}"])
-    shown = shown[np.isfinite(shown[metric].to_numpy(float))]
+    finite = shown[np.isfinite(shown[metric].to_numpy(float))]
+    diverged = shown[shown["status"] == "diverged"].drop(finite.index, errors="ignore")
+    worst = finite[metric].min() if mode == "max" else finite[metric].max()
+    shown = pd.concat([finite, diverged.assign(**{metric: worst})])
     groups = [("trials", shown)]
     if colour_by is not None and shown[f"{_CONFIG}{colour_by}"].nunique() <= _MOST_COLOURS:
         groups = [

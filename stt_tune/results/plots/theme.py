@@ -17,7 +17,7 @@ STATUS_COLOURS = {
     "completed": BLUE,
     "stopped_early": GREY,
     "diverged": RED,
-    "failed": RED,
+    "failed": PURPLE,
     "interrupted": ORANGE,
 }
 STATUS_SYMBOLS = {

@@ -29,7 +29,7 @@ def answer_hours(record: RunRecord) -> Section:
     figure = Figure(
         "hours",
         "Where trials ended",
-        f"Trials: {counted}. Those that failed or were interrupted are shown at the last rung that they had passed.",
+        f"Trials: {counted}. Who neither was stopped nor completed stands at the last rung that it had passed.",
         plot_endings(endings),
     )
     return Section(QUESTION, tuple(_describe(record)), (figure, _tabulate(record)))

@@ -42,17 +42,16 @@ def _describe(record: RunRecord, surrogate: Surrogate | None) -> Iterator[str]:
         )
         return
     first = surrogate.importance.iloc[0]
-    if surrogate.explained < _LEAST_EXPLAINED:
-        yield (
-            "Nothing that stands out from chance: a model of the completed trials foretells "
-            f"{max(surrogate.explained, 0):.0%} of the variance of those that it has not seen. The order below is not "
-            "to be relied on."
-        )
+    share = max(surrogate.explained, 0.0)
+    model = (
+        f"A model of the {done} completed trials foretells {share:.0%} of the variance of those that it has not seen."
+    )
+    if share < _LEAST_EXPLAINED:
+        yield f"Nothing that stands out from chance. {model} The order below may be any."
+    elif first["importance"] < first["spread"]:
+        yield f"{plain(first['parameter'])} seems to matter most, if by less than the spread of that figure. {model}"
     else:
-        yield (
-            f"{plain(first['parameter'])} matters most. A model of the {done} completed trials foretells "
-            f"{surrogate.explained:.0%} of the variance of trials that it has not seen."
-        )
+        yield f"{plain(first['parameter'])} matters most. {model}"
     yield (
         "Trials that were stopped early take no part, as theirs are not the results of their configurations; what is "
         "said here holds between configurations that were good enough to go on."
@@ -108,8 +107,8 @@ def _draw_trials(record: RunRecord, names: list[str]) -> Iterator[Figure]:
         "learning_rate",
         f"{plain(name)} against {plain(record.metric)}",
         f"Each trial's last {plain(record.metric)} on dev by {plain(name)}{by}. Filled marks were completed; open "
-        "ones were stopped early, and show where they stood then.",
-        plot_parameter(record.trials, name, record.column, colour_by),
+        "ones were stopped early, and show where they stood then; crosses diverged or failed.",
+        plot_parameter(record.trials, name, record.column, colour_by, record.mode),
     )
 
 
