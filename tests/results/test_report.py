@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -18,7 +19,7 @@ from stt_tune.cli import app
 from stt_tune.errors import SettingsError
 from stt_tune.files import write_json
 from stt_tune.results.report.alignment import align
-from stt_tune.results.report.importance import ENOUGH_TRIALS
+from stt_tune.results.report.importance import ENOUGH_TRIALS, Surrogate
 from stt_tune.results.report.page import answer_all
 from stt_tune.results.report.random_search import expect_random_search
 from stt_tune.results.trials import COMPLETED, FAILED, STOPPED_EARLY, Trial, TrialTable
@@ -131,6 +132,25 @@ def test_what_matters_is_found_with_its_spread(tmp_path: Path) -> None:
     assert re.match(
         r"How much of the explained variance is lost without each: two \d\.\d+ \(±", section.parts[0].caption
     )
+
+
+def test_settings_of_any_type_some_missing_can_be_ranked() -> None:
+    rng = np.random.default_rng(0)
+    kinds = rng.choice(["a", "b"], 60)
+    frame = pd.DataFrame(
+        {
+            "config.kind": kinds,
+            "config.flag": rng.choice([True, False], 60),
+            "config.list": rng.choice(["[1, 2]", '{"a": 1}'], 60),
+            "config.only_a": np.where(kinds == "a", rng.random(60), np.nan),
+            "wer": np.where(kinds == "a", 0.1, 0.3) + 0.01 * rng.random(60),
+        }
+    )
+    surrogate = Surrogate(frame, [name for name in frame if name != "wer"], "wer")
+    assert surrogate.importance["parameter"].iloc[0] in ("kind", "only_a")
+    assert surrogate.explained > 0.9
+    assert list(surrogate.depend("config.kind")["value"]) == ["a", "b"]
+    assert surrogate.depend("config.only_a")["expected"].between(0.05, 0.35).all()
 
 
 def test_what_matters_is_not_told_from_few_trials(tmp_path: Path) -> None:

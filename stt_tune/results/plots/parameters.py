@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from stt_tune.results.plots.theme import (
     BLUE,
     COLOURS,
     GREY,
     ORANGE,
-    SCALE,
     STATUS_SYMBOLS,
-    build_template,
     escape,
     format_value,
     is_numeric,
     is_wide,
-    make_visible,
     name_ticks,
     new_figure,
-    shorten,
 )
 
 _CONFIG = "config."
 _MOST_COLOURS = len(COLOURS) - 1
-_TICKS = 5
-_DIMENSION = 110  # pixels
-_TICK_LENGTH = 12
-_HALF = 0.5
-_BEYOND = 3.0  # interquartile ranges
 
 
 def plot_parameter(
@@ -55,71 +44,23 @@ def plot_parameter(
         mode: `min` or `max`.
     """
     figure = new_figure(parameter, f"{metric} on dev", height=420)
-    shown = trials.dropna(subset=[f"{_CONFIG}{parameter}"])
-    finite = shown[np.isfinite(shown[metric].to_numpy(float))]
-    diverged = shown[shown["status"] == "diverged"].drop(finite.index, errors="ignore")
-    worst = finite[metric].min() if mode == "max" else finite[metric].max()
-    shown = pd.concat([finite, diverged.assign(**{metric: worst})])
+    shown = _place_diverged(trials.dropna(subset=[f"{_CONFIG}{parameter}"]), metric, mode)
     groups = [("trials", shown)]
     if colour_by is not None and shown[f"{_CONFIG}{colour_by}"].nunique() <= _MOST_COLOURS:
         groups = [
             (f"{colour_by} {format_value(value)}", group) for value, group in shown.groupby(f"{_CONFIG}{colour_by}")
         ]
     for (name, group), colour in zip(groups, COLOURS, strict=False):
+        one = {"mode": "markers", "legendgroup": escape(name)}
         marker = {"color": colour, "size": 9, "symbol": [STATUS_SYMBOLS[each] for each in group["status"]]}
-        points = _points(group, parameter, metric)
-        figure.add_scatter(**points, mode="markers", marker=marker, legendgroup=escape(name), showlegend=False)
+        figure.add_scatter(**_points(group, parameter, metric), **one, marker=marker, showlegend=False)
         # the legend would show the first trial's mark
-        filled = {"color": colour, "size": 9, "symbol": "circle"}
-        figure.add_scatter(
-            x=[None], y=[None], mode="markers", name=escape(name), marker=filled, legendgroup=escape(name)
-        )
+        figure.add_scatter(x=[None], y=[None], **one, name=escape(name), marker={**marker, "symbol": "circle"})
     default = shown[shown["is_default"]]
     if len(default):
         marker = {"symbol": "star-open", "size": 18, "color": ORANGE, "line": {"width": 2}}
         figure.add_scatter(**_points(default, parameter, metric), mode="markers", name="default", marker=marker)
-    values = shown[f"{_CONFIG}{parameter}"]
-    if not is_numeric(values):
-        figure.update_xaxes(**name_ticks(values.unique()))
-    elif is_wide(values):
-        figure.update_xaxes(type="log", dtick=1, exponentformat="power")
-    return figure
-
-
-def plot_parallel_coordinates(
-    trials: pd.DataFrame, parameters: Sequence[str], metric: str = "wer", mode: str = "min"
-) -> Any:
-    """Draw a line a trial through its hyperparameters to its result, coloured by that; drag on an axis to select.
-
-    Args:
-        trials: Completed trials, as `load_trials` gives them.
-        parameters: Which of the hyperparameters.
-        metric: A column of `trials`.
-        mode: `min` or `max`.
-    """
-    low, high = _reach(trials[metric])
-    figure = go.Figure(
-        go.Parcoords(
-            dimensions=[
-                *(_dimension(trials[f"{_CONFIG}{name}"], name) for name in parameters),
-                _dimension(trials[metric].clip(low, high), metric),
-            ],
-            line={
-                "color": trials[metric],
-                "cmin": low,
-                "cmax": high,
-                "colorscale": SCALE,
-                "reversescale": mode == "max",
-                "showscale": True,
-                "colorbar": {"title": {"text": escape(shorten(metric))}, "thickness": 12},
-            },
-            labelangle=-20,
-            rangefont={"color": "rgba(0,0,0,0)"},  # the ends have ticks
-        )
-    )
-    margin = {"l": 100, "r": 20, "t": 76, "b": 24}
-    width = _DIMENSION * (len(parameters) + 1) + 160
-    figure.update_layout(template=build_template(), height=420, margin=margin, meta={"least_width": width})
+    _scale(figure, shown[f"{_CONFIG}{parameter}"])
     return figure
 
 
@@ -171,10 +112,7 @@ def plot_partial_dependence(dependence: pd.DataFrame, parameter: str, metric: st
         marker={"color": BLUE, "size": 10},
         showlegend=False,
     )
-    if not numeric:
-        figure.update_xaxes(**name_ticks(dependence["value"]))
-    elif is_wide(dependence["value"]):
-        figure.update_xaxes(type="log", dtick=1, exponentformat="power")
+    _scale(figure, dependence["value"])
     return figure
 
 
@@ -193,31 +131,19 @@ def _points(group: pd.DataFrame, parameter: str, metric: str) -> dict[str, Any]:
     }
 
 
-def _dimension(values: pd.Series, name: str) -> dict[str, Any]:
-    label = escape(shorten(name))
-    if not is_numeric(values.dropna()):
-        named = values.map(str)
-        names = sorted(named.unique())
-        return {
-            "label": label,
-            "values": named.map(names.index),
-            "tickvals": list(range(len(names))),
-            "ticktext": [make_visible(shorten(each, _TICK_LENGTH)) for each in names],  # no tags are read in these
-            "range": [-_HALF, len(names) - _HALF],
-        }
-    numbers = values.astype(float)
-    numbers = numbers.fillna(numbers.min())
-    is_log = is_wide(numbers)
-    shown = np.log10(numbers.to_numpy(float)) if is_log else numbers.to_numpy(float)
-    ticks = np.unique(shown)
-    if len(ticks) > _TICKS or (ticks % 1).any():  # others may lie too near each other to be written
-        ticks = np.linspace(ticks[0], ticks[-1], _TICKS)
-    texts = [format_value(10**each if is_log else each) for each in ticks]
-    return {"label": label, "values": shown, "tickvals": ticks, "ticktext": texts}
+def _place_diverged(trials: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
+    """The trials that can be drawn: those with a value, and those that diverged at the worst of these."""
+    is_finite = np.isfinite(trials[metric].to_numpy(float))
+    values = trials[metric][is_finite]
+    worst = values.min() if mode == "max" else values.max()
+    diverged = trials[~is_finite & (trials["status"] == "diverged")]
+    drawn: pd.DataFrame = pd.concat([trials[is_finite], diverged.assign(**{metric: worst})])
+    return drawn
 
 
-def _reach(values: pd.Series) -> tuple[float, float]:
-    """Bounds of the colours, so that a few wild values do not make all others look alike."""
-    quarter, three = (float(values.quantile(share)) for share in (0.25, 0.75))
-    wide = _BEYOND * (three - quarter)
-    return max(float(values.min()), quarter - wide), min(float(values.max()), three + wide)
+def _scale(figure: Any, values: pd.Series) -> None:
+    """Make the horizontal axis one of names, or logarithmic, where the values are so."""
+    if not is_numeric(values):
+        figure.update_xaxes(**name_ticks(values.unique()))
+    elif is_wide(values):
+        figure.update_xaxes(type="log", dtick=1, exponentformat="power")

@@ -40,35 +40,30 @@ class Surrogate:
         trees).
         """
         self._encodings = {name: Encoding.of(trials[name]) for name in columns}
+        self._inputs = np.column_stack([each.encode(trials[name]) for name, each in self._encodings.items()])
         self._is_log = bool((trials[metric] > 0).all())
         target = trials[metric].to_numpy(float)
         self._target = np.log(target) if self._is_log else target
-        self._inputs = self._encode(trials)
-        self._forests, drops, errors = [], [], []
+        variance = float(np.var(self._target)) or 1.0
+        self._forests, errors, drops = [], [], []
         for learned, left in KFold(_FOLDS, shuffle=True, random_state=seed).split(self._inputs):
             forest = ExtraTreesRegressor(_TREES, min_samples_leaf=2, random_state=seed)
-            forest.fit(self._inputs[learned], self._target[learned])
-            errors.append(np.mean((self._target[left] - forest.predict(self._inputs[left])) ** 2))
-            result = permutation_importance(
-                forest,
-                self._inputs[left],
-                self._target[left],
-                n_repeats=_REPEATS,
-                random_state=seed,
-                scoring="neg_mean_squared_error",
-            )
-            drops.append(result.importances)
-            self._forests.append(forest)
-        variance = float(np.var(self._target)) or 1.0
+            self._forests.append(forest.fit(self._inputs[learned], self._target[learned]))
+            error, drop = self._test(forest, left, seed)
+            errors.append(error)
+            drops.append(drop)
         self.explained = 1 - float(np.mean(errors)) / variance
         losses = np.concatenate(drops, axis=1) / variance
-        self.importance = pd.DataFrame(
-            {
-                "parameter": [name.removeprefix("config.") for name in columns],
-                "importance": losses.mean(axis=1),
-                "spread": losses.std(axis=1),
-            }
-        ).sort_values("importance", ascending=False, kind="stable")
+        names = [name.removeprefix("config.") for name in columns]
+        importance = {"parameter": names, "importance": losses.mean(axis=1), "spread": losses.std(axis=1)}
+        self.importance = pd.DataFrame(importance).sort_values("importance", ascending=False, kind="stable")
+
+    def _test(self, forest: ExtraTreesRegressor, left: np.ndarray, seed: int) -> tuple[float, np.ndarray]:
+        """The mean squared error on trials left out, and by what it rises without each input, [inputs, repeats]."""
+        inputs, target = self._inputs[left], self._target[left]
+        how = {"scoring": "neg_mean_squared_error", "n_repeats": _REPEATS, "random_state": seed}
+        drops: np.ndarray = permutation_importance(forest, inputs, target, **how).importances
+        return float(np.mean((target - forest.predict(inputs)) ** 2)), drops
 
     def depend(self, column: str) -> pd.DataFrame:
         """The objective that is expected for values of one hyperparameter, the others as the trials had them.
@@ -81,13 +76,9 @@ class Surrogate:
         grid = np.unique(known)
         if len(grid) > _GRID:
             grid = np.linspace(np.quantile(known, _LEAST), np.quantile(known, _MOST), _GRID)
+        values = {"custom_values": {place: grid}, "kind": "average"}
         averages = np.array(
-            [
-                partial_dependence(forest, self._inputs, [place], custom_values={place: grid}, kind="average")[
-                    "average"
-                ][0]
-                for forest in self._forests
-            ]
+            [partial_dependence(each, self._inputs, [place], **values)["average"][0] for each in self._forests]
         )
         curves = np.exp(averages) if self._is_log else averages
         return pd.DataFrame(
@@ -98,13 +89,6 @@ class Surrogate:
                 "high": curves.max(axis=0),
             }
         )
-
-    def _encode(self, trials: pd.DataFrame) -> np.ndarray:
-        columns = [
-            encoding.encode(trials[name]) if name in trials else np.full(len(trials), np.nan)
-            for name, encoding in self._encodings.items()
-        ]
-        return np.column_stack(columns)
 
 
 def find_surrogate(trials: pd.DataFrame, columns: list[str], metric: str) -> Surrogate | None:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stt_tune.results.plots.parameters import (
-    plot_importance,
-    plot_parallel_coordinates,
-    plot_parameter,
-    plot_partial_dependence,
-)
+from stt_tune.results.plots.parallel import plot_parallel_coordinates
+from stt_tune.results.plots.parameters import plot_importance, plot_parameter, plot_partial_dependence
 from stt_tune.results.plots.theme import format_value
 from stt_tune.results.report.blocks import Figure, Section, plain, rate
 from stt_tune.results.report.importance import ENOUGH_TRIALS, Surrogate
