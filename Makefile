@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-EXTRAS := demo,cluster,notebook,lora,ctranslate2,s3,workspace,dev
+EXTRAS := demo,cluster,notebook,png,lora,ctranslate2,s3,workspace,dev
 
 .PHONY: venv demo test test-all test-cluster lint format notebooks lock clean
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stt_tune.run.export import export
     from stt_tune.run.orchestrator import WandbSweepOrchestrator
     from stt_tune.run.prepare import prepare_data
+    from stt_tune.run.report import write_report
     from stt_tune.run.reporting import report
     from stt_tune.run.resume import resume
     from stt_tune.run.retune import retune
@@ -66,6 +67,7 @@ __all__ = [
     "tune",
     "update_config",
     "update_optimal_config",
+    "write_report",
 ]
 
 # Loaded on first use (PEP 562): ray, torch and transformers take seconds to import.
@@ -100,6 +102,7 @@ _HOMES = {
     "tune": "stt_tune.run.tune",
     "update_config": "stt_tune.results.optimal_config",
     "update_optimal_config": "stt_tune.results.optimal_config",
+    "write_report": "stt_tune.run.report",
 }
 
 

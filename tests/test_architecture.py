@@ -26,14 +26,16 @@ _MAY_IMPORT = {
 _ONLY_IN = {
     "ray": ("run/", "sweep/searcher.py", "sweep/scheduler.py", "sweep/ray_space.py"),
     "optuna": ("sweep/ray_space.py", "bench/peers.py", "bench/recipe.py"),
-    "sklearn": ("sweep/gaussian_process.py", "bench/recorded.py"),
+    "sklearn": ("sweep/gaussian_process.py", "bench/recorded.py", "results/report/"),
     "torch": ("speech/", "bench/made_up.py", "bench/recipe.py", "bench/throughput.py"),
     "transformers": ("speech/", "bench/made_up.py", "bench/recipe.py", "bench/throughput.py"),
     "pandas": ("results/",),
-    "matplotlib": ("results/",),
+    "plotly": ("results/",),
+    "kaleido": ("results/",),
+    "jinja2": ("results/",),
     "wandb_workspaces": ("run/wandb_view.py", "run/wandb_workspace.py"),
 }
-_HEAVY = {"ray", "torch", "transformers", "pandas", "optuna", "sklearn", "wandb", "wandb_workspaces"}
+_HEAVY = {*_ONLY_IN, "wandb"}
 
 
 def _modules() -> list[Path]:

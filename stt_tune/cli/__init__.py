@@ -6,6 +6,7 @@ from stt_tune.cli.sweeps import demo, refine, resume, tune  # isort: skip (the o
 from stt_tune.cli.following import status  # isort: skip
 from stt_tune.cli.data import prepare, validate  # isort: skip
 from stt_tune.cli.configs import confirm, drift, export, retune  # isort: skip
+from stt_tune.cli.reports import report  # isort: skip
 from stt_tune.cli.training import train  # isort: skip
 from stt_tune.cli.tracking import wandb_sync, wandb_workspace  # isort: skip
 from stt_tune.cli.bench import overhead, search, sweep, throughput  # isort: skip
@@ -20,6 +21,7 @@ __all__ = [
     "overhead",
     "prepare",
     "refine",
+    "report",
     "resume",
     "retune",
     "search",

@@ -96,7 +96,7 @@ def confirm(
     with interruptible("Interrupted: what was trained is kept, and the same command goes on with it."):
         from stt_tune.run.confirm import confirm as run_confirm
         from stt_tune.run.settings import locate, read_incumbent
-        from stt_tune.run.summary import describe_held_out
+        from stt_tune.run.verdict import describe_held_out
 
         document = run_confirm(
             run_dir,

@@ -175,7 +175,7 @@ class TrialTable:
                 "error": trial.error,
                 "retries": trial.retries,
                 "epoch": report.get("epoch"),
-                **{_column(name): report.get(name) for name in self.metrics},
+                **{metric_column(name): report.get(name) for name in self.metrics},
                 **{
                     f"{_CONFIG}{name}": json.dumps(value) if name in encoded else value
                     for name, value in trial.configuration.items()
@@ -207,7 +207,7 @@ class TrialTable:
             table = pq.read_table(path)
             metadata = table.schema.metadata or {}
             metrics, encoded = json.loads(metadata[b"metrics"]), json.loads(metadata[b"json"])
-            columns = {"epoch": "epoch", **{name: _column(name) for name in metrics}}
+            columns = {"epoch": "epoch", **{name: metric_column(name) for name in metrics}}
             trials: dict[int, Trial] = {}
             for row in table.to_pylist():
                 trial = trials.setdefault(row["number"], _trial_of(row, encoded))
@@ -218,7 +218,7 @@ class TrialTable:
         return cls(metrics, trials.values())
 
     def _schema(self) -> pa.Schema:
-        metrics = [(_column(name), pa.float64()) for name in self.metrics]
+        metrics = [(metric_column(name), pa.float64()) for name in self.metrics]
         values: dict[str, list[Any]] = {}
         for trial in self.trials:
             for name, value in trial.configuration.items():
@@ -230,7 +230,8 @@ class TrialTable:
         return pa.schema([*_FIXED.items(), *metrics, *configuration], metadata)
 
 
-def _column(metric: str) -> str:
+def metric_column(metric: str) -> str:
+    """The column of a metric in the table."""
     is_taken = metric in _FIXED or metric.startswith((_CONFIG, _METRIC))
     return f"{_METRIC}{metric}" if is_taken else metric
 

@@ -10,6 +10,7 @@ from typing import Any
 from stt_tune.results.optimal_config import update_config
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.report import refresh_report
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import check_same_data, load_prepared, opened_finished
 from stt_tune.speech.report import METRICS
@@ -89,5 +90,6 @@ def _confirm(
         return {**{name: value for name, value in before.items() if name != "by_error_type"}, **document, **kept}
 
     document = update_config(folder.optimal_config, write)
+    refresh_report(folder)
     publish_at_end(folder)
     return document

@@ -16,6 +16,7 @@ from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
+from stt_tune.run.report import refresh_report
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import LIGHT_TRAININGS, check_same_data, load_prepared, opened_finished
 from stt_tune.speech.rates import KINDS
@@ -108,6 +109,7 @@ def _export(
         results = _compare_kinds(folder, settings, speech, document["hyperparameters"])
         better = {result.kind: result.to_dict() for result in results if result.is_better}
         document = update_config(folder.optimal_config, lambda before: {**before, "by_error_type": better})
+        refresh_report(folder)
         publish_at_end(folder)
     own = folder.share(folder.optimal_config)
     if out != own and (is_url(out) or Path(as_path(out)).resolve() != Path(own).resolve()):

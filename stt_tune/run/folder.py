@@ -104,6 +104,11 @@ class RunFolder:
         return self.path / "optimal_config.json"
 
     @property
+    def report(self) -> Path:
+        """The page on what it found."""
+        return self.path / "report.html"
+
+    @property
     def rejected(self) -> Path:
         """Rows of the manifest that were set aside."""
         return self.path / "rejected.jsonl"
@@ -311,6 +316,15 @@ class RunFolder:
             write_json(self.run, {**self.read_run(), SETTINGS: dict(settings)})
             if self.optimal_config.exists():
                 self.optimal_config.replace(self.optimal_config.with_suffix(".before.json"))
+
+    def note(self, **facts: Any) -> None:
+        """Write down more of what runs, in `run.json`.
+
+        Raises:
+            SettingsError: The folder cannot be written.
+        """
+        with self._made():
+            write_json(self.run, {**self.read_run(), **facts})
 
     @contextlib.contextmanager
     def _made(self) -> Iterator[None]:

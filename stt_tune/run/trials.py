@@ -35,8 +35,9 @@ from stt_tune.run.wandb_function import RunIdentity
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.numerals import is_count
 from stt_tune.sweep.observation import Observation
+from stt_tune.sweep.rungs import EPOCHS
 from stt_tune.sweep.samplers import build_sampler
-from stt_tune.sweep.scheduler import EPOCHS, build_scheduler
+from stt_tune.sweep.scheduler import build_scheduler
 from stt_tune.sweep.searcher import SweepSearcher, TrialGenerator
 
 Trainable = Callable[[dict[str, Any]], None]

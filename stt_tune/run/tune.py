@@ -26,6 +26,7 @@ from stt_tune.run.mirror import collect
 from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
 from stt_tune.run.replacement import Replacement, conclude
+from stt_tune.run.report import refresh_report
 from stt_tune.run.settings import AUTO, TuneSettings
 from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.run.visibility import check_visible
@@ -281,6 +282,7 @@ def run_on(
             check_visible(folder, resources)
             start()
             locked.enter_context(folder.locked())
+            folder.note(resources={"cpus": resources.cpus, "gpus": resources.gpus})
             with _resumable(folder), sharing(resources):
                 result, task = _search(folder, sweep, settings, speech, resources)
                 confirmation = _confirm(folder, settings, speech, task, result, resources)
@@ -289,6 +291,7 @@ def run_on(
 
         document = build_document(folder, sweep, settings, result.table, confirmation, task.data.dev)
         document = update_config(folder.optimal_config, lambda _before: document)
+        refresh_report(folder)
     publish_at_end(folder)
     replacement = conclude(document, settings) if settings.retunes else None
     return TuneResult(folder, result.table, result.best_trial, document, sweep, replacement)

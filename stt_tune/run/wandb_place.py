@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stt_tune.files import write_json
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.wandb_function import RunIdentity
 
@@ -33,13 +32,9 @@ def note_place(folder: RunFolder, identity: RunIdentity) -> None:
     """Enter into `run.json` where the sweep's runs go from now on.
 
     Raises:
-        OSError: It cannot be written.
-        SettingsError: It is damaged.
+        SettingsError: It is damaged, or cannot be written.
     """
-    place = WandbPlace(identity.project, identity.group, identity.mode, identity.entity)
-    run = folder.read_run()
-    if run.get(_KEY) != asdict(place):
-        write_json(folder.run, {**run, _KEY: asdict(place)})
+    folder.note(**{_KEY: asdict(WandbPlace(identity.project, identity.group, identity.mode, identity.entity))})
 
 
 def find_place(folder: RunFolder) -> WandbPlace | None:

@@ -134,5 +134,8 @@ def summarise_kinds(examples: Sequence[Example], utterances: Sequence[UtteranceE
 
 
 def list_cases(examples: Sequence[Example], utterances: Sequence[UtteranceErrors]) -> list[dict[str, Any]]:
-    """The errors of each utterance by name, with `kind`, which is the case's."""
-    return [{**asdict(errors), "kind": example.kind} for example, errors in zip(examples, utterances, strict=True)]
+    """The errors of each utterance by name, with `kind`, which is the case's, and who speaks."""
+    return [
+        {**asdict(errors), "kind": example.kind, "speaker": example.speaker}
+        for example, errors in zip(examples, utterances, strict=True)
+    ]

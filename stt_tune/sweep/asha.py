@@ -6,7 +6,7 @@ import bisect
 import math
 from collections.abc import Sequence
 
-from stt_tune.sweep.observation import report_at
+from stt_tune.sweep.rungs import epoch_of
 
 
 class Asha:
@@ -54,18 +54,12 @@ class Asha:
         best = self._best[trial_id] = min(loss, self._best.get(trial_id, math.inf))
         is_weak = False
         for i in range(self._passed.get(trial_id, 0), len(self._bands)):
-            if epoch < self._epoch_of(self._bands[i], planned):
+            if epoch < epoch_of(self._bands[i], planned, self._longest):
                 break
             self._passed[trial_id] = i + 1
             is_weak = is_weak or self._is_weak(best, self._rungs[i])
             bisect.insort(self._rungs[i], best)
         return is_weak
-
-    def _epoch_of(self, band: int, planned: int | None) -> int:
-        if planned is None or self._longest is None:
-            return band
-        share = band / self._longest
-        return report_at(share, planned) if share <= 1 else band
 
     def _is_weak(self, loss: float, peers: Sequence[float]) -> bool:
         if len(peers) < self._eta:

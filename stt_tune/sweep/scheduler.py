@@ -14,8 +14,7 @@ from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.early_terminate import EarlyTerminate
 from stt_tune.sweep.metric import FINAL_REPORT, Metric
 from stt_tune.sweep.numerals import is_count
-
-EPOCHS = "epochs"  # in a configuration: how long its run is
+from stt_tune.sweep.rungs import EPOCHS, find_longest
 
 
 class _Rule(Protocol):
@@ -99,18 +98,8 @@ def build_scheduler(
         return EarlyStopping(None, sweep.metric, is_spared)
     rule: _Rule
     if name == "asha":
-        longest = _find_longest(sweep, default)
+        longest = find_longest(sweep, default)
         rule = Asha(early_terminate.bands, early_terminate.eta, sweep.metric.mode, longest)
     else:
         rule = _WandbHyperband(early_terminate, sweep.metric)
     return EarlyStopping(rule, sweep.metric, is_spared)
-
-
-def _find_longest(sweep: SweepConfig, default: Mapping[str, Any] | None) -> int | None:
-    """Epochs of the longest run that the sweep, or what it was narrowed from, can have."""
-    sweep = sweep.origin
-    possible = [
-        *(sweep.parameters[EPOCHS].extremes() if EPOCHS in sweep.parameters else []),
-        (default or {}).get(EPOCHS),
-    ]
-    return max((int(epochs) for epochs in possible if is_count(epochs)), default=None)

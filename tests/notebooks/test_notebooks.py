@@ -23,7 +23,7 @@ def test_a_notebook_runs_and_shows_pictures(path: Path, small_run: TuneResult, m
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert sum("application/vnd.plotly.v1+json" in output.get("data", {}) for output in outputs) == 2
 
 
 @pytest.mark.parametrize("path", _NOTEBOOKS, ids=lambda path: path.stem)

@@ -21,8 +21,9 @@ from stt_tune.results.trials import TrialTable
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.resume import resume
 from stt_tune.run.settings import TuneSettings
-from stt_tune.run.summary import describe_held_out, describe_result
+from stt_tune.run.summary import describe_result
 from stt_tune.run.tune import TuneResult
+from stt_tune.run.verdict import describe_held_out
 from tests.conftest import SMALL_SWEEP
 from tests.run.tables import wait_for_table
 

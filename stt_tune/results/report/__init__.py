@@ -1,0 +1,1 @@
+"""The report: one page that answers what a sweep found, in pictures and in words."""

@@ -1,0 +1,108 @@
+"""Several runs side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from stt_tune.results.plots.outcomes import plot_rates
+from stt_tune.results.plots.theme import format_value
+from stt_tune.results.report.blocks import Figure, Section, Table, plain, rate
+from stt_tune.results.report.hours import count_hours
+from stt_tune.results.report.record import RunRecord
+
+QUESTION = "How do the runs compare?"
+_HASHES = ("data_hash", "beside_hash", "normaliser")
+
+
+def compare_runs(records: Sequence[RunRecord]) -> Section:
+    """The runs' results in one figure and one table, and their best hyperparameters in another."""
+    parts: list[Figure | Table] = []
+    rates = pd.DataFrame(_list_rates(records), columns=["system", "measured_on", "value", "low", "high"])
+    if not rates.empty:
+        caption = "; ".join(
+            f"{plain(row['system'])} on {row['measured_on']} {rate(row['value'])}" for row in rates.to_dict("records")
+        )
+        title = "The best of each run on speech that it did not see, and what it had to beat"
+        parts.append(Figure("comparison", title, f"{caption}.", plot_rates(rates, "WER")))
+    parts += [_tabulate(records), *_tabulate_hyperparameters(records)]
+    return Section(QUESTION, tuple(_describe(records)), tuple(parts))
+
+
+def _describe(records: Sequence[RunRecord]) -> list[str]:
+    best = [(each.best.last(each.metric), each) for each in records if each.best]
+    metrics = {(each.metric, each.mode) for each in records}
+    told = []
+    if len(metrics) == 1 and best:
+        mode = records[0].mode
+        value, record = (min if mode == "min" else max)(best, key=lambda pair: pair[0])
+        told.append(f"The best {plain(record.metric)} on dev is that of {plain(record.name)}: {rate(value)}.")
+    else:
+        told.append("The runs have no objective in common, or no results.")
+    same = len({tuple(str(each.run.get(key)) for key in _HASHES) for each in records}) == 1
+    told.append(
+        "All ran on the same data and were measured alike."
+        if same
+        else "They ran on different data, or were measured otherwise: their error rates cannot be compared with each "
+        "other, only the gains within each run."
+    )
+    return told
+
+
+def _list_rates(records: Sequence[RunRecord]) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for record in records:
+        held_out = (record.optimal or {}).get("held_out")
+        if held_out:
+            reference = held_out["compared_with"]
+            for name, key in ((reference, f"{reference}_wer"), ("best", "wer")):
+                if key in held_out:  # not where every training diverged
+                    interval = held_out[f"{key}_interval"]
+                    rows.append((f"{record.name}: {name}", "held-out speech", held_out[key], *interval))
+        elif record.best and record.metric == "wer":
+            rows.append((f"{record.name}: best", "dev", record.best.last("wer"), math.nan, math.nan))
+    return rows
+
+
+def _tabulate(records: Sequence[RunRecord]) -> Table:
+    header = (
+        "run",
+        "trials",
+        "spent",
+        "best on dev",
+        "default on dev",
+        "WER on held-out speech",
+        "before tuning",
+        "relative gain (95 % interval)",
+        "decision",
+    )
+    return Table("The runs", header, tuple(_list_row(each) for each in records))
+
+
+def _list_row(record: RunRecord) -> tuple[str, ...]:
+    best, default = record.best, record.default
+    dev = [rate(each.last(record.metric)) if each else "-" for each in (best, default)]
+    row = (plain(record.name), str(len(record.table.trials)), count_hours(record), *dev)
+    held_out = (record.optimal or {}).get("held_out")
+    if not held_out or not record.optimal:
+        return (*row, "-", "-", "-", "not confirmed")
+    low, high = held_out["interval"]
+    gain = f"{held_out['relative_gain']:+.1%} ({low:+.1%} to {high:+.1%})"
+    before = rate(held_out.get(f"{held_out['compared_with']}_wer"))
+    return (*row, rate(held_out.get("wer")), before, gain, record.optimal["decision"].replace("_", " "))
+
+
+def _tabulate_hyperparameters(records: Sequence[RunRecord]) -> tuple[Table, ...]:
+    found = []
+    for each in records:
+        best = each.best.configuration if each.best else {}
+        found.append((each.optimal or {}).get("hyperparameters") or best)
+    names = list(dict.fromkeys(name for each in found for name in each))
+    if not names:
+        return ()
+    rows = [(plain(name), *(plain(format_value(each.get(name, "-"))) for each in found)) for name in names]
+    header = ("hyperparameter", *(plain(each.name) for each in records))
+    return (Table("Hyperparameters to train with", header, tuple(rows)),)

@@ -1,0 +1,138 @@
+"""Write the report of run folders."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stt_tune.errors import SettingsError, SttTuneError
+from stt_tune.progress import say
+from stt_tune.results.optimal_config import read_optimal_config
+from stt_tune.run.folder import SETTINGS, RunFolder
+from stt_tune.run.opening import opened
+from stt_tune.run.verdict import describe_held_out
+from stt_tune.sweep.config import SweepConfig
+from stt_tune.sweep.rungs import find_rungs
+
+if TYPE_CHECKING:
+    from stt_tune.results.report.record import RunRecord
+
+_DRAWS = 512  # of random search, to reckon what it would have found
+
+
+def write_report(
+    run_dirs: Sequence[str | Path], out: str | Path | None = None, *, png: bool = False
+) -> tuple[str, list[str]]:
+    """Write one page on a run, or on several side by side; the runs may be unfinished.
+
+    Args:
+        run_dirs: Run folders, paths or URLs.
+        out: The file; None: `report.html` in the first run folder.
+        png: Whether each figure is written as a file of its own, too, into a folder beside the page.
+
+    Returns:
+        Where the page lies, and the files of the figures.
+
+    Raises:
+        SettingsError: A folder holds no run, its files are damaged, the page cannot be written, or figures are
+            asked for and cannot be drawn here.
+        StorageError: A URL cannot be read or written.
+    """
+    from stt_tune.results.report.page import write_report as write_page
+    from stt_tune.results.report.pictures import save_pictures
+
+    with contextlib.ExitStack() as stack:
+        folders = [stack.enter_context(opened(each)) for each in run_dirs]
+        for folder in folders:
+            folder.check_existing()
+        page = folders[0].report if out is None else Path(out).absolute()
+        records = [read_record(folder, name) for folder, name in zip(folders, _name_apart(folders), strict=True)]
+        try:
+            figures = write_page(records, page)
+            files = [page, *(save_pictures(figures, page.with_suffix("")) if png else [])]
+        except SttTuneError:
+            raise
+        except OSError as error:
+            raise SettingsError(
+                f"{error.filename or page}: must be a file that can be written ({error.strerror}). Name another one "
+                "with --out."
+            ) from error
+        told = [str(each) if out else folders[0].share(each) for each in files]
+        return told[0], told[1:]
+
+
+def refresh_report(folder: RunFolder) -> None:
+    """Write the report of a run that has just ended; that it fails costs nothing but the report."""
+    again = f"To make it: stt-tune report {folder.location}"
+    try:
+        from stt_tune.results.report.page import write_report as write_page
+
+        write_page([read_record(folder)], folder.report)
+    except KeyboardInterrupt:
+        say(f"{folder.share(folder.report)}: was interrupted, and not written; all else was. {again}")
+    except Exception as error:  # noqa: BLE001 - the result is there, whatever ails its picture
+        say(f"{folder.share(folder.report)}: could not be written ({type(error).__name__}: {error}). {again}")
+
+
+def read_record(folder: RunFolder, name: str | None = None) -> RunRecord:
+    """Read what the report is told of a run.
+
+    Args:
+        folder: Of the run.
+        name: What to call it; None: as its folder.
+
+    Raises:
+        SettingsError: A file in it is damaged.
+        SweepConfigError: `sweep.yaml` is.
+    """
+    from stt_tune.results.report.record import RunRecord
+
+    run, sweep = folder.read_run(), folder.read_sweep()
+    settings: Mapping[str, Any] = run.get(SETTINGS) or {}
+    metric, default = sweep.metric, sweep.default
+    table = folder.read_table([metric.name])
+    optimal = read_optimal_config(folder.optimal_config) if folder.optimal_config.exists() else None
+    scheduler = settings.get("scheduler", "asha")
+    planned = max(sweep.count_trials(settings.get("trials")), len(table.trials))
+    # a run of one's own training has no config to end with
+    is_finished = bool(optimal) or (SETTINGS not in run and len(table.ended()) >= planned)
+    return RunRecord(
+        name=name or folder.location.rstrip("/").rpartition("/")[2],
+        location=folder.location,
+        table=table,
+        metric=metric.name,
+        mode=metric.mode,
+        method=sweep.method,
+        planned=planned,
+        run=run,
+        optimal=optimal,
+        verdict=tuple(describe_held_out(optimal)) if optimal and optimal.get("held_out") else (),
+        how_to_go_on="" if is_finished else folder.how_to_go_on(),
+        sweep_text=sweep.text,
+        held_out=folder.held_out,
+        utterances=folder.utterances,
+        rungs={each.number: find_rungs(sweep, scheduler, default, each.configuration) for each in table.trials},
+        draws=_draw_at_random(sweep, run["seed"]),
+    )
+
+
+def _draw_at_random(sweep: SweepConfig, seed: int) -> tuple[Mapping[str, Any], ...]:
+    """What random search would try; nothing where the sweep is one, and has its own trials to tell."""
+    if sweep.method == "random":
+        return ()
+    rng = np.random.default_rng(seed)
+    return tuple(sweep.origin.flatten(sweep.origin.sample(rng)) for _ in range(_DRAWS))
+
+
+def _name_apart(folders: Sequence[RunFolder]) -> list[str]:
+    """Names of the folders; with what stands before them where two are called alike."""
+    parts = [folder.location.rstrip("/").split("/") for folder in folders]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-depth:]) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{'/'.join(each)} ({i})" for i, each in enumerate(parts, 1)]

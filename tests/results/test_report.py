@@ -1,0 +1,320 @@
+"""The report: what it answers, in which order, for runs of every state, safely and quickly."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from stt_tune.cli import app
+from stt_tune.errors import SettingsError
+from stt_tune.files import write_json
+from stt_tune.results.report.alignment import align
+from stt_tune.results.report.importance import ENOUGH_TRIALS, Surrogate
+from stt_tune.results.report.page import answer_all
+from stt_tune.results.report.random_search import expect_random_search
+from stt_tune.results.trials import COMPLETED, FAILED, STOPPED_EARLY, Trial, TrialTable
+from stt_tune.run.folder import SETTINGS, RunFolder
+from stt_tune.run.report import read_record, refresh_report, write_report
+from tests.results.made_runs import DEFAULT, HOSTILE, make_run, make_sweep
+
+_QUESTIONS = [
+    "Did tuning help, and by how much?",
+    "Where did the hours go?",
+    "Which settings matter?",
+    "How did learning go?",
+    "Which errors remain?",
+    "What does it cost to use?",
+    "What was run?",
+]
+_MOST_BYTES = 8_000_000
+
+
+def _write(*folders: RunFolder) -> str:
+    page = Path(write_report([each.path for each in folders])[0])
+    assert page.stat().st_size < _MOST_BYTES
+    return page.read_text()
+
+
+def _without_scripts(page: str) -> str:
+    return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def _headings(page: str, level: int) -> list[str]:
+    return [html.unescape(re.sub("<.*?>", "", each)) for each in re.findall(rf"<h{level}[^>]*>(.*?)</h{level}>", page)]
+
+
+def _answers(folder: RunFolder) -> dict[str, str]:
+    return {each.question: " ".join(each.answer) for each in answer_all(read_record(folder))}
+
+
+def test_the_page_answers_the_seven_questions_in_order(tmp_path: Path) -> None:
+    page = _write(make_run(tmp_path / "run", 60))
+    assert _headings(page, 2) == _QUESTIONS
+    assert page.count("<main>") == page.count("<h1>") == 1
+
+
+def test_every_figure_has_a_text_and_every_table_a_header(tmp_path: Path) -> None:
+    page = _without_scripts(_write(make_run(tmp_path / "run", 60)))
+    plots = re.findall(r'class="plot" id="([^"]+)" role="img" aria-label="([^"]*)"', page)
+    captions = re.findall(r"<figcaption>(.+?)</figcaption>", page)
+    assert len(plots) == len(captions) >= 10
+    assert all(len(label) > 20 for _id, label in plots)
+    assert len({name for name, _label in plots}) == len(plots)
+    tables = re.findall(r'<table aria-labelledby="([^"]+)">\s*<thead>', page)
+    assert len(tables) == len(set(tables)) == page.count("<table") > 4
+    assert all(f' id="{name}">' in page for name in tables)
+
+
+def test_the_page_names_no_other_file(tmp_path: Path) -> None:
+    page = _write(make_run(tmp_path / "run", 30))
+    assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', _without_scripts(page))
+    assert "<script src" not in page
+    assert "default-src 'none'" in page
+
+
+def test_a_gain_is_told_with_its_interval_and_the_promise_of_dev(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 30)
+    assert _answers(folder)[_QUESTIONS[0]].startswith("Yes: on held-out speech the WER is 0.1000 instead of")
+    page = _without_scripts(_write(folder))
+    assert "gain that dev promised" in page
+    assert "+40.0% to +75.0%" in page
+
+
+def test_no_gain_is_told_plainly(tmp_path: Path) -> None:
+    answer = _answers(make_run(tmp_path / "run", 30, decision="default_kept"))[_QUESTIONS[0]]
+    assert answer.startswith("No gain that is sure: the default configuration is kept.")
+
+
+def test_stopped_trials_are_told_by_rung_and_with_what_that_saved(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 60)
+    answer = _answers(folder)[_QUESTIONS[1]]
+    assert "GPU-hours" in answer
+    assert "Early stopping saved about" in answer
+    page = _without_scripts(_write(folder))
+    assert re.search(r"\d+ stopped early at rung 1", page)
+
+
+def test_a_stopped_trial_is_no_result_of_its_configuration(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 3, decision=None)
+    table = TrialTable.load(folder.trials)
+    reports = [{"epoch": 1, "wer": 0.001, "seconds": 1.0}]
+    table.add(Trial("best", 3, False, {**DEFAULT, "epochs": 9}, STOPPED_EARLY, reports=reports))
+    table.save(folder.trials)
+    record = read_record(folder)
+    assert 3 not in set(record.completed["number"])
+    assert "trial 3" not in " ".join(_answers(folder)[each] for each in _QUESTIONS if each != _QUESTIONS[1])
+
+
+def test_what_matters_is_found_with_its_spread(tmp_path: Path) -> None:
+    parameters = {name: {"min": 0.0, "max": 1.0} for name in ("one", "two", "three")}
+    sweep = make_sweep("random", parameters)
+    folder = RunFolder(tmp_path / "run")
+    folder.start(sweep, 0, None)
+    rng = np.random.default_rng(0)
+    trials = []
+    for number in range(80):
+        configuration = sweep.flatten(sweep.sample(rng))
+        reports = [{"epoch": 1, "wer": 0.1 + configuration["two"] + 0.01 * rng.random(), "seconds": 1.0}]
+        trials.append(Trial(f"t{number}", number, False, configuration, COMPLETED, reports=reports))
+    TrialTable(["wer"], trials).save(folder.trials)
+    section = answer_all(read_record(folder))[2]
+    assert section.answer[0].startswith("two matters most")
+    assert re.match(
+        r"How much of the explained variance is lost without each: two \d\.\d+ \(±", section.parts[0].caption
+    )
+
+
+def test_settings_of_any_type_some_missing_can_be_ranked() -> None:
+    rng = np.random.default_rng(0)
+    kinds = rng.choice(["a", "b"], 60)
+    frame = pd.DataFrame(
+        {
+            "config.kind": kinds,
+            "config.flag": rng.choice([True, False], 60),
+            "config.list": rng.choice(["[1, 2]", '{"a": 1}'], 60),
+            "config.only_a": np.where(kinds == "a", rng.random(60), np.nan),
+            "wer": np.where(kinds == "a", 0.1, 0.3) + 0.01 * rng.random(60),
+        }
+    )
+    surrogate = Surrogate(frame, [name for name in frame if name != "wer"], "wer")
+    assert surrogate.importance["parameter"].iloc[0] in ("kind", "only_a")
+    assert surrogate.explained > 0.9
+    assert list(surrogate.depend("config.kind")["value"]) == ["a", "b"]
+    assert surrogate.depend("config.only_a")["expected"].between(0.05, 0.35).all()
+
+
+def test_what_matters_is_not_told_from_few_trials(tmp_path: Path) -> None:
+    answer = _answers(make_run(tmp_path / "run", 8))[_QUESTIONS[2]]
+    assert f"too few to tell what matters from chance; it takes {ENOUGH_TRIALS}" in answer
+
+
+@pytest.mark.parametrize("method", ["random", "bayes", "grid"])
+def test_random_search_is_expected_to_get_better_and_not_beyond_the_best(tmp_path: Path, method: str) -> None:
+    parameters = {"learning_rate": {"values": [1e-6, 1e-5, 1e-4]}, "epochs": {"values": [3, 6, 9]}}
+    record = read_record(make_run(tmp_path / "run", 40, sweep=make_sweep(method, parameters), decision=None))
+    expected = expect_random_search(record)
+    assert len(expected) == 40
+    assert expected[0] == pytest.approx(record.default.last("wer"))
+    assert (np.diff(expected) <= 1e-12).all()
+    assert expected[-1] >= record.best.last("wer") - 1e-12
+
+
+def test_words_that_differ_are_marked() -> None:
+    said, heard = "take five ladders and leave now please", "take four ladders leave now there please"
+    reference, hypothesis, told = align(said, heard)
+    assert [(each.text, each.change) for each in reference if each.change != "same"] == [
+        ("five", "substituted"),
+        ("and", "missing"),
+    ]
+    assert [(each.text, each.change) for each in hypothesis if each.change != "same"] == [
+        ("four", "substituted"),
+        ("there", "extra"),
+    ]
+    assert told == "five → four; missing: and; extra: there"
+
+
+def test_errors_are_told_by_type_kind_and_speaker(tmp_path: Path) -> None:
+    page = _without_scripts(_write(make_run(tmp_path / "run", 30)))
+    for title in ("Errors by type", "WER by speaker", "WER by the kind of error that production makes"):
+        assert title in _headings(page, 3)
+    assert "<mark>" in page
+
+
+def test_a_run_of_before_knows_no_speakers(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 30)
+    heard = pq.read_table(folder.held_out)
+    pq.write_table(heard.drop_columns(["speaker"]), folder.held_out)
+    assert "The run does not know who speaks" in _answers(folder)[_QUESTIONS[4]]
+
+
+def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
+    parameters = {"number": {"min": 0.1, "max": 1.0}, "choice": {"values": [HOSTILE, "<b>b</b>"]}}
+    folder = make_run(tmp_path / "<b>run", 40, text=HOSTILE, sweep=make_sweep("random", parameters))
+    page = _write(folder)
+    own = page.replace(re.search(r"<script>/\*.*?plotly.*?</script>", page, re.DOTALL | re.IGNORECASE).group(), "")
+    assert "<img" not in own
+    assert "\u202e" not in own
+    assert "\u2067" not in own
+    assert "⟨U+202E⟩" in own
+    assert own.count("<script") == own.count("</script>")
+    for data in re.findall(r"<script type=\"application/json\"[^>]*>(.*?)</script>", own, re.DOTALL):
+        figure = json.loads(data)
+        if figure.get("data", [{}])[0].get("type") != "parcoords":  # there, Plotly reads no tags
+            assert "<b>" not in json.dumps(figure)
+
+
+def test_an_unfinished_run_says_how_it_goes_on(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 20, decision=None)
+    answer = _answers(folder)[_QUESTIONS[0]]
+    assert "not known yet" in answer
+    assert f"stt-tune resume {folder.path}" in answer
+    assert _headings(_write(folder), 2) == _QUESTIONS
+
+
+def test_a_run_without_any_trial_has_a_report(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 0)
+    folder.trials.unlink()
+    assert _headings(_write(folder), 2) == _QUESTIONS
+
+
+def test_a_run_in_which_everything_failed_has_a_report(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 0)
+    trials = [Trial(f"t{i}", i, i == 0, DEFAULT, FAILED, error="RuntimeError: no") for i in range(3)]
+    TrialTable(["wer"], trials).save(folder.trials)
+    page = _write(folder)
+    assert "RuntimeError: no" in page
+    assert "No trial was completed" in _answers(folder)[_QUESTIONS[0]]
+
+
+def test_a_run_of_one_trial_has_a_report(tmp_path: Path) -> None:
+    assert _headings(_write(make_run(tmp_path / "run", 1)), 2) == _QUESTIONS
+
+
+@pytest.mark.parametrize("name", ["loss", "status", "config.x", "trial_id"])
+def test_a_training_of_ones_own_has_its_metric_and_names(tmp_path: Path, name: str) -> None:
+    parameters = {"epoch": {"values": [1, 2]}, "nested": {"parameters": {"a-b": {"min": 0.0, "max": 1.0}}}}
+    folder = make_run(tmp_path / "run", 30, sweep=make_sweep("random", parameters, name), decision=None)
+    shutil.rmtree(folder.utterances)
+    run = folder.read_run()
+    del run[SETTINGS]
+    write_json(folder.run, run)
+    page = _write(folder)
+    assert _answers(folder)[_QUESTIONS[0]].startswith("Only as far as dev can tell")
+    assert f"nested.a-b against {name}" in _headings(page, 3) or f"epoch against {name}" in _headings(page, 3)
+
+
+def test_several_runs_stand_side_by_side(tmp_path: Path) -> None:
+    first, second = make_run(tmp_path / "one", 20), make_run(tmp_path / "two", 30, seed=1, decision="default_kept")
+    page = _write(first, second)
+    assert _headings(page, 2) == ["How do the runs compare?", "one", "two"]
+    assert [each for each in _headings(page, 3) if each in _QUESTIONS] == 2 * _QUESTIONS
+    assert "All ran on the same data and were measured alike." in page
+    assert not second.report.exists()
+
+
+def test_runs_on_different_data_are_told_apart(tmp_path: Path) -> None:
+    first, second = make_run(tmp_path / "a" / "run", 20), make_run(tmp_path / "b" / "run", 20)
+    second.note(data_hash="e" * 64)
+    page = _write(first, second)
+    assert "error rates cannot be compared with each other" in page
+    assert _headings(page, 2)[1:] == ["a/run", "b/run"]
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="must be the folder of a run"):
+        write_report([tmp_path])
+
+
+def test_a_damaged_table_is_told(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 3)
+    folder.trials.write_text("no table")
+    with pytest.raises(SettingsError, match="must be a trial table, and cannot be read"):
+        write_report([folder.path])
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 3)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="must be a file that can be written"):
+        write_report([folder.path], tmp_path / "file" / "report.html")
+
+
+def test_a_report_that_fails_costs_the_sweep_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_run(tmp_path / "run", 3)
+    folder.trials.write_text("no table")
+    refresh_report(folder)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "could not be written (SettingsError" in said[0]
+    assert f"stt-tune report {folder.path}" in said[0]
+    assert not folder.report.exists()
+
+
+def test_the_verb_writes_where_it_is_told(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 8)
+    result = CliRunner().invoke(app, ["report", str(folder.path), "--out", str(tmp_path / "page.html"), "--json"])
+    assert json.loads(result.stdout) == {"report": str(tmp_path / "page.html"), "pictures": []}
+    assert (tmp_path / "page.html").exists()
+    assert not folder.report.exists()
+
+
+def test_nothing_to_draw_with_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    with pytest.raises(SettingsError, match=r"pip install 'stt-tune\[png\]'"):
+        write_report([make_run(tmp_path / "run", 3).path], png=True)
+
+
+def test_no_browser_to_draw_with_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match="needs a Chrome or Chromium that starts"):
+        write_report([make_run(tmp_path / "run", 3).path], png=True)
