@@ -17,7 +17,7 @@ import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
 from stt_tune.results.trials import Trial, TrialTable
-from stt_tune.run.summary import describe_held_out
+from stt_tune.run.verdict import describe_held_out
 from stt_tune.run.wandb_place import WandbPlace
 from stt_tune.run.wandb_result import BEST, JOB_TYPE
 from stt_tune.sweep.config import SweepConfig
