@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -93,9 +95,10 @@ def _run_peer(task: SpeechTask, sweep: SweepConfig, settings: TuneSettings) -> d
     normalise = load_normaliser(task.settings.normaliser)
     recipe = Recipe(cast("Seq2SeqModel", task.model), task.data, sweep, normalise, settings.seed)
     begun = time.monotonic()
-    chosen, dev_wer = recipe.search(settings.trials or 0)
-    seconds, samples_trained = time.monotonic() - begun, recipe.samples_trained
-    network = recipe.train(chosen)
+    with contextlib.redirect_stdout(sys.stderr):  # transformers prints its trainer's figures
+        chosen, dev_wer = recipe.search(settings.trials or 0)
+        seconds, samples_trained = time.monotonic() - begun, recipe.samples_trained
+        network = recipe.train(chosen)
     heard = measure_at_full_context(network, task.data.test, task.model, task.settings.normaliser)
     return {
         "seconds": seconds,
