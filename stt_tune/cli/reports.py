@@ -16,7 +16,7 @@ def report(
     run_dirs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN_DIR...",
+            metavar="RUN_DIR",
             help="Runs, by folder or URL, unfinished ones too; several are put side by side.",
             show_default=False,
         ),

@@ -75,7 +75,8 @@ def refresh_report(folder: RunFolder) -> None:
     except KeyboardInterrupt:
         say(f"{folder.share(folder.report)}: was interrupted, and not written; all else was. {again}")
     except Exception as error:  # noqa: BLE001 - the result is there, whatever ails its picture
-        say(f"{folder.share(folder.report)}: could not be written ({type(error).__name__}: {error}). {again}")
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        say(f"{folder.share(folder.report)}: could not be written ({why}). {again}")
 
 
 def read_record(folder: RunFolder, name: str | None = None) -> RunRecord:
