@@ -35,6 +35,15 @@ def print_json(document: Any) -> None:
     typer.echo(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False))
 
 
+def print_found(document: Any, as_json: bool, *lines: str) -> None:
+    """Print a result for machines; or in words, in these lines."""
+    if as_json:
+        print_json(document)
+        return
+    for line in lines:
+        typer.echo(line)
+
+
 def main() -> None:
     """Run the command line; a user's mistake gives its message and an exit code, no traceback."""
     try:

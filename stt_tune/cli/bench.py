@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, print_json
+from stt_tune.cli.app import app, interruptible, print_found
 from stt_tune.cli.options import AsJson, MinImprovement, Seed
 
 _bench = typer.Typer(help="Measure how well the tool does.", no_args_is_help=True)
@@ -40,7 +40,7 @@ def search(
 
         asked = SearchBench(table, method, scheduler, trials, refine, parallel, seeds, min_improvement, earlier)
         result = bench_search(asked)
-    _tell(result, as_json, *_describe(result))
+    print_found(result, as_json, *_describe(result))
 
 
 @_bench.command()
@@ -57,7 +57,7 @@ def overhead(
         from stt_tune.bench.overhead import bench_overhead
 
         result = bench_overhead(trials, wandb_trials)
-    _tell(
+    print_found(
         result,
         as_json,
         f"without W&B: {result['seconds_per_trial']:.3f} s a trial ({trials} trials, {result['cores']} cores)",
@@ -84,7 +84,7 @@ def sweep(
         f"dev WER {each['dev_wer']:.4f}, held-out WER {each['test_wer']:.4f}"
         for name, each in (("ours", result["ours"]), ("Trainer.hyperparameter_search", result["peer"]))
     ]
-    _tell(result, as_json, *sides, f"{result['speedup']:.1f} times as fast")
+    print_found(result, as_json, *sides, f"{result['speedup']:.1f} times as fast")
 
 
 @_bench.command()
@@ -104,7 +104,7 @@ def throughput(
         from stt_tune.bench.throughput import bench_throughput
 
         result = bench_throughput(model, context, batch_size, batches, seed)
-    _tell(
+    print_found(
         result,
         as_json,
         f"{result['samples_per_second']:.1f} utterances/s in training, {100 * result['flop_utilisation']:.0f} % of "
@@ -131,20 +131,12 @@ def packing(
         from stt_tune.bench.packing import bench_packing
 
         result = bench_packing(model, context, utterances, rounds, seed)
-    _tell(
+    print_found(
         result,
         as_json,
         f"{result['runs_per_hour_alone']:.0f} runs an hour one at a time, {result['runs_per_hour_packed']:.0f} with "
         f"{result['trials_per_gpu']} on a GPU: {result['gain']:.1f} times as many",
     )
-
-
-def _tell(result: dict[str, Any], as_json: bool, *lines: str) -> None:
-    if as_json:
-        print_json(result)
-        return
-    for line in lines:
-        typer.echo(line)
 
 
 def _describe(result: dict[str, Any]) -> list[str]:

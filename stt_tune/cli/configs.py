@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, print_json
+from stt_tune.cli.app import app, interruptible, print_found
 from stt_tune.cli.options import (
     Address,
     AsJson,
@@ -69,12 +69,7 @@ def export(
         from stt_tune.run.export import export as run_export
 
         document, results = run_export(run_dir, out, per_error_type=per_error_type)
-    if as_json:
-        print_json(document)
-        return
-    for line in describe_kinds(results):
-        typer.echo(line)
-    typer.echo(f"Config:  {out}")
+    print_found(document, as_json, *describe_kinds(results), f"Config:  {out}")
 
 
 @app.command()
@@ -106,12 +101,8 @@ def confirm(
             guard_tolerance=guard_tolerance,
             incumbent=read_incumbent(incumbent) if incumbent else None,
         )
-    if as_json:
-        print_json(document)
-        return
-    for line in describe_held_out(document):
-        typer.echo(line)
-    typer.echo(f"Config:  {run_dir.rstrip('/')}/optimal_config.json")
+    config = f"{run_dir.rstrip('/')}/optimal_config.json"
+    print_found(document, as_json, *describe_held_out(document), f"Config:  {config}")
 
 
 @app.command()
@@ -219,10 +210,6 @@ def drift(
             typer.echo(describe_cron(*where, split=split, columns=columns, skip_bad=skip_bad))
             return
         report = find_drift(*where, split=split, columns=read_columns(columns), skip_bad=skip_bad)
-    if as_json:
-        print_json(report.to_dict())
-    else:
-        for line in report.describe():
-            typer.echo(line)
+    print_found(report.to_dict(), as_json, *report.describe())
     if exit_code and report.is_due:
         sys.exit(DUE)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, print_json
+from stt_tune.cli.app import app, interruptible, print_found, print_json
 from stt_tune.cli.options import (
     AsJson,
     Columns,
@@ -56,12 +56,7 @@ def prepare(
             language=language,
             seed=seed,
         )
-    if as_json:
-        print_json(report.to_dict())
-        return
-    for line in report.describe():
-        typer.echo(line)
-    typer.echo(f"Manifest: {out / 'manifest.jsonl'}")
+    print_found(report.to_dict(), as_json, *report.describe(), f"Manifest: {out / 'manifest.jsonl'}")
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, print_json
+from stt_tune.cli.app import app, interruptible, print_found
 from stt_tune.cli.options import AsJson
 
 
@@ -23,8 +23,4 @@ def status(
         from stt_tune.run.status import read_status
 
         found = read_status(run_dir)
-    if as_json:
-        print_json(found.to_dict())
-        return
-    for line in found.describe():
-        typer.echo(line)
+    print_found(found.to_dict(), as_json, *found.describe())

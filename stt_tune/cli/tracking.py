@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, print_json
+from stt_tune.cli.app import app, interruptible, print_found, print_json
 from stt_tune.cli.options import AsJson
 
 
@@ -55,7 +55,4 @@ def wandb_workspace(
         from stt_tune.run.wandb_workspace import save_workspace
 
         url = save_workspace(run_dir)
-    if as_json:
-        print_json({"url": url})
-        return
-    typer.echo(url)
+    print_found({"url": url}, as_json, url)

@@ -26,7 +26,10 @@ COMPLETED, STOPPED_EARLY, DIVERGED, FAILED, INTERRUPTED = STATUSES = (
     "failed",
     "interrupted",
 )
-_CONFIG, _METRIC = "config.", "metric."
+CONFIG = "config."
+"""What the columns of hyperparameters begin with."""
+
+_METRIC = "metric."
 _FIXED = {
     "trial_id": pa.string(),
     "number": pa.int64(),
@@ -177,7 +180,7 @@ class TrialTable:
                 "epoch": report.get("epoch"),
                 **{metric_column(name): report.get(name) for name in self.metrics},
                 **{
-                    f"{_CONFIG}{name}": json.dumps(value) if name in encoded else value
+                    f"{CONFIG}{name}": json.dumps(value) if name in encoded else value
                     for name, value in trial.configuration.items()
                 },
             }
@@ -224,7 +227,7 @@ class TrialTable:
             for name, value in trial.configuration.items():
                 values.setdefault(name, []).append(value)
         types = {name: _type_of(values[name]) for name in sorted(values)}
-        configuration = [(f"{_CONFIG}{name}", each or pa.string()) for name, each in types.items()]
+        configuration = [(f"{CONFIG}{name}", each or pa.string()) for name, each in types.items()]
         encoded = [name for name, each in types.items() if each is None]
         metadata = {"metrics": json.dumps(self.metrics), "json": json.dumps(encoded)}
         return pa.schema([*_FIXED.items(), *metrics, *configuration], metadata)
@@ -232,15 +235,13 @@ class TrialTable:
 
 def metric_column(metric: str) -> str:
     """The column of a metric in the table."""
-    is_taken = metric in _FIXED or metric.startswith((_CONFIG, _METRIC))
+    is_taken = metric in _FIXED or metric.startswith((CONFIG, _METRIC))
     return f"{_METRIC}{metric}" if is_taken else metric
 
 
 def _trial_of(row: Mapping[str, Any], encoded: Sequence[str]) -> Trial:
     configuration = {
-        name.removeprefix(_CONFIG): value
-        for name, value in row.items()
-        if name.startswith(_CONFIG) and value is not None
+        name.removeprefix(CONFIG): value for name, value in row.items() if name.startswith(CONFIG) and value is not None
     }
     configuration |= {name: json.loads(configuration[name]) for name in encoded if name in configuration}
     head = (row["trial_id"], row["number"], row["is_default"], configuration, row["status"], row["error"])

@@ -10,8 +10,8 @@ from typing import Any
 from stt_tune.results.optimal_config import update_config
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.folder import RunFolder
-from stt_tune.run.report import refresh_report
 from stt_tune.run.settings import TuneSettings
+from stt_tune.run.showing import show_result
 from stt_tune.run.tune import check_same_data, load_prepared, opened_finished
 from stt_tune.speech.report import METRICS
 
@@ -66,7 +66,6 @@ def _confirm(
     from stt_tune.run.document import build_document
     from stt_tune.run.held_out import confirm_systems, plan_systems
     from stt_tune.run.labels import select_cases
-    from stt_tune.run.wandb_result import publish_at_end
 
     with folder.written(), folder.locked(), connect(settings.address, insecure=settings.insecure_cluster):
         resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
@@ -90,6 +89,5 @@ def _confirm(
         return {**{name: value for name, value in before.items() if name != "by_error_type"}, **document, **kept}
 
     document = update_config(folder.optimal_config, write)
-    refresh_report(folder)
-    publish_at_end(folder)
+    show_result(folder)
     return document

@@ -16,8 +16,8 @@ from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
-from stt_tune.run.report import refresh_report
 from stt_tune.run.settings import TuneSettings
+from stt_tune.run.showing import show_result
 from stt_tune.run.tune import LIGHT_TRAININGS, check_same_data, load_prepared, opened_finished
 from stt_tune.speech.rates import KINDS
 from stt_tune.speech.report import METRICS
@@ -102,15 +102,12 @@ def _export(
     document = read_optimal_config(folder.optimal_config)
     results: list[KindResult] = []
     if per_error_type:
-        from stt_tune.run.wandb_result import publish_at_end
-
         speech = load_prepared(settings)
         check_same_data(folder.location, folder.read_run(), settings, speech)
         results = _compare_kinds(folder, settings, speech, document["hyperparameters"])
         better = {result.kind: result.to_dict() for result in results if result.is_better}
         document = update_config(folder.optimal_config, lambda before: {**before, "by_error_type": better})
-        refresh_report(folder)
-        publish_at_end(folder)
+        show_result(folder)
     own = folder.share(folder.optimal_config)
     if out != own and (is_url(out) or Path(as_path(out)).resolve() != Path(own).resolve()):
         publish(document, out)

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from stt_tune.errors import SettingsError, SttTuneError, SweepHaltedError
 from stt_tune.files import write_json, write_text
+from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.results.trials import TrialTable
 from stt_tune.sweep.config import SweepConfig
 
@@ -160,6 +161,14 @@ class RunFolder:
             )
         if self.path.exists() and not self.path.is_dir():
             raise SettingsError(f"{self.path}: must be a folder, found a file. Name another.")
+
+    def read_config(self) -> dict[str, Any] | None:
+        """What `optimal_config.json` holds; None while there is none.
+
+        Raises:
+            SettingsError: It is damaged.
+        """
+        return read_optimal_config(self.optimal_config) if self.optimal_config.exists() else None
 
     def how_to_go_on(self) -> str:
         """Say what continues the run that the folder holds."""

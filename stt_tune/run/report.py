@@ -11,7 +11,6 @@ import numpy as np
 
 from stt_tune.errors import SettingsError, SttTuneError
 from stt_tune.progress import say
-from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.opening import opened
 from stt_tune.run.verdict import describe_held_out
@@ -96,7 +95,7 @@ def read_record(folder: RunFolder, name: str | None = None) -> RunRecord:
     settings: Mapping[str, Any] = run.get(SETTINGS) or {}
     metric, default = sweep.metric, sweep.default
     table = folder.read_table([metric.name])
-    optimal = read_optimal_config(folder.optimal_config) if folder.optimal_config.exists() else None
+    optimal = folder.read_config()
     scheduler = settings.get("scheduler", "asha")
     planned = max(sweep.count_trials(settings.get("trials")), len(table.trials))
     # a run of one's own training has no config to end with

@@ -26,8 +26,8 @@ from stt_tune.run.mirror import collect
 from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
 from stt_tune.run.replacement import Replacement, conclude
-from stt_tune.run.report import refresh_report
 from stt_tune.run.settings import AUTO, TuneSettings
+from stt_tune.run.showing import show_result
 from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.run.visibility import check_visible
 from stt_tune.speech.hyperparameters import NAMES, complete, find_problems
@@ -287,12 +287,10 @@ def run_on(
                 result, task = _search(folder, sweep, settings, speech, resources)
                 confirmation = _confirm(folder, settings, speech, task, result, resources)
         from stt_tune.run.document import build_document
-        from stt_tune.run.wandb_result import publish_at_end
 
         document = build_document(folder, sweep, settings, result.table, confirmation, task.data.dev)
         document = update_config(folder.optimal_config, lambda _before: document)
-        refresh_report(folder)
-    publish_at_end(folder)
+    show_result(folder)
     replacement = conclude(document, settings) if settings.retunes else None
     return TuneResult(folder, result.table, result.best_trial, document, sweep, replacement)
 

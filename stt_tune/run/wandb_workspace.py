@@ -13,7 +13,6 @@ import wandb
 from stt_tune.errors import SettingsError, WandbError, first_line
 from stt_tune.files import write_text
 from stt_tune.progress import say
-from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.wandb_link import INIT_TIMEOUT_S, check_access, ignoring_mode
 from stt_tune.run.wandb_place import WandbPlace, find_entity, find_place
@@ -50,7 +49,7 @@ def save_workspace(run_dir: Path) -> str:
     check_access("to save a view", command)
     sweep = folder.read_sweep()
     table = folder.read_table((sweep.metric.name,))
-    document = read_optimal_config(folder.optimal_config) if folder.optimal_config.exists() else None
+    document = folder.read_config()
     with ignoring_mode():
         with _taken(place, command):
             entity = find_entity(place, wandb.Api(timeout=INIT_TIMEOUT_S))

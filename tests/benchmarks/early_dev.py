@@ -9,29 +9,20 @@ python -m tests.benchmarks.early_dev tests/benchmarks/digits_a.jsonl.gz
 from __future__ import annotations
 
 import argparse
-import copy
-import json
+import functools
 import tempfile
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from stt_tune.bench.recorded import read_runs
 from stt_tune.bench.search import SearchBench, bench_search
+from tests.benchmarks.unseen import be_off, write_changed
 
 _AFTER = ("10", "20")
 
 
-def write_off(table: Path, deviation: float, folder: Path) -> Path:
-    """Write the recorded runs, off by so much before their last epochs."""
-    runs = [copy.deepcopy(dict(run)) for run in read_runs(table)]
-    for run in runs:
-        factor = float(np.exp(np.random.default_rng(run["id"]).normal(scale=deviation)))
-        for entry in run["curve"][:-1]:
-            entry["dev_wer"] *= factor
-    path = folder / f"{deviation}.jsonl"
-    path.write_text("".join(json.dumps(run) + "\n" for run in runs))
-    return path
+def _be_off_early(run: dict[str, Any], deviation: float) -> None:
+    be_off(run, run["curve"][:-1], deviation)
 
 
 def main() -> None:
@@ -40,10 +31,12 @@ def main() -> None:
     parser.add_argument("table", type=Path)
     parser.add_argument("--seeds", type=int, default=30)
     asked = parser.parse_args()
+    runs = read_runs(asked.table)
     print("| off by | best WER by the default's after 10 / 20 trials | 4 at a time |")
     with tempfile.TemporaryDirectory() as folder:
         for deviation in (0.0, 0.05, 0.1, 0.2):
-            path = write_off(asked.table, deviation, Path(folder))
+            path = Path(folder, f"{deviation}.jsonl")
+            write_changed(runs, functools.partial(_be_off_early, deviation=deviation), path)
             found = []
             for parallel in (1, 4):
                 bench = SearchBench(path, "bayes", "asha", trials=20, parallel=parallel, seeds=asked.seeds)

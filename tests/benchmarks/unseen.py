@@ -18,7 +18,7 @@ import json
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +72,10 @@ def _shift(run: dict[str, Any]) -> None:
     run["config"]["learning_rate"] *= 3
 
 
-def _add_noise(run: dict[str, Any]) -> None:
-    factor = float(np.exp(np.random.default_rng(run["id"]).normal(scale=0.1)))
-    for entry in run["curve"]:
+def be_off(run: Mapping[str, Any], curve: Sequence[dict[str, Any]], deviation: float) -> None:
+    """Change the WER in these entries of a run's curve by one factor, drawn with such a deviation."""
+    factor = float(np.exp(np.random.default_rng(run["id"]).normal(scale=deviation)))
+    for entry in curve:
         entry["dev_wer"] *= factor
 
 
@@ -91,7 +92,7 @@ _CHANGES: dict[str, Callable[[dict[str, Any]], None]] = {
     "halved": lambda run: None,
     "shifted": _shift,
     "mirrored": _mirror,
-    "noisy": _add_noise,
+    "noisy": lambda run: be_off(run, run["curve"], 0.1),
     "loss": _take("dev_loss"),
     "test": _take("test_wer"),
 }
@@ -99,12 +100,17 @@ _CHANGES: dict[str, Callable[[dict[str, Any]], None]] = {
 
 def write_variant(name: str, runs: Sequence[Run], folder: Path) -> Path:
     """Write the recorded runs, changed in the way of that name; the default stays what it is in the space."""
-    changed = [copy.deepcopy(dict(run)) for run in runs if name != "halved" or run["id"] % 2 == 0]
-    for run in changed:
-        _CHANGES[name](run)
     path = folder / f"{name}.jsonl"
-    path.write_text("".join(json.dumps(run) + "\n" for run in changed))
+    write_changed([run for run in runs if name != "halved" or run["id"] % 2 == 0], _CHANGES[name], path)
     return path
+
+
+def write_changed(runs: Sequence[Run], change: Callable[[dict[str, Any]], None], path: Path) -> None:
+    """Write copies of recorded runs, each changed so."""
+    changed = [copy.deepcopy(dict(run)) for run in runs]
+    for run in changed:
+        change(run)
+    path.write_text("".join(json.dumps(run) + "\n" for run in changed))
 
 
 def _ask_wandb(python: str, path: Path, seeds: int) -> list[float]:

@@ -19,8 +19,8 @@ from stt_tune.results.plots.theme import (
     make_visible,
     shorten,
 )
+from stt_tune.results.trials import CONFIG
 
-_CONFIG = "config."
 _TICKS = 5
 _DIMENSION = 110  # pixels
 _TICK_LENGTH = 12
@@ -43,7 +43,7 @@ def plot_parallel_coordinates(
     figure = go.Figure(
         go.Parcoords(
             dimensions=[
-                *(_dimension(trials[f"{_CONFIG}{name}"], name) for name in parameters),
+                *(_dimension(trials[f"{CONFIG}{name}"], name) for name in parameters),
                 _dimension(trials[metric].clip(low, high), metric),
             ],
             line={

@@ -20,8 +20,8 @@ from stt_tune.results.plots.theme import (
     name_ticks,
     new_figure,
 )
+from stt_tune.results.trials import CONFIG
 
-_CONFIG = "config."
 _MOST_COLOURS = len(COLOURS) - 1
 
 
@@ -44,11 +44,11 @@ def plot_parameter(
         mode: `min` or `max`.
     """
     figure = new_figure(parameter, f"{metric} on dev", height=420)
-    shown = _place_diverged(trials.dropna(subset=[f"{_CONFIG}{parameter}"]), metric, mode)
+    shown = _place_diverged(trials.dropna(subset=[f"{CONFIG}{parameter}"]), metric, mode)
     groups = [("trials", shown)]
-    if colour_by is not None and shown[f"{_CONFIG}{colour_by}"].nunique() <= _MOST_COLOURS:
+    if colour_by is not None and shown[f"{CONFIG}{colour_by}"].nunique() <= _MOST_COLOURS:
         groups = [
-            (f"{colour_by} {format_value(value)}", group) for value, group in shown.groupby(f"{_CONFIG}{colour_by}")
+            (f"{colour_by} {format_value(value)}", group) for value, group in shown.groupby(f"{CONFIG}{colour_by}")
         ]
     for (name, group), colour in zip(groups, COLOURS, strict=False):
         one = {"mode": "markers", "legendgroup": escape(name)}
@@ -60,7 +60,7 @@ def plot_parameter(
     if len(default):
         marker = {"symbol": "star-open", "size": 18, "color": ORANGE, "line": {"width": 2}}
         figure.add_scatter(**_points(default, parameter, metric), mode="markers", name="default", marker=marker)
-    _scale(figure, shown[f"{_CONFIG}{parameter}"])
+    _scale(figure, shown[f"{CONFIG}{parameter}"])
     return figure
 
 
@@ -117,7 +117,7 @@ def plot_partial_dependence(dependence: pd.DataFrame, parameter: str, metric: st
 
 
 def _points(group: pd.DataFrame, parameter: str, metric: str) -> dict[str, Any]:
-    values = group[f"{_CONFIG}{parameter}"]
+    values = group[f"{CONFIG}{parameter}"]
     return {
         "x": values if is_numeric(values) else [escape(each) for each in values],
         "y": group[metric],

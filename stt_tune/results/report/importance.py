@@ -9,6 +9,7 @@ from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.model_selection import KFold
 
 from stt_tune.results.report.encoding import Encoding
+from stt_tune.results.trials import CONFIG
 
 ENOUGH_TRIALS = 12
 """Fewer completed trials leave too few beside those that a model is made from."""
@@ -54,7 +55,7 @@ class Surrogate:
             drops.append(drop)
         self.explained = 1 - float(np.mean(errors)) / variance
         losses = np.concatenate(drops, axis=1) / variance
-        names = [name.removeprefix("config.") for name in columns]
+        names = [name.removeprefix(CONFIG) for name in columns]
         importance = {"parameter": names, "importance": losses.mean(axis=1), "spread": losses.std(axis=1)}
         self.importance = pd.DataFrame(importance).sort_values("importance", ascending=False, kind="stable")
 

@@ -9,7 +9,8 @@ from stt_tune.results.plots.parameters import plot_importance, plot_parameter, p
 from stt_tune.results.plots.theme import format_value
 from stt_tune.results.report.blocks import Figure, Section, plain, rate
 from stt_tune.results.report.importance import ENOUGH_TRIALS, Surrogate
-from stt_tune.results.report.record import CONFIG, RunRecord
+from stt_tune.results.report.record import RunRecord
+from stt_tune.results.trials import CONFIG
 
 QUESTION = "Which settings matter?"
 _DEPENDENCES = 4

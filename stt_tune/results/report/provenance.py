@@ -9,7 +9,8 @@ from typing import Any
 from stt_tune.results.plots.theme import format_value
 from stt_tune.results.report.blocks import Listing, Section, Table, plain, rate
 from stt_tune.results.report.hours import find_rung
-from stt_tune.results.report.record import CONFIG, RunRecord
+from stt_tune.results.report.record import RunRecord
+from stt_tune.results.trials import CONFIG
 
 QUESTION = "What was run?"
 _TIMES = {"started_at": "started", "seed": "seed of the configurations", "split_by": "splits made by"}

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from stt_tune.results.report.encoding import Encoding
-from stt_tune.results.report.record import CONFIG, RunRecord
-from stt_tune.results.trials import COMPLETED, INTERRUPTED
+from stt_tune.results.report.record import RunRecord
+from stt_tune.results.trials import COMPLETED, CONFIG, INTERRUPTED
 
 
 def expect_random_search(record: RunRecord) -> np.ndarray:

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stt_tune.results.frames import trials_frame
-from stt_tune.results.trials import COMPLETED, Trial, TrialTable, metric_column
+from stt_tune.results.trials import COMPLETED, CONFIG, Trial, TrialTable, metric_column
 from stt_tune.results.utterances import load_utterances
 
 if TYPE_CHECKING:
     import pandas as pd
-
-CONFIG = "config."
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ are used with the full silence afterwards.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ POSITIONS = 25  # of silence, behind those of the clip
 _PLAIN = 5  # of them, next to the clip, count as one: they still hear it
 
 
+@functools.cache  # it is asked for every batch
 def condense(spoken: int, full: int) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Choose the positions of a clip and of the silence behind it.
 
