@@ -6,7 +6,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stt_tune.results.frames import load_reports, load_trials
     from stt_tune.results.merging import merge_config
     from stt_tune.results.optimal_config import (
         load_config,
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from stt_tune.run.confirm import confirm
     from stt_tune.run.drift import find_drift
     from stt_tune.run.export import export
+    from stt_tune.run.loading import load_reports, load_trials
     from stt_tune.run.orchestrator import WandbSweepOrchestrator
     from stt_tune.run.prepare import prepare_data
     from stt_tune.run.report import write_report
@@ -85,8 +85,8 @@ _HOMES = {
     "find_drift": "stt_tune.run.drift",
     "finetune": "stt_tune.speech.finetune",
     "load_config": "stt_tune.results.optimal_config",
-    "load_reports": "stt_tune.results.frames",
-    "load_trials": "stt_tune.results.frames",
+    "load_reports": "stt_tune.run.loading",
+    "load_trials": "stt_tune.run.loading",
     "merge_config": "stt_tune.results.merging",
     "prepare_data": "stt_tune.run.prepare",
     "read_optimal_config": "stt_tune.results.optimal_config",

@@ -1,8 +1,8 @@
 """A W&B server for tests on the loopback interface: only the server is not the real one, the client is.
 
 It speaks just enough of the protocol for `wandb` to log in, to log online, to sync, to tag a run, to log an
-artifact and to save a view: some of GraphQL, file uploads, and the file stream. It can be made to fail or to
-hang half way.
+artifact, to save a view and to read runs: some of GraphQL, file uploads, and the file stream. It can be made to
+fail or to hang half way.
 """
 
 from __future__ import annotations
@@ -141,6 +141,15 @@ class WandbServer(ThreadingHTTPServer):
         if operation == "Run":
             run = self.runs.get(variables["name"])
             return {"project": {"run": _show(variables["name"], run) if run else None}}
+        if operation == "Runs":
+            group = json.loads(variables["filters"]).get("group")
+            shown = [_show(name, run) for name, run in self.runs.items() if run.asked.get("groupName") == group]
+            edges = [{"node": each, "cursor": each["name"]} for each in shown]
+            page = {"edges": edges, "pageInfo": {"endCursor": "", "hasNextPage": False}}
+            return {"project": {"internalId": "1", "readOnly": False, "runCount": len(shown), "runs": page}}
+        if operation == "RunFullHistory":
+            history = self.runs[variables["name"]].history
+            return {"project": {"run": {"history": [json.dumps(row) for row in history]}}}
         if operation == "UpsertView2":
             self.views[variables["name"]] = dict(variables)
             return {"upsertView": {"view": {"id": f"id-{variables['name']}", "name": variables["name"]}}}
@@ -184,7 +193,8 @@ class WandbServer(ThreadingHTTPServer):
 def _show(name: str, run: UploadedRun) -> dict[str, Any]:
     """What the public API is told of a run."""
     texts = dict.fromkeys(("sweepName", "commit", "description", "notes", "createdAt", "heartbeatAt"))
-    about = {"id": f"id-{name}", "name": name, "displayName": name, "projectId": "1", "state": "finished"}
+    about = {"id": f"id-{name}", "name": name, "projectId": "1", "state": "finished"}
+    about["displayName"] = run.asked.get("displayName") or name
     kept = {"config": json.dumps(run.config), "summaryMetrics": json.dumps(run.summary), "systemMetrics": "{}"}
     place = {"tags": run.tags, "group": run.asked.get("groupName"), "jobType": run.asked.get("jobType")}
     return {**texts, **about, **kept, **place, "readOnly": False, "historyLineCount": 0}

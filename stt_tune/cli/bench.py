@@ -67,7 +67,7 @@ def overhead(
 
 @_bench.command()
 def sweep(
-    trials: Annotated[int, typer.Option(help="Of each of the two sweeps.")] = 6,
+    trials: Annotated[int, typer.Option(help="Of each of the two sweeps.")] = 5,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:

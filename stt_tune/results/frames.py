@@ -1,61 +1,50 @@
-"""A run folder's trials as pandas frames, for notebooks and reports."""
+"""A trial table as data frames, for notebooks and reports."""
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING, Literal, overload
 
-import pandas as pd
+import numpy as np
 
 from stt_tune.errors import SettingsError
-from stt_tune.results.trials import TrialTable
-from stt_tune.storage import as_path, is_url
-from stt_tune.transfer import pull
 
-_TABLE = "trials.parquet"
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
+    from stt_tune.results.trials import TrialTable
 
-def load_reports(run: str | Path) -> pd.DataFrame:
-    """One row a report, in the order of trials and epochs.
-
-    Columns: `trial_id`, `number` (place in the sweep), `status`, `is_default`, `error`, `epoch`,
-    the metrics (rates are fractions, losses nats a token, `seconds` since the trial's training
-    began), and the configuration as `config.NAME`. A trial that reported nothing has one row
-    without an epoch.
-
-    Args:
-        run: The run folder, a path or a URL.
-
-    Raises:
-        SettingsError: The folder holds no trial table.
-        StorageError: The URL cannot be read.
-    """
-    return _load(run).to_pandas()
+_LIBRARIES = ("pandas", "arrow")
 
 
-def load_trials(run: str | Path) -> pd.DataFrame:
-    """One row a trial: the columns of `load_reports`, as the trial's last report left them.
+@overload
+def reports_frame(table: TrialTable, library: Literal["pandas"] = "pandas") -> pd.DataFrame: ...
+@overload
+def reports_frame(table: TrialTable, library: str) -> pd.DataFrame | pa.Table: ...
+def reports_frame(table: TrialTable, library: str = "pandas") -> pd.DataFrame | pa.Table:
+    """One row a report, in the order of trials and epochs; a trial that reported nothing has one without an epoch.
 
     Args:
-        run: The run folder, a path or a URL.
+        table: The trials.
+        library: `pandas`, or `arrow` for a `pyarrow.Table`.
 
     Raises:
-        SettingsError: The folder holds no trial table.
-        StorageError: The URL cannot be read.
+        SettingsError: There is no such library.
     """
-    return trials_frame(_load(run))
+    return _convert(table.to_arrow(), library)
 
 
-def _load(run: str | Path) -> TrialTable:
-    if not is_url(run):
-        return TrialTable.load(Path(as_path(str(run))) / _TABLE)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, _TABLE)
-        if not pull(f"{run}/{_TABLE}", path):
-            raise SettingsError(f"{run}/{_TABLE}: must be the trial table of a run, and is not there.")
-        return TrialTable.load(path)
+@overload
+def trials_frame(table: TrialTable, library: Literal["pandas"] = "pandas") -> pd.DataFrame: ...
+@overload
+def trials_frame(table: TrialTable, library: str) -> pd.DataFrame | pa.Table: ...
+def trials_frame(table: TrialTable, library: str = "pandas") -> pd.DataFrame | pa.Table:
+    """One row a trial, as its last report left it; else as `reports_frame`."""
+    ends = np.cumsum([len(trial.reports) or 1 for trial in table.trials], dtype=int) - 1
+    return _convert(table.to_arrow().take(ends), library)
 
 
-def trials_frame(table: TrialTable) -> pd.DataFrame:
-    """One row a trial: the columns of `load_reports`, as the trial's last report left them."""
-    return table.to_pandas().groupby("number", as_index=False).tail(1).reset_index(drop=True)
+def _convert(table: pa.Table, library: str) -> pd.DataFrame | pa.Table:
+    if library not in _LIBRARIES:
+        raise SettingsError(f"library: must be one of {', '.join(_LIBRARIES)}, found {library!r}.")
+    return table if library == "arrow" else table.to_pandas()

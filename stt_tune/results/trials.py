@@ -8,16 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stt_tune.errors import SettingsError
 from stt_tune.files import write_atomically
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COMPLETED, STOPPED_EARLY, DIVERGED, FAILED, INTERRUPTED = STATUSES = (
     "completed",
@@ -188,11 +185,6 @@ class TrialTable:
             for report in trial.reports or [{}]
         ]
         return pa.Table.from_pylist(rows, schema)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """The table as a data frame, one row a report."""
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame
 
     def save(self, path: Path) -> None:
         """Write the table, atomically."""

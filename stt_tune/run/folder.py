@@ -30,6 +30,7 @@ _VERSIONED = ("stt-tune", "ray", "torch", "transformers", "wandb", "jiwer", "dat
 
 MIRRORED = ".mirrored.json"  # where the folder is a copy: of what
 SETTINGS = "settings"  # in run.json: the run is one of `stt-tune tune`
+TRIALS = "trials.parquet"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class RunFolder:
     @property
     def trials(self) -> Path:
         """The trial table."""
-        return self.path / "trials.parquet"
+        return self.path / TRIALS
 
     @property
     def spent(self) -> Path:

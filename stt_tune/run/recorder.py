@@ -25,8 +25,8 @@ from stt_tune.run.wandb_function import OWN_RUN
 from stt_tune.sweep.metric import FINAL_REPORT, Metric
 from stt_tune.sweep.nesting import flatten
 
-_BOOKKEEPING = {*AUTO_RESULT_KEYS, *DEFAULT_EXPERIMENT_INFO_KEYS, "done", "should_checkpoint", "diverged"}
-_BOOKKEEPING |= {OWN_RUN, FINAL_REPORT}
+BOOKKEEPING = {*AUTO_RESULT_KEYS, *DEFAULT_EXPERIMENT_INFO_KEYS, "done", "should_checkpoint", "diverged"}
+BOOKKEEPING |= {OWN_RUN, FINAL_REPORT}
 # The table is written whole: so seldom between reports, and never for more than this share of the time.
 _SAVE_EVERY_S = 1.0
 _SHARE = 0.1
@@ -115,7 +115,7 @@ class Recorder(Unpickled, Callback):
         """Enter one report."""
         self._heard_at[trial.trial_id] = time.monotonic()
         is_told_again = result["epoch"] <= self._table.get(trial.trial_id).last_epoch  # after a fault
-        metrics = {name: value for name, value in result.items() if name not in _BOOKKEEPING}
+        metrics = {name: value for name, value in result.items() if name not in BOOKKEEPING}
         self._table.report(trial.trial_id, metrics)
         if is_told_again:
             return

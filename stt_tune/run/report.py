@@ -46,10 +46,8 @@ def write_report(
 
     with contextlib.ExitStack() as stack:
         folders = [stack.enter_context(opened(each)) for each in run_dirs]
-        for folder in folders:
-            folder.check_existing()
         page = folders[0].report if out is None else Path(out).absolute()
-        records = [read_record(folder, name) for folder, name in zip(folders, _name_apart(folders), strict=True)]
+        records = read_records(folders)
         try:
             figures = write_page(records, page)
             files = [page, *(save_pictures(figures, page.with_suffix("")) if png else [])]
@@ -76,6 +74,18 @@ def refresh_report(folder: RunFolder) -> None:
     except Exception as error:  # noqa: BLE001 - the result is there, whatever ails its picture
         why = " ".join(f"{type(error).__name__}: {error}".split())
         say(f"{folder.share(folder.report)}: could not be written ({why}). {again}")
+
+
+def read_records(folders: Sequence[RunFolder]) -> list[RunRecord]:
+    """Read what the report is told of several runs, which it calls by as much of their paths as tells them apart.
+
+    Raises:
+        SettingsError: A folder holds no run, or a file in it is damaged.
+        SweepConfigError: A `sweep.yaml` is.
+    """
+    for folder in folders:
+        folder.check_existing()
+    return [read_record(folder, name) for folder, name in zip(folders, _name_apart(folders), strict=True)]
 
 
 def read_record(folder: RunFolder, name: str | None = None) -> RunRecord:

@@ -100,7 +100,9 @@ class SweepResult:
 
     def reports(self) -> pd.DataFrame:
         """One row a report; columns as `load_reports` gives them."""
-        return self.table.to_pandas()
+        from stt_tune.results.frames import reports_frame
+
+        return reports_frame(self.table)
 
 
 def _in_opened_folder(run: Callable[P, SweepResult]) -> Callable[P, SweepResult]:
@@ -185,11 +187,11 @@ def run_sweep(
     budget = Budget() if budget is None else budget
     _check(sweep, default, first, budget, complete, num_trials, seed, max_concurrent_trials, wandb_mode, scheduler)
 
+    from stt_tune.run.showing import show_result
     from stt_tune.run.tracking import build_identity
     from stt_tune.run.trainable import TrainingTask, build_trainable, takes_configuration
     from stt_tune.run.trials import TrialPlan, run_trials
     from stt_tune.run.wandb_place import note_place
-    from stt_tune.run.wandb_result import publish_at_end
 
     takes_configuration(train_fn)
     for hint in sweep.hints:
@@ -238,7 +240,7 @@ def run_sweep(
                 is_all = SETTINGS not in folder.read_run()  # otherwise held-out speech is asked next
                 ended_by = run_trials(sweep, trainable, plan, folder=folder, table=table)
     if is_all:
-        publish_at_end(folder)
+        show_result(folder)
     return SweepResult(folder, table, sweep, ended_by)
 
 

@@ -127,11 +127,12 @@ def _print(results: Sequence[dict[str, Any]], rates: Sequence[float], clip_s: fl
         for name in _settings(clip_s)
     }
     words = results[0]["words"]
+    # of each seed, the errors at all learning rates together
+    together = {name: np.concatenate(by_rate, axis=1) for name, by_rate in errors.items()}
+    noise = find_noise(list(together.values()))
     for name, by_rate in errors.items():
-        # of each seed, the errors at all learning rates together
-        both = [np.concatenate(each, axis=1) for each in (errors[_FULL], by_rate)]
-        blocks = np.tile(np.arange(both[0].shape[1] // len(rates)), len(rates))
-        gain = compare(both[0], both[1], blocks, noise=find_noise(both))
+        blocks = np.tile(np.arange(together[name].shape[1] // len(rates)), len(rates))
+        gain = compare(together[_FULL], together[name], blocks, noise=noise)
         seconds = np.mean([each["seconds"] for each in results if each["setting"] == name])
         wers = " | ".join(f"{each.sum(axis=1).mean() / words:.4f}" for each in by_rate)
         apart = "" if name == _FULL else f"{-gain.relative:+.1%} ({-gain.high:+.1%} to {-gain.low:+.1%})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
@@ -10,20 +12,35 @@ from nbclient import NotebookClient
 
 from stt_tune.run.tune import TuneResult
 
-_NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+_FOLDER = Path(__file__).parents[2] / "notebooks"
+_NOTEBOOKS = sorted(_FOLDER.glob("*.ipynb"))
+_PICTURES = {"analyse_sweep": 4, "compare_sweeps": 2, "choose_a_search": 2}
+
+
+@pytest.fixture(scope="module")
+def place(small_run: TuneResult, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """What the notebooks are told of a folder with two runs."""
+    runs = tmp_path_factory.mktemp("side-by-side")
+    for name in ("before", "after"):
+        shutil.copytree(small_run.folder.path, runs / name, ignore=shutil.ignore_patterns("ray", "wandb"))
+    return {"STT_TUNE_RUN": str(runs / "before"), "STT_TUNE_RUNS": str(runs), "STT_TUNE_SEEDS": "2"}
 
 
 def test_there_are_notebooks() -> None:
-    assert _NOTEBOOKS
+    assert [path.stem for path in _NOTEBOOKS] == sorted(_PICTURES)
 
 
 @pytest.mark.parametrize("path", _NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_and_shows_pictures(path: Path, small_run: TuneResult, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STT_TUNE_RUN", str(small_run.folder.path))
+def test_a_notebook_runs_and_shows_pictures(
+    path: Path, place: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert sum("application/vnd.plotly.v1+json" in output.get("data", {}) for output in outputs) == 2
+    pictures = sum("application/vnd.plotly.v1+json" in output.get("data", {}) for output in outputs)
+    assert pictures == _PICTURES[path.stem]
 
 
 @pytest.mark.parametrize("path", _NOTEBOOKS, ids=lambda path: path.stem)

@@ -259,6 +259,8 @@ def test_several_runs_stand_side_by_side(tmp_path: Path) -> None:
     assert _headings(page, 2) == ["How do the runs compare?", "one", "two"]
     assert [each for each in _headings(page, 3) if each in _QUESTIONS] == 2 * _QUESTIONS
     assert "All ran on the same data and were measured alike." in page
+    assert "Best wer so far" in _headings(page, 3)
+    assert re.search(r"one came to 0\.\d+ in 20 trials; two came to 0\.\d+ in 30 trials", page)
     assert not second.report.exists()
 
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_tune.errors import SettingsError
-from stt_tune.results.frames import load_reports, load_trials
+from stt_tune.results.frames import reports_frame
 from stt_tune.results.trials import STATUSES, Trial, TrialTable
+from stt_tune.run.loading import load_reports, load_trials
 
 
 def _trial(number: int, wers: list[float], status: str = "completed", **configuration: object) -> Trial:
@@ -74,6 +75,19 @@ def test_frames_have_one_row_a_report_and_one_a_trial(tmp_path: Path) -> None:
     assert load_reports(tmp_path)["wer"].tolist() == [0.3, 0.2, 0.4]
     trials = load_trials(tmp_path)
     assert (trials["wer"].tolist(), trials["epoch"].tolist()) == ([0.2, 0.4], [2, 1])
+    reports = load_reports(tmp_path, "arrow")
+    assert reports["wer"].to_pylist() == [0.3, 0.2, 0.4]
+    assert load_trials(tmp_path, "arrow").schema == reports.schema
+    with pytest.raises(SettingsError, match="library: must be one of pandas, arrow, found 'polars'"):
+        load_trials(tmp_path, "polars")  # type: ignore[call-overload]
+
+
+def test_a_trial_that_reported_nothing_has_a_row(tmp_path: Path) -> None:
+    table = TrialTable(("wer",), [_trial(0, []), _trial(1, [0.3, 0.2]), _trial(2, [])])
+    table.save(tmp_path / "trials.parquet")
+    assert load_trials(tmp_path)["number"].tolist() == [0, 1, 2]
+    TrialTable(("wer",)).save(tmp_path / "trials.parquet")
+    assert load_trials(tmp_path).empty
 
 
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
@@ -93,7 +107,7 @@ def test_metrics_may_be_called_like_other_columns(tmp_path: Path) -> None:
     assert again.reports == [{"epoch": 1, "error": 0.5, "status": 3.0, "config.error": 2.0, "count": 1e19}]
     assert (again.status, again.error, again.configuration) == ("completed", None, {"error": 1})
     assert again.last("error") == 0.5
-    frame = table.to_pandas()
+    frame = reports_frame(table)
     assert list(frame["metric.error"]) == [0.5]
     assert list(frame["status"]) == ["completed"]
 

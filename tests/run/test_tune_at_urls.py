@@ -20,9 +20,9 @@ import soundfile
 from transformers import HubertConfig
 
 from stt_tune.errors import SettingsError
-from stt_tune.results.frames import load_trials
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.results.trials import COMPLETED, TrialTable
+from stt_tune.run.loading import load_trials
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import tune
 from tests.s3 import running_s3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 
 from stt_tune.results.plots.theme import (
     BLUE,
+    COLOURS,
     GREEN,
     GREY,
     ORANGE,
@@ -20,6 +21,7 @@ from stt_tune.results.plots.theme import (
     escape,
     format_value,
     new_figure,
+    shorten,
 )
 
 _MANY_TRIALS = 60  # more curves are drawn without a mark at each report
@@ -74,25 +76,56 @@ def plot_best_so_far(trials: pd.DataFrame, metric: str, mode: str, expected: Seq
         expected: What random search is expected to have after 1, 2, ... trials; empty: not known.
     """
     figure = new_figure("trials", f"{metric} on dev")
-    done = trials[(trials["status"] == "completed") & np.isfinite(trials[metric].to_numpy(float))].sort_values("number")
-    places = done["number"] + 1
-    best = done[metric].cummin() if mode == "min" else done[metric].cummax()
+    done = _find_completed(trials, metric)
     text = [
         f"trial {number}: {format_value(value)}" for number, value in zip(done["number"], done[metric], strict=True)
     ]
     marker = {"color": GREY, "size": 6}
     figure.add_scatter(
-        x=places, y=done[metric], mode="markers", name="completed", marker=marker, text=text, hoverinfo="text"
+        x=done["number"] + 1,
+        y=done[metric],
+        mode="markers",
+        name="completed",
+        marker=marker,
+        text=text,
+        hoverinfo="text",
     )
     line = {"shape": "hv", "color": BLUE, "width": 3}
-    ends = [*places, *([int(trials["number"].max()) + 1] if len(places) else [])]
-    figure.add_scatter(x=ends, y=[*best, *best.tail(1)], mode="lines", name="best so far", line=line)
+    figure.add_scatter(**_follow_best(trials, metric, mode), mode="lines", name="best so far", line=line)
     if len(expected):
         counts = np.arange(1, len(expected) + 1)
         line = {"color": ORANGE, "width": 2, "dash": "dash"}
         figure.add_scatter(x=counts, y=list(expected), mode="lines", name="random search, expected", line=line)
     _limit(figure, done[metric])
     return figure
+
+
+def plot_progress(runs: Mapping[str, pd.DataFrame], metric: str = "wer", mode: str = "min") -> Any:
+    """Draw the best completed result after so many trials, a line a run.
+
+    Args:
+        runs: By name, what `load_trials` gives.
+        metric: A column of theirs.
+        mode: `min` or `max`.
+    """
+    figure = new_figure("trials", f"{metric} on dev")
+    for (name, trials), colour in zip(runs.items(), itertools.cycle(COLOURS)):
+        line = {"shape": "hv", "color": colour, "width": 3}
+        figure.add_scatter(**_follow_best(trials, metric, mode), mode="lines", name=escape(shorten(name)), line=line)
+    return figure
+
+
+def _find_completed(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+    done: pd.DataFrame = trials[(trials["status"] == "completed") & np.isfinite(trials[metric].to_numpy(float))]
+    return done.sort_values("number")
+
+
+def _follow_best(trials: pd.DataFrame, metric: str, mode: str) -> dict[str, Any]:
+    """The best so far at each completed trial, and at the last trial of all."""
+    done = _find_completed(trials, metric)
+    best = done[metric].cummin() if mode == "min" else done[metric].cummax()
+    places = [*(done["number"] + 1), *([int(trials["number"].max()) + 1] if len(done) else [])]
+    return {"x": places, "y": [*best, *best.tail(1)]}
 
 
 def _join(group: pd.DataFrame, metric: str) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
+from stt_tune.results.plots.curves import plot_progress
 from stt_tune.results.plots.outcomes import plot_rates
 from stt_tune.results.plots.theme import format_value
 from stt_tune.results.report.blocks import Figure, Section, Table, plain, rate
@@ -21,14 +22,14 @@ _HASHES = ("data_hash", "beside_hash", "normaliser")
 def compare_runs(records: Sequence[RunRecord]) -> Section:
     """The runs' results in one figure and one table, and their best hyperparameters in another."""
     parts: list[Figure | Table] = []
-    rates = pd.DataFrame(_list_rates(records), columns=["system", "measured_on", "value", "low", "high"])
+    rates = find_rates(records)
     if not rates.empty:
         caption = "; ".join(
             f"{plain(row['system'])} on {row['measured_on']} {rate(row['value'])}" for row in rates.to_dict("records")
         )
         title = "The best of each run on speech that it did not see, and what it had to beat"
         parts.append(Figure("comparison", title, f"{caption}.", plot_rates(rates, "WER")))
-    parts += [_tabulate(records), *_tabulate_hyperparameters(records)]
+    parts += [tabulate_runs(records), *_draw_progress(records), *_tabulate_hyperparameters(records)]
     return Section(QUESTION, tuple(_describe(records)), tuple(parts))
 
 
@@ -52,6 +53,11 @@ def _describe(records: Sequence[RunRecord]) -> list[str]:
     return told
 
 
+def find_rates(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """The best of each run and what it had to beat, as `plot_rates` takes them."""
+    return pd.DataFrame(_list_rates(records), columns=["system", "measured_on", "value", "low", "high"])
+
+
 def _list_rates(records: Sequence[RunRecord]) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
     for record in records:
@@ -67,7 +73,8 @@ def _list_rates(records: Sequence[RunRecord]) -> list[tuple[Any, ...]]:
     return rows
 
 
-def _tabulate(records: Sequence[RunRecord]) -> Table:
+def tabulate_runs(records: Sequence[RunRecord]) -> Table:
+    """A row a run: what it took, and what came out."""
     header = (
         "run",
         "trials",
@@ -93,6 +100,22 @@ def _list_row(record: RunRecord) -> tuple[str, ...]:
     gain = f"{held_out['relative_gain']:+.1%} ({low:+.1%} to {high:+.1%})"
     before = rate(held_out.get(f"{held_out['compared_with']}_wer"))
     return (*row, rate(held_out.get("wer")), before, gain, record.optimal["decision"].replace("_", " "))
+
+
+def _draw_progress(records: Sequence[RunRecord]) -> Iterator[Figure]:
+    """Nothing where the runs have no objective in common."""
+    first = records[0]
+    if {(each.metric, each.mode) for each in records} != {(first.metric, first.mode)}:
+        return
+    shown = [each for each in records if each.best]
+    caption = "; ".join(
+        f"{plain(each.name)} came to {rate(each.best.last(each.metric))} in {len(each.table.trials)} trials"
+        for each in shown
+        if each.best
+    )
+    if shown:
+        plot = plot_progress({each.name: each.trials for each in shown}, first.column, first.mode)
+        yield Figure("progress", f"Best {plain(first.metric)} so far", f"{caption}.", plot)
 
 
 def _tabulate_hyperparameters(records: Sequence[RunRecord]) -> tuple[Table, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stt_tune.results.frames import trials_frame
+from stt_tune.results.frames import reports_frame, trials_frame
 from stt_tune.results.trials import COMPLETED, CONFIG, Trial, TrialTable, metric_column
 from stt_tune.results.utterances import load_utterances
 
@@ -67,7 +67,7 @@ class RunRecord:
     @functools.cached_property
     def reports(self) -> pd.DataFrame:
         """One row a report, as `load_reports` gives it."""
-        frame = self.table.to_pandas()
+        frame = reports_frame(self.table)
         return frame if self.column in frame else frame.assign(**{self.column: math.nan})
 
     @functools.cached_property
