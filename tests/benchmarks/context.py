@@ -42,14 +42,14 @@ _FRAMES_PER_S = 100
 _FULL = "30 s"
 
 
-class _Cut(WhisperModel):
+class Cut(WhisperModel):
     """Leaves the silence away."""
 
     def _condense(self, seconds: float) -> tuple[torch.Tensor, torch.Tensor | None]:
         return super()._condense(seconds)[0][: round(seconds * _FRAMES_PER_S / 2)], None
 
 
-class _Mixed(_Cut):
+class _Mixed(Cut):
     """Gives one batch in eight all of it."""
 
     def collate(self, examples: Sequence[Example], audio_context_s: float) -> Batch:
@@ -76,8 +76,8 @@ def _share(task: SpeechTask) -> None:
 def _settings(clip_s: float) -> dict[str, tuple[type[WhisperModel], float]]:
     return {
         _FULL: (WhisperModel, 30.0),
-        "10 s, cut": (_Cut, max(10.0, clip_s)),
-        "clip, cut": (_Cut, clip_s),
+        "10 s, cut": (Cut, max(10.0, clip_s)),
+        "clip, cut": (Cut, clip_s),
         "clip, cut or 30 s": (_Mixed, clip_s),
         "clip": (WhisperModel, clip_s),
     }

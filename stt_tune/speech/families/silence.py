@@ -3,6 +3,9 @@
 Whisper was trained with all of that silence and breaks without it, but most of it is alike: attention to n keys that
 are alike is attention to one of them with log n added to its logit. What is trained so are the ordinary weights, which
 are used with the full silence afterwards.
+
+Silence is least alike at its ends, where it borders on speech and on nothing. So a position there stands for itself
+alone, and the more to the middle, the more it stands for.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ import functools
 from typing import Any
 
 import torch
+from scipy.optimize import brentq
 from transformers.models.whisper.modeling_whisper import WhisperAttention
 
-POSITIONS = 25  # of silence, behind those of the clip
-_PLAIN = 5  # of them, next to the clip, count as one: they still hear it
+POSITIONS = 50  # of silence, behind those of the clip; an even number
+_STEEPEST = 2.0
 
 
 @functools.cache  # it is asked for every batch
@@ -31,12 +35,16 @@ def condense(spoken: int, full: int) -> tuple[torch.Tensor, torch.Tensor | None]
     """
     if spoken + POSITIONS >= full:
         return torch.arange(full), None
-    near, last = spoken + _PLAIN, full - 1  # the last one borders on nothing, unlike all others, and stays alone
-    edges = torch.linspace(near, last, POSITIONS - _PLAIN)
-    middles = ((edges[:-1] + edges[1:]) / 2).long()
-    logits = torch.zeros(spoken + POSITIONS)
-    logits[near:-1] = edges.diff().log()
-    return torch.cat([torch.arange(near), middles, torch.tensor([last])]), logits
+    side = POSITIONS // 2
+    # from either end, what positions stand for grows by this factor from one to the next
+    growth = brentq(
+        lambda factor: (factor**side - 1) / (factor - 1) - (full - spoken) / 2, 1 + torch.finfo().eps, _STEEPEST
+    )
+    counts = growth ** torch.arange(side, dtype=torch.float64)
+    counts = torch.cat([counts, counts.flip(0)])
+    middles = (spoken + counts.cumsum(0) - counts / 2).long()
+    logits = torch.cat([torch.zeros(spoken), counts.log().float()])
+    return torch.cat([torch.arange(spoken), middles]), logits
 
 
 def weigh(network: torch.nn.Module, logits: torch.Tensor | None) -> None:
