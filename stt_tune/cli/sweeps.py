@@ -227,7 +227,7 @@ def demo(
     out: Annotated[
         Path | None, typer.Option(help="Run folder.  [default: runs/demo, or runs/mock]", show_default=False)
     ] = None,
-    trials: Trials = 8,
+    trials: Trials = 6,
     seed: Seed = 0,
     mock: Annotated[bool, typer.Option("--mock", help="A made-up training instead: a whole sweep in seconds.")] = False,
     as_json: AsJson = False,

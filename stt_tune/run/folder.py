@@ -27,7 +27,6 @@ from stt_tune.sweep.config import SweepConfig
 _LOOK_S = 0.2
 _VERSIONED = ("stt-tune", "ray", "torch", "transformers", "wandb", "jiwer", "datasets", "pyarrow", "numpy", "scipy")
 
-
 MIRRORED = ".mirrored.json"  # where the folder is a copy: of what
 SETTINGS = "settings"  # in run.json: the run is one of `stt-tune tune`
 TRIALS = "trials.parquet"

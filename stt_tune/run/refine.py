@@ -28,6 +28,8 @@ _SHARE, _LEAST = 0.25, 3  # of the trials, around which the space is narrowed
 def refine(run_dir: str | Path, out: str | Path, *, trials: int, expand: bool = False, **given: Any) -> TuneResult:
     """Search on by `bayes` around the best trials of a finished run; all its trials count as this one's first.
 
+    What held-out speech has confirmed there is the incumbent here: it stays unless something better is found.
+
     Args:
         run_dir: Of a finished run of `stt-tune tune`, a path or a URL; so is `out`.
         out: The run folder; it must not hold a run yet.
@@ -63,7 +65,10 @@ def _refine(
     configurations = [sweep.nest(trial.configuration) for trial in around]
     refined = narrow_sweep(sweep, configurations, expand=expand, allows=_may_be)
     unlimited = {"time_budget_s": None, "gpu_hours": None, "target_wer": None, "min_improvement": None}
-    settings = replace(settings, trials=len(table.ended()) + trials, **{**unlimited, **given})
+    found = earlier.read_config() or {}
+    # what a refinement finds has to beat what was there, and the default is kept only where nothing beat that either
+    incumbent = found["hyperparameters"] if found.get("decision") == "winner" else settings.incumbent
+    settings = replace(settings, trials=len(table.ended()) + trials, incumbent=incumbent, **{**unlimited, **given})
     check_fits(refined, settings)
     speech = load_prepared(settings)
     check_same_data(earlier.location, earlier.read_run(), settings, speech)

@@ -24,9 +24,7 @@ def describe_held_out(document: Mapping[str, Any]) -> list[str]:
         *(f"  {_describe_system(each, held_out['compared_with'])}" for each in held_out["systems"]),
     ]
     if held_out["blocks_are"] != "speaker" and 0 < held_out["speakers"] < ENOUGH_BLOCKS:
-        lines.append(
-            f"These are {held_out['speakers']} speakers: the intervals hold for them, and say nothing of others."
-        )
+        lines.append(f"Speakers: {held_out['speakers']}. The intervals hold for them, and say nothing of others.")
     if held_out["choice"] == "cross-fitting":
         lines.append("Choosing has seen all of them, so the lines above flatter the best candidate; the next does not.")
     if held_out["guard"]:

@@ -222,6 +222,6 @@ def warn_of_few_speakers(test: Sequence[Utterance]) -> str | None:
     if not 0 < len(speakers) < _ENOUGH_GROUPS:
         return None
     return (
-        f"test has {len(speakers)} speakers: its results will hold for them, and say nothing of others. It takes at "
-        f"least {_ENOUGH_GROUPS}."
+        f"test has {len(speakers)} of the speakers: its results will hold for them, and say nothing of others. It "
+        f"takes at least {_ENOUGH_GROUPS}: collect cases of more people, or divide the data yourself (column `split`)."
     )

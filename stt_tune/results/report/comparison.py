@@ -82,7 +82,7 @@ def tabulate_runs(records: Sequence[RunRecord]) -> Table:
         "best on dev",
         "default on dev",
         "WER on held-out speech",
-        "before tuning",
+        "what it had to beat",
         "relative gain (95 % interval)",
         "decision",
     )
