@@ -22,7 +22,7 @@ from stt_tune.speech.families import silence
 from stt_tune.speech.families.whisper import WhisperModel
 from tests.benchmarks.context import Cut
 
-_POSITIONS = (12, 24, 50, 100, 200)
+_POSITIONS = (24, 50, 100, 200)
 _BATCH, _BATCHES = 8, 3
 _LEARNING_RATE = 5e-5
 
