@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stt_tune.errors import SettingsError
-from stt_tune.results.optimal_config import publish, save_config
+from stt_tune.results.optimal_config import publish, save_config, update_config
 from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.budget import Budget
 from stt_tune.run.folder import RunFolder
@@ -24,6 +24,8 @@ def test_a_finished_run_is_refined_with_all_that_it_has_learnt(
     own_run: RunFolder, ray_session: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = TrialTable.load(own_run.trials)
+    confirmed = before.trials[1].configuration
+    update_config(own_run.optimal_config, lambda old: {**old, "decision": "winner", "hyperparameters": confirmed})
     result = refine(own_run.path, tmp_path / "refined", trials=1)
     told = capfd.readouterr().err
     assert "the space around trials" in told
@@ -37,6 +39,9 @@ def test_a_finished_run_is_refined_with_all_that_it_has_learnt(
     assert sweep.frame.parameters == own_run.read_sweep().parameters
     low, high = sweep.parameters["learning_rate"].extremes()
     assert 1e-6 <= low <= after.trials[4].configuration["learning_rate"] <= high <= 1e-3
+    assert result.document["held_out"]["compared_with"] == "incumbent"
+    assert result.document["decision"] in ("winner", "incumbent_kept")
+    assert confirmed.items() <= result.folder.read_run()["settings"]["incumbent"].items()
     assert result.document["trials"] == 5
     assert json.loads(result.folder.run.read_text())["settings"]["trials"] == 5
 

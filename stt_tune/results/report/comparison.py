@@ -34,23 +34,20 @@ def compare_runs(records: Sequence[RunRecord]) -> Section:
 
 
 def _describe(records: Sequence[RunRecord]) -> list[str]:
-    best = [(each.best.last(each.metric), each) for each in records if each.best]
-    metrics = {(each.metric, each.mode) for each in records}
+    if len({tuple(str(each.run.get(key)) for key in _HASHES) for each in records}) > 1:
+        return [
+            "They ran on different data, or were measured otherwise: their error rates cannot be compared with each "
+            "other, only the gains within each run."
+        ]
     told = []
-    if len(metrics) == 1 and best:
+    best = [(each.best.last(each.metric), each) for each in records if each.best]
+    if len({(each.metric, each.mode) for each in records}) == 1 and best:
         mode = records[0].mode
         value, record = (min if mode == "min" else max)(best, key=lambda pair: pair[0])
         told.append(f"The best {plain(record.metric)} on dev is that of {plain(record.name)}: {rate(value)}.")
     else:
         told.append("The runs have no objective in common, or no results.")
-    same = len({tuple(str(each.run.get(key)) for key in _HASHES) for each in records}) == 1
-    told.append(
-        "All ran on the same data and were measured alike."
-        if same
-        else "They ran on different data, or were measured otherwise: their error rates cannot be compared with each "
-        "other, only the gains within each run."
-    )
-    return told
+    return [*told, "All ran on the same data and were measured alike."]
 
 
 def find_rates(records: Sequence[RunRecord]) -> pd.DataFrame:
