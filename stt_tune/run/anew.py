@@ -18,6 +18,7 @@ from stt_tune.progress import say
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.journal import Journal, forget_journals
 from stt_tune.run.speech_trial import SpeechTask, run_on_workers
+from stt_tune.run.spent import describe_roughly
 from stt_tune.run.together import finetune_together
 from stt_tune.speech.decode import measure_at_full_context
 from stt_tune.speech.rates import UtteranceErrors
@@ -87,11 +88,15 @@ def train_anew(
         task = replace(task, data=replace(task.data, dev=task.data.dev[:1]))
         tasks = {seed: ray.put(replace(task, settings=replace(task.settings, seed=seed))) for seed in seeds}
 
+        begun = time.monotonic()
+
         def keep(i: int, training: Training, done: int) -> None:
             write_json(paths[todo[i]], training.to_dict())
             if task.checkpoints:
                 forget_journals(task.checkpoints, [paths[todo[i]].stem])
-            say(f"confirming: {done} of {len(todo)} trainings done")
+            left = (time.monotonic() - begun) / done * (len(todo) - done)
+            hint = f", about {describe_roughly(left)} left" if left else ""
+            say(f"confirming: {done} of {len(todo)} trainings done{hint}")
 
         calls = [(pairs[i][0], [tasks[pairs[i][1]]], resources, paths[i].stem) for i in todo]
         run_on_workers(_train_and_measure, calls, resources, "confirming failed while training anew", keep)

@@ -17,6 +17,7 @@ from stt_tune.run.standing import RUNNING, Standing
 from stt_tune.storage import as_path, is_url
 from stt_tune.transfer import pull
 
+HAS_SEARCHED = "has_searched"  # in run.json: no trial runs any more, whatever has ended the sweep
 CONFIRMING, FAILED, FINISHED = "confirming", "failed", "finished"
 
 
@@ -121,7 +122,7 @@ def _find_state(folder: RunFolder, run: Mapping[str, Any], standing: Standing, *
         return FINISHED
     has_all = standing.done >= standing.num_trials
     if is_driven:
-        return CONFIRMING if has_all and SETTINGS in run else RUNNING
+        return CONFIRMING if SETTINGS in run and (has_all or run.get(HAS_SEARCHED)) else RUNNING
     if has_all and standing.best is None:
         return FAILED
     # the sweep of one's own training ends with its trials; `stt-tune tune` goes on and confirms

@@ -28,6 +28,7 @@ from stt_tune.run.opening import opened
 from stt_tune.run.replacement import Replacement, conclude
 from stt_tune.run.settings import AUTO, TuneSettings
 from stt_tune.run.showing import show_result
+from stt_tune.run.status import HAS_SEARCHED
 from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.run.visibility import check_visible
 from stt_tune.speech.hyperparameters import NAMES, complete, find_problems
@@ -282,9 +283,10 @@ def run_on(
             check_visible(folder, resources)
             start()
             locked.enter_context(folder.locked())
-            folder.note(resources={"cpus": resources.cpus, "gpus": resources.gpus})
+            folder.note(resources={"cpus": resources.cpus, "gpus": resources.gpus}, **{HAS_SEARCHED: False})
             with _resumable(folder), sharing(resources):
                 result, task = _search(folder, sweep, settings, speech, resources)
+                folder.note(**{HAS_SEARCHED: True})
                 confirmation = _confirm(folder, settings, speech, task, result, resources)
         from stt_tune.run.document import build_document
 

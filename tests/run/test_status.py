@@ -18,7 +18,7 @@ from stt_tune.run import lease
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.spent import Spent
-from stt_tune.run.status import read_status
+from stt_tune.run.status import HAS_SEARCHED, read_status
 from stt_tune.sweep.config import SweepConfig
 from tests.run.trials import make_trial
 
@@ -76,6 +76,13 @@ def test_a_run_whose_trials_have_ended_confirms_or_was_interrupted_then(tmp_path
     with folder.locked():
         assert read_status(tmp_path).state == "confirming"
     assert read_status(tmp_path).state == "interrupted"
+
+
+def test_a_run_that_a_budget_has_ended_confirms_with_fewer_trials(tmp_path: Path) -> None:
+    folder = _make(tmp_path, *_FOUR[:2])
+    folder.note(**{HAS_SEARCHED: True})
+    with folder.locked():
+        assert read_status(tmp_path).state == "confirming"
 
 
 def test_a_finished_run_names_its_result_whoever_works_in_it(tmp_path: Path) -> None:
