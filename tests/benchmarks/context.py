@@ -139,18 +139,28 @@ def _print(results: Sequence[dict[str, Any]], rates: Sequence[float], clip_s: fl
         print(f"| {name} | {wers} | {apart} | {seconds:.0f} |")
 
 
-def main() -> None:
-    """Train all, and print a table; each training is printed as JSON to standard error as it ends."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def build_parser(doc: str) -> argparse.ArgumentParser:
+    """What is trained on what, for a benchmark with that docstring."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("manifest")
     parser.add_argument("--model", default="tiny.en")
     parser.add_argument("--normaliser", default="digits")
+    return parser
+
+
+def load_task(asked: argparse.Namespace) -> SpeechTask:
+    """Prepare it."""
+    return load_prepared(TuneSettings(data=asked.manifest, model=asked.model, normaliser=asked.normaliser)).task
+
+
+def main() -> None:
+    """Train all, and print a table; each training is printed as JSON to standard error as it ends."""
+    parser = build_parser(__doc__)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--learning-rates", type=float, nargs="+", default=[1e-5, 5e-5, 2e-4])
     asked = parser.parse_args()
-    settings = TuneSettings(data=asked.manifest, model=asked.model, normaliser=asked.normaliser)
-    task = load_prepared(settings).task
+    task = load_task(asked)
     results = []
     for each in _train_all(task, asked):
         results.append(each)

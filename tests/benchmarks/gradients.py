@@ -9,18 +9,15 @@ python -m tests.benchmarks.gradients MANIFEST [--model tiny.en] [--steps 12]
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
-from stt_tune.run.settings import TuneSettings
-from stt_tune.run.tune import load_prepared
 from stt_tune.speech.example import Example
 from stt_tune.speech.families import silence
 from stt_tune.speech.families.whisper import WhisperModel
-from tests.benchmarks.context import Cut
+from tests.benchmarks.context import Cut, build_parser, load_task
 
 _POSITIONS = (24, 50, 100, 200)
 _BATCH, _BATCHES = 8, 3
@@ -33,10 +30,14 @@ def _find_gradient(
     model.set_audio_context(network, context_s)
     network.zero_grad()
     for batch in batches:
-        loss = model.compute_loss(network, model.collate(batch, context_s))
-        (loss.total / loss.tokens).backward()
+        _add_gradient(network, model, batch, context_s)
     model.set_audio_context(network, model.max_context_s)
     return torch.cat([each.grad.flatten() for each in network.parameters() if each.grad is not None])
+
+
+def _add_gradient(network: Any, model: WhisperModel, batch: Sequence[Example], context_s: float) -> None:
+    loss = model.compute_loss(network, model.collate(batch, context_s))
+    (loss.total / loss.tokens).backward()
 
 
 def _list_settings(model: WhisperModel, clip_s: float) -> Iterator[tuple[str, WhisperModel, float]]:
@@ -59,13 +60,10 @@ def _print(network: Any, model: WhisperModel, batches: Sequence[Sequence[Example
 
 def main() -> None:
     """Print two tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("manifest")
-    parser.add_argument("--model", default="tiny.en")
-    parser.add_argument("--normaliser", default="digits")
+    parser = build_parser(__doc__)
     parser.add_argument("--steps", type=int, default=12)
     asked = parser.parse_args()
-    task = load_prepared(TuneSettings(data=asked.manifest, model=asked.model, normaliser=asked.normaliser)).task
+    task = load_task(asked)
     model: Any = task.model
     batches = [task.data.train[i : i + _BATCH] for i in range(0, len(task.data.train) - _BATCH, _BATCH)]
     network: Any = model.build()  # dropout is off
@@ -74,8 +72,7 @@ def main() -> None:
     optimiser = torch.optim.AdamW([each for each in network.parameters() if each.requires_grad], lr=_LEARNING_RATE)
     for batch in batches[_BATCHES : _BATCHES + asked.steps]:
         optimiser.zero_grad()
-        loss = model.compute_loss(network, model.collate(batch, model.max_context_s))
-        (loss.total / loss.tokens).backward()
+        _add_gradient(network, model, batch, model.max_context_s)
         optimiser.step()
     print(f"| after {asked.steps} steps | cosine | length |")
     _print(network, model, batches[:_BATCHES], task.settings.audio_context_s)

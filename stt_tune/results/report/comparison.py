@@ -41,13 +41,17 @@ def _describe(records: Sequence[RunRecord]) -> list[str]:
         ]
     told = []
     best = [(each.best.last(each.metric), each) for each in records if each.best]
-    if len({(each.metric, each.mode) for each in records}) == 1 and best:
+    if _have_one_objective(records) and best:
         mode = records[0].mode
         value, record = (min if mode == "min" else max)(best, key=lambda pair: pair[0])
         told.append(f"The best {plain(record.metric)} on dev is that of {plain(record.name)}: {rate(value)}.")
     else:
         told.append("The runs have no objective in common, or no results.")
     return [*told, "All ran on the same data and were measured alike."]
+
+
+def _have_one_objective(records: Sequence[RunRecord]) -> bool:
+    return len({(each.metric, each.mode) for each in records}) == 1
 
 
 def find_rates(records: Sequence[RunRecord]) -> pd.DataFrame:
@@ -101,18 +105,16 @@ def _list_row(record: RunRecord) -> tuple[str, ...]:
 
 def _draw_progress(records: Sequence[RunRecord]) -> Iterator[Figure]:
     """Nothing where the runs have no objective in common."""
-    first = records[0]
-    if {(each.metric, each.mode) for each in records} != {(first.metric, first.mode)}:
+    first, shown = records[0], [each for each in records if each.best]
+    if not shown or not _have_one_objective(records):
         return
-    shown = [each for each in records if each.best]
     caption = "; ".join(
         f"{plain(each.name)} came to {rate(each.best.last(each.metric))} in {len(each.table.trials)} trials"
         for each in shown
         if each.best
     )
-    if shown:
-        plot = plot_progress({each.name: each.trials for each in shown}, first.column, first.mode)
-        yield Figure("progress", f"Best {plain(first.metric)} so far", f"{caption}.", plot)
+    plot = plot_progress({each.name: each.trials for each in shown}, first.column, first.mode)
+    yield Figure("progress", f"Best {plain(first.metric)} so far", f"{caption}.", plot)
 
 
 def _tabulate_hyperparameters(records: Sequence[RunRecord]) -> tuple[Table, ...]:
