@@ -30,6 +30,7 @@ from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.frozen import uses_states, without_states
 from stt_tune.speech.hyperparameters import Hyperparameters
+from stt_tune.speech.memory import free
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.precision import find_precision
 from stt_tune.speech.ranks import ALONE, Ranks
@@ -96,6 +97,8 @@ def finetune(
     chosen = Hyperparameters.from_mapping(configuration)
     if unsuited := model.find_unsuited(configuration):
         raise ValueError("\n".join(unsuited))
+    if torch.cuda.is_available():
+        free()  # the training before has left its graphs and moments there, in cycles
     # before the network is built: dropout and batches draw from these generators
     torch.manual_seed(settings.seed)
     network = model.build({name: getattr(chosen, name) for name in ("dropout", "mask_time_prob", "mask_feature_prob")})

