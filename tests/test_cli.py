@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,10 @@ from stt_tune import cli
 from stt_tune.results.optimal_config import load_config, publish, read_optimal_config, save_config
 from stt_tune.results.trials import TrialTable
 from stt_tune.run.data import load_speech
+from stt_tune.run.folder import RunFolder
 from stt_tune.run.settings import TuneSettings, read_default
 from stt_tune.run.tune import TuneResult
+from stt_tune.run.verdict import describe_verdict
 from stt_tune.speech.decode import measure_untrained
 from stt_tune.speech.rates import summarise
 from tests.conftest import SMALL_SWEEP
@@ -144,6 +147,25 @@ def test_bad_rows_stop_the_run_with_their_lines(run: Run, tmp_path: Path, sweep:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("verb", ["tune", "prepare"])
+def test_data_that_are_not_there_are_told_at_once(run: Run, tmp_path: Path, sweep: Path, verb: str) -> None:
+    gone = tmp_path / "gone.jsonl"
+    given = (sweep, "--data", gone) if verb == "tune" else (gone,)
+    code, out, err = run(verb, *given, "--out", tmp_path / "run")
+    assert (code, out, err) == (2, "", f"{gone}: must be a manifest or a folder of speech, and is not there.\n")
+
+
+def test_a_run_that_goes_on_is_not_confirmed(run: Run, tmp_path: Path, small_run: TuneResult) -> None:
+    folder = RunFolder(tmp_path)
+    for path in (small_run.folder.run, small_run.folder.sweep):
+        shutil.copy(path, tmp_path)
+    with folder.locked():
+        code, _, err = run("confirm", tmp_path)
+    assert (code, err.splitlines()[-1]) == (2, "It is running: wait for its end.")
+    code, _, err = run("confirm", tmp_path)
+    assert (code, err.splitlines()[-1]) == (2, f"Continue with: stt-tune resume {tmp_path}")
+
+
 def test_a_manifest_without_dev_utterances_is_refused(run: Run, tmp_path: Path, sweep: Path, corpus: Path) -> None:
     rows = [json.loads(line) for line in corpus.read_text().splitlines()]
     manifest = corpus.parent / "no-dev.jsonl"
@@ -267,6 +289,7 @@ def test_the_status_of_a_run_is_told_from_its_folder(run: Run, tmp_path: Path, s
     assert (code, err) == (0, "")
     assert "State:   finished" in out
     assert f"Next:    It is finished: see {small_run.folder.optimal_config}" in out
+    assert f"Verdict: {describe_verdict(small_run.document)[0]}" in out
     assert " s spent" in out
     code, out, _ = run("status", small_run.folder.path, "--json")
     document = json.loads(out)

@@ -18,6 +18,7 @@ from stt_tune.results.statistics import (
     find_rate,
 )
 
+BASE_MODEL = "base model"  # what it is called in what is printed and written
 DEFAULT, INCUMBENT, CANDIDATE = "default", "incumbent", "candidate"
 ONE, SEPARATE, CROSS = "one candidate", "a separate part", "cross-fitting"
 ENOUGH_BLOCKS = 6

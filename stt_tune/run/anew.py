@@ -1,4 +1,7 @@
-"""Train configurations anew with fresh seeds, each at most once: what was trained is kept in the run folder."""
+"""Train configurations anew with fresh seeds, each at most once, and measure them beside the base model.
+
+What they gave is kept in the run folder.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from stt_tune.run.journal import Journal, forget_journals
 from stt_tune.run.speech_trial import SpeechTask, run_on_workers
 from stt_tune.run.spent import describe_roughly
 from stt_tune.run.together import finetune_together
-from stt_tune.speech.decode import measure_at_full_context
+from stt_tune.speech.decode import measure_at_full_context, measure_untrained
 from stt_tune.speech.rates import UtteranceErrors
 
 
@@ -53,7 +56,7 @@ class Training:
 
 def train_anew(
     task: SpeechTask,
-    configurations: Sequence[Mapping[str, Any]],
+    configurations: Sequence[Mapping[str, Any] | None],
     seeds: Sequence[int],
     resources: TrialResources,
     store: Path,
@@ -65,25 +68,28 @@ def train_anew(
 
     Args:
         task: What is trained on what.
-        configurations: Hyperparameters.
+        configurations: Hyperparameters; None: the base model as it is, which is measured once.
         seeds: None of them was used before.
         resources: What each training gets.
         store: A folder; trainings that lie there are not done again.
         data: Stands for the data in the names of its files.
 
     Returns:
-        For each configuration its trainings, in the order of the seeds.
+        For each configuration its trainings, in the order of the seeds; of the base model, one.
 
     Raises:
         SweepFailedError: A training failed, for example for want of memory.
         OSError: The store cannot be written.
     """
-    pairs = [(dict(configuration), seed) for configuration in configurations for seed in seeds]
+    seeds_of = [seeds[:1] if configuration is None else seeds for configuration in configurations]
+    pairs = [(each, seed) for each, its_seeds in zip(configurations, seeds_of, strict=True) for seed in its_seeds]
     paths = [store / f"{_name(configuration, seed, data)}.json" for configuration, seed in pairs]
     todo = [i for i, path in enumerate(paths) if _load(path) is None]
     if todo:
         again = f", {len(pairs) - len(todo)} more are there already" if len(todo) < len(pairs) else ""
-        say(f"confirming: {len(todo)} trainings anew with other seeds{again}")
+        trainings = sum(pairs[i][0] is not None for i in todo)
+        base = ", and the base model as it is" if trainings < len(todo) else ""
+        say(f"confirming: {trainings} trainings anew with other seeds{base}{again}")
         # nobody asks for its dev WER, and one utterance shows as well whether training diverges
         task = replace(task, data=replace(task.data, dev=task.data.dev[:1]))
         tasks = {seed: ray.put(replace(task, settings=replace(task.settings, seed=seed))) for seed in seeds}
@@ -96,22 +102,31 @@ def train_anew(
                 forget_journals(task.checkpoints, [paths[todo[i]].stem])
             left = (time.monotonic() - begun) / done * (len(todo) - done)
             hint = f", about {describe_roughly(left)} left" if left else ""
-            say(f"confirming: {done} of {len(todo)} trainings done{hint}")
+            say(f"confirming: {done} of {len(todo)} done{hint}")
 
         calls = [(pairs[i][0], [tasks[pairs[i][1]]], resources, paths[i].stem) for i in todo]
         run_on_workers(_train_and_measure, calls, resources, "confirming failed while training anew", keep)
     found = [_load(path) for path in paths]
     if not all(found):
         raise SweepFailedError(f"{store}: what trainings gave was written there, and cannot be read any more.")
-    trainings = [each for each in found if each]
-    return [trainings[i : i + len(seeds)] for i in range(0, len(trainings), len(seeds))]
+    results = iter([each for each in found if each])
+    return [[next(results) for _seed in its_seeds] for its_seeds in seeds_of]
 
 
 def _train_and_measure(
-    configuration: dict[str, Any], shared: list[ray.ObjectRef[SpeechTask]], resources: TrialResources, name: str
+    configuration: Mapping[str, Any] | None,
+    shared: list[ray.ObjectRef[SpeechTask]],
+    resources: TrialResources,
+    name: str,
 ) -> Training:
     task = ray.get(shared[0])
     start = time.monotonic()
+    if configuration is None:
+        test, guard = (
+            measure_untrained(task.model, examples, task.settings.normaliser)
+            for examples in (task.data.test, task.data.guard)
+        )
+        return Training(test, guard, 0.0)
     journal = Journal(f"{task.checkpoints}/{name}" if task.checkpoints else None)
     try:
         network = finetune_together(configuration, shared[0], lambda _report: None, resources, journal=journal)
@@ -125,8 +140,9 @@ def _train_and_measure(
     return Training(test, guard, seconds)
 
 
-def _name(configuration: Mapping[str, Any], seed: int, data: str) -> str:
-    return hashlib.sha256(json.dumps([configuration, seed, data], sort_keys=True).encode()).hexdigest()[:16]
+def _name(configuration: Mapping[str, Any] | None, seed: int, data: str) -> str:
+    known = configuration and dict(configuration)
+    return hashlib.sha256(json.dumps([known, seed, data], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _load(path: Path) -> Training | None:

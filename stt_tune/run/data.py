@@ -20,8 +20,7 @@ from stt_tune.speech.inspection import telling_of_cache
 from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_sound
 from stt_tune.speech.model import load_model
 from stt_tune.speech.normalisers import Normalise, describe_normaliser, find_normaliser, load_normaliser
-from stt_tune.speech.rates import count_errors, summarise
-from stt_tune.speech.splits import assign_splits, set_apart_copies, warn_of_few_speakers, warn_of_small
+from stt_tune.speech.splits import assign_splits, set_apart_copies, warn_of_splits
 
 _LEAST_BESIDE = {"--replay": 1, "--guard": 2}  # what is measured has to have an interval
 
@@ -93,10 +92,7 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
     model = _fit_vocabulary(settings, model, [*utterances, *replay])
     context_s = _choose_context(settings, [*utterances, *replay], model)
     _announce(utterances, split_by, replay, guard, model, context_s)
-    for split in ("dev", "test"):
-        if warning := warn_of_small(split, *_expect([each for each in utterances if each.split == split], normalise)):
-            say(warning)
-    if warning := warn_of_few_speakers([each for each in utterances if each.split == "test"]):
+    for warning in warn_of_splits(utterances, normalise):
         say(warning)
     task = SpeechTask(
         data=prepare(utterances, model, normalise, replay, guard),
@@ -126,19 +122,6 @@ def _announce(
         f"{counts['train']} train, {counts['dev']} dev and {counts['test']} test utterances, split by {split_by}"
         f"{f', {len(replay)} to replay' if replay else ''}{f', {len(guard)} to guard' if guard else ''}{at_context}"
     )
-
-
-def _expect(utterances: list[Utterance], normalise: Normalise) -> tuple[int, int, float | None]:
-    """How many, words of the references, and the WER of what the production system heard, where that is known."""
-    heard = [each for each in utterances if each.hypothesis is not None]
-    errors = count_errors(
-        [each.id for each in heard],
-        [each.text for each in heard],
-        [each.hypothesis or "" for each in heard],
-        normalise,
-    )
-    words = sum(len(normalise(each.text).split()) for each in utterances)
-    return len(utterances), words, summarise(errors).wer if errors else None
 
 
 def _read(

@@ -13,10 +13,11 @@ import numpy as np
 
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
+from stt_tune.results.confirmation import BASE_MODEL
 from stt_tune.results.drift import Shift, compare_profiles, is_due
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.results.statistics import format_p_value
-from stt_tune.run.profile import BASE_MODEL, profile_data, profile_errors
+from stt_tune.run.profile import profile_data, profile_errors
 from stt_tune.run.settings import found_with
 from stt_tune.speech.inspection import telling_of_cache
 from stt_tune.speech.manifest import LONGEST_S, Utterance, read_sound

@@ -28,7 +28,6 @@ from stt_tune.run.folder import RunFolder
 from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.speech_trial import SpeechTask
-from stt_tune.run.untrained import hear_untrained
 from stt_tune.speech.decode import list_cases
 from stt_tune.speech.example import Example
 from stt_tune.speech.hyperparameters import Hyperparameters
@@ -65,6 +64,7 @@ class Confirmation:
 
     Attributes:
         verdict: What was found.
+        base_wer: The base model's, as it is.
         seeds: Each system was trained with each.
         blocks_are: `speaker`, `session` or `utterance`.
         speakers: How many are known.
@@ -73,6 +73,7 @@ class Confirmation:
     """
 
     verdict: Verdict
+    base_wer: Interval
     seeds: Sequence[int]
     blocks_are: str
     speakers: int
@@ -83,7 +84,7 @@ class Confirmation:
         """`held_out`, as it stands in `optimal_config.json`."""
         verdict = self.verdict
         gain = verdict.gain
-        wers = {"wer": verdict.wer} if verdict.wer else {}
+        wers = {"base_wer": self.base_wer, **({"wer": verdict.wer} if verdict.wer else {})}
         for name, role in (("default_wer", DEFAULT), ("incumbent_wer", INCUMBENT)):
             found = verdict.find(role)
             if found and found.wer:
@@ -175,35 +176,37 @@ def confirm_systems(
     """
     seeds = settings.fresh_seeds(trainings)
     configurations = [each.configuration for each in planned]
-    results = train_anew(task, configurations, seeds, resources, folder.confirm, data)
+    (base,), *results = train_anew(task, [None, *configurations], seeds, resources, folder.confirm, data)
     _save(folder, task, planned, results, seeds)
-    base = hear_untrained(task, task.data.guard, resources) if task.data.guard else []
     systems = [
-        _measure(each, trainings, task.data.guard, base, settings)
+        _measure(each, trainings, task.data.guard, base.guard, settings)
         for each, trainings in zip(planned, results, strict=True)
     ]
     blocks, blocks_are = find_blocks(task.data.test)
-    words = count_words(_first(results))
+    words = count_words(base.test)
     try:
         verdict = confirm(systems, words, blocks, seed=settings.seed, min_gain=settings.min_gain)
     except ValueError as error:
         raise SweepFailedError(str(error)) from error
     guard = None
-    if base:
+    if base.guard:
         guard = {
             "manifest": settings.guard,
-            "utterances": len(base),
-            "base_wer": summarise(base).wer,
+            "utterances": len(base.guard),
+            "base_wer": summarise(base.guard).wer,
             "tolerance": settings.guard_tolerance,
         }
-        _warn_of_guard(base, settings.guard_tolerance)
+        _warn_of_guard(base.guard, settings.guard_tolerance)
     context_s = task.model.max_context_s if task.model.has_fixed_context else None
     speakers = len({each.speaker for each in task.data.test} - {None})
-    return Confirmation(verdict, seeds, blocks_are, speakers, context_s, guard)
-
-
-def _first(results: Sequence[Sequence[Training]]) -> list[UtteranceErrors]:
-    return next((each.test for trainings in results for each in trainings if not each.diverged), [])
+    measured = verdict.measured  # the same utterances as for the others
+    base_wer = find_rate(
+        tabulate_errors([base.test])[:, measured],
+        words[measured],
+        np.unique(blocks[measured], return_inverse=True)[1],
+        seed=settings.seed,
+    )
+    return Confirmation(verdict, base_wer, seeds, blocks_are, speakers, context_s, guard)
 
 
 def _measure(

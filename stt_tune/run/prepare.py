@@ -16,10 +16,10 @@ from stt_tune.progress import say
 from stt_tune.speech.clip import DatasetClip
 from stt_tune.speech.inspection import telling_of_cache
 from stt_tune.speech.kinds import find_kind
-from stt_tune.speech.manifest import LONGEST_S, Rejected, Utterance, hash_data, read_sound
+from stt_tune.speech.manifest import LONGEST_S, SPLITS, Rejected, Utterance, hash_data, read_sound
 from stt_tune.speech.normalisers import Normalise, find_normaliser, load_normaliser
 from stt_tune.speech.rates import KINDS
-from stt_tune.speech.splits import assign_splits, group_alike, set_apart_copies
+from stt_tune.speech.splits import assign_splits, group_alike, set_apart_copies, warn_of_splits
 
 if TYPE_CHECKING:
     from stt_tune.speech.families.base import SpeechModel
@@ -39,6 +39,7 @@ class DataReport:
         longest_s: Longest clip.
         speakers: Known ones.
         splits: Utterances in each split.
+        split_speakers: Known speakers in each.
         split_by: `manifest`, `speaker`, `session` or `utterance`.
         kinds: Utterances of each kind of error; `none` without error, `unknown` without a hypothesis.
         same_audio: Utterances whose audio was there before.
@@ -46,6 +47,7 @@ class DataReport:
         rejected: Bad rows.
         lacking: Characters that the model cannot write, with how often each occurs.
         data_hash: Of ids, splits, transcripts and audio.
+        warnings: What is too little to tell.
     """
 
     utterances: int
@@ -55,6 +57,7 @@ class DataReport:
     longest_s: float
     speakers: int
     splits: Mapping[str, int]
+    split_speakers: Mapping[str, int]
     split_by: str
     kinds: Mapping[str, int]
     same_audio: int
@@ -62,6 +65,7 @@ class DataReport:
     rejected: int
     lacking: Mapping[str, int]
     data_hash: str
+    warnings: Sequence[str]
 
     def to_dict(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -73,14 +77,18 @@ class DataReport:
             f"{self.utterances} utterances, {self.hours:.2f} hours; clips of {self.shortest_s:.1f} to "
             f"{self.longest_s:.1f} s, median {self.median_s:.1f}",
             f"speakers: {self.speakers or 'not named'}",
-            f"splits: {_list(self.splits)}, by {self.split_by}",
+            f"splits: {', '.join(map(self._describe_split, self.splits))}, by {self.split_by}",
             f"errors: {_list(self.kinds)}",
             f"duplicates: {self.same_audio} with the same audio, {self.near_duplicates} nearly the same",
             f"rejected: {self.rejected}",
         ]
         if self.lacking:
             lines.append(f"not in the model's vocabulary: {', '.join(f'{c!r} {n}' for c, n in self.lacking.items())}")
-        return lines
+        return [*lines, *self.warnings]
+
+    def _describe_split(self, name: str) -> str:
+        count = self.split_speakers[name]
+        return f"{self.splits[name]} {name}" + (f" ({count} speaker{'' if count == 1 else 's'})" if count else "")
 
 
 @telling_of_cache()
@@ -203,8 +211,9 @@ def _report(
         shortest_s=min(durations),
         median_s=statistics.median(durations),
         longest_s=max(durations),
-        speakers=len({each.speaker for each in utterances} - {None}),
-        splits={name: splits[name] for name in ("train", "dev", "test")},
+        speakers=_count_speakers(utterances),
+        splits={name: splits[name] for name in SPLITS},
+        split_speakers={name: _count_speakers([each for each in utterances if each.split == name]) for name in SPLITS},
         split_by=split_by,
         kinds={name: counts[name] for name in (*KINDS, "none", "unknown")},
         same_audio=len(utterances) - len({each.audio_hash for each in utterances}),
@@ -212,7 +221,12 @@ def _report(
         rejected=len(rejected),
         lacking=dict(lacking.most_common()),
         data_hash=hash_data(utterances),
+        warnings=warn_of_splits(utterances, normalise),
     )
+
+
+def _count_speakers(utterances: Sequence[Utterance]) -> int:
+    return len({each.speaker for each in utterances} - {None})
 
 
 def _list(counts: Mapping[str, int]) -> str:

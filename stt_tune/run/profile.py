@@ -15,7 +15,7 @@ from stt_tune.speech.normalisers import Normalise
 from stt_tune.speech.rates import KINDS, UtteranceErrors, count_errors
 
 _WORDS = 100  # the most frequent ones stand for the vocabulary
-HYPOTHESES, BASE_MODEL = "hypotheses", "base model"
+HYPOTHESES = "hypotheses"
 
 
 def profile_data(utterances: Sequence[Utterance], normalise: Normalise) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from stt_tune.run.folder import MIRRORED, SETTINGS, RunFolder
 from stt_tune.run.lease import is_held
 from stt_tune.run.spent import Spent
 from stt_tune.run.standing import RUNNING, Standing
+from stt_tune.run.verdict import describe_verdict
 from stt_tune.storage import as_path, is_url
 from stt_tune.transfer import pull
 
@@ -32,6 +33,7 @@ class RunStatus:
         state: `running`; `confirming` (its trials have ended, and it is measured on held-out speech); `interrupted`;
             `failed` (its trials have ended, and none was completed); `finished`.
         standing: Of its trials.
+        verdict: What held-out speech says, in words; empty until then.
         next: What to do; empty while it runs.
     """
 
@@ -40,15 +42,17 @@ class RunStatus:
     started_at: str
     state: str
     standing: Standing
+    verdict: Sequence[str]
     next: str
 
     def to_dict(self) -> dict[str, Any]:
-        """For machines: `run`, `sweep`, `started_at`, `state`, `next`, and what `Standing.to_dict` gives."""
+        """For machines: `run`, `sweep`, `started_at`, `state`, `verdict`, `next`, and what `Standing.to_dict` gives."""
         return {
             "run": self.location,
             "sweep": self.sweep,
             "started_at": self.started_at,
             "state": self.state,
+            "verdict": " ".join(self.verdict),
             "next": self.next,
             **self.standing.to_dict(),
         }
@@ -60,7 +64,8 @@ class RunStatus:
             f"Run:     {self.location} (sweep {self.sweep}, begun {self.started_at})",
             f"State:   {self.state}",
             f"Trials:  {standing.describe_trials()}",
-            f"Result:  {standing.describe_best()}",
+            f"On dev:  {standing.describe_best()}",
+            *(f"{'' if i else 'Verdict:':9}{line}" for i, line in enumerate(self.verdict)),
             # runs of 0.1.0 note their time where it is limited
             *([f"Time:    {standing.describe_time()}"] if standing.spent.seconds else []),
             *([f"Next:    {self.next}"] if self.next else []),
@@ -112,9 +117,10 @@ def _judge(folder: RunFolder, is_driven: Callable[[], bool]) -> RunStatus:
         RUNNING if driven else INTERRUPTED,
     )
     state = _find_state(folder, run, standing, is_driven=driven)
-    return RunStatus(
-        folder.location, sweep.name, str(run.get("started_at", "")), state, standing, _advise(folder, run, state)
-    )
+    document = (folder.read_config() or {}) if state == FINISHED else {}
+    verdict = describe_verdict(document) if document.get("held_out") else []
+    begun, advice = str(run.get("started_at", "")), _advise(folder, run, state)
+    return RunStatus(folder.location, sweep.name, begun, state, standing, verdict, advice)
 
 
 def _find_state(folder: RunFolder, run: Mapping[str, Any], standing: Standing, *, is_driven: bool) -> str:
@@ -140,6 +146,8 @@ def _advise(folder: RunFolder, run: Mapping[str, Any], state: str) -> str:
         )
     if state == FINISHED and SETTINGS not in run:
         return f"It is finished: load_trials({folder.location!r}) gives its trials."
+    if state == FINISHED:
+        return f"{folder.how_to_go_on()}. More: stt-tune resume (with --trials), refine or confirm {folder.location}"
     if state == INTERRUPTED and SETTINGS not in run:
         return f"{folder.how_to_go_on()} (unless a limit has ended it: such a run does not note that)"
     return folder.how_to_go_on()

@@ -155,7 +155,8 @@ def opened_finished(run_dir: str | Path) -> Iterator[tuple[RunFolder, TuneSettin
         folder.check_existing()
         run = folder.read_run()
         if SETTINGS not in run or not folder.optimal_config.exists():
-            raise SettingsError(f"{run_dir}: must be a finished run of stt-tune tune.\n{folder.how_to_go_on()}")
+            hint = "It is running: wait for its end." if folder.is_locked else folder.how_to_go_on()
+            raise SettingsError(f"{run_dir}: must be a finished run of stt-tune tune.\n{hint}")
         yield folder, TuneSettings.from_dict(run[SETTINGS])
 
 
@@ -361,10 +362,12 @@ def _confirm(
     result: SweepResult,
     resources: TrialResources,
 ) -> Confirmation:
-    """Train the winner and what it has to beat anew; where dev prefers the default, only this."""
+    """Train the winner and what it has to beat anew; where dev prefers what there is, only this."""
     from stt_tune.run.held_out import confirm_systems, plan_systems
 
-    top = 0 if result.best_trial.is_default else 1
+    best = result.best_trial
+    is_known = complete(best.configuration, settings.default_configuration()) == settings.incumbent_configuration()
+    top = 0 if best.is_default or is_known else 1
     planned = plan_systems(result.table, result.sweep.metric, settings, top)
     trainings = RETUNE_TRAININGS if settings.retunes else LIGHT_TRAININGS
     data = folder.data_name(speech.beside_hash)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stt_tune.results.confirmation import ENOUGH_BLOCKS
-from stt_tune.results.statistics import Gain, format_p_value
+from stt_tune.results.confirmation import BASE_MODEL, ENOUGH_BLOCKS
+from stt_tune.results.statistics import SIGNIFICANT, Gain, format_p_value
 
 _USELESS_WER = 1.0
 _STAYS = {"default_kept": "the default configuration stays", "incumbent_kept": "the incumbent stays"}
@@ -21,6 +21,7 @@ def describe_held_out(document: Mapping[str, Any]) -> list[str]:
     times = {1: "once", 2: "twice"}.get(len(held_out["seeds"]), f"{len(held_out['seeds'])} times")
     lines = [
         f"On held-out speech ({held_out['utterances']} utterances{blocks}{at_context}), each trained anew {times}:",
+        *_describe_base(held_out),
         *(f"  {_describe_system(each, held_out['compared_with'])}" for each in held_out["systems"]),
     ]
     if held_out["blocks_are"] != "speaker" and 0 < held_out["speakers"] < ENOUGH_BLOCKS:
@@ -33,7 +34,7 @@ def describe_held_out(document: Mapping[str, Any]) -> list[str]:
             f"Guard: {guard['utterances']} utterances, base model WER {guard['base_wer']:.4f}, a rise of "
             f"{100 * guard['tolerance']:g} points is tolerated."
         )
-    return [*lines, *_describe_verdict(document), *_warn_of_useless(held_out)]
+    return [*lines, *describe_verdict(document), *_warn_of_useless(held_out)]
 
 
 def _warn_of_useless(held_out: Mapping[str, Any]) -> list[str]:
@@ -43,6 +44,13 @@ def _warn_of_useless(held_out: Mapping[str, Any]) -> list[str]:
         f"A WER of {held_out['wer']:.2f} is no better than hearing nothing: check --model, --language, --normaliser "
         "and the transcripts before anything else."
     ]
+
+
+def _describe_base(held_out: Mapping[str, Any]) -> list[str]:
+    if "base_wer" not in held_out:  # of 0.1.0
+        return []
+    low, high = held_out["base_wer_interval"]
+    return [f"  {BASE_MODEL}, untrained: WER {held_out['base_wer']:.4f} (95 % interval {low:.4f} to {high:.4f})"]
 
 
 def _describe_system(system: Mapping[str, Any], reference: str) -> str:
@@ -70,7 +78,8 @@ def _describe_system(system: Mapping[str, Any], reference: str) -> str:
     return name + "; ".join(parts)
 
 
-def _describe_verdict(document: Mapping[str, Any]) -> list[str]:
+def describe_verdict(document: Mapping[str, Any]) -> list[str]:
+    """Say in one or two lines whether anything was gained."""
     held_out, decision = document["held_out"], document["decision"]
     candidates = [each for each in held_out["systems"] if each["role"] == "candidate"]
     if not candidates:
@@ -91,6 +100,19 @@ def _describe_verdict(document: Mapping[str, Any]) -> list[str]:
     name = f"Trial {document['winner']['number']}"
     if decision == "winner":
         return [f"{name}: {figures}{how}."]
-    is_real = Gain(held_out["relative_gain"], low, high, held_out["p_value"]).is_real
-    why = "It is less than was asked for" if is_real else "It is not better beyond chance"
+    why = _explain(Gain(held_out["relative_gain"], low, high, held_out["p_value"]))
     return [f"{name}: {figures}{how}.", f"{why}: {_STAYS[decision]}."]
+
+
+def _explain(gain: Gain) -> str:
+    """Why a winner is not taken."""
+    if gain.is_real:
+        return "It is less than was asked for"
+    if gain.high < 0:
+        return "It is worse"
+    if gain.low <= 0 and gain.p_value < SIGNIFICANT:
+        return (
+            "It is not better beyond chance, which the interval says: it counts how far trainings lie apart that "
+            "differ in their seed alone, and p does not"
+        )
+    return "It is not better beyond chance"

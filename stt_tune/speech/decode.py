@@ -107,6 +107,8 @@ def measure_at_full_context(
 
 def measure_untrained(model: SpeechModel, examples: Sequence[Example], normaliser: str) -> list[UtteranceErrors]:
     """Measure a model as it is, on the GPU if there is one; see `measure_at_full_context`."""
+    if not examples:
+        return []
     network = model.build()
     if torch.cuda.is_available():
         torch.nn.Module.cuda(network)  # transformers' own is typed for subclasses only

@@ -14,6 +14,7 @@ from stt_tune.errors import ManifestError
 from stt_tune.progress import say
 from stt_tune.speech.manifest import SPLITS, Utterance
 from stt_tune.speech.normalisers import Normalise
+from stt_tune.speech.rates import count_errors, summarise
 
 _SHARES = {"test": 0.2, "dev": 0.2, "train": 0.6}
 _ENOUGH_GROUPS = 6
@@ -191,6 +192,26 @@ def _divide(utterances: list[Utterance], names: Sequence[str], rng: np.random.Ge
     return [replace(utterance, split=assigned[i]) for i, utterance in enumerate(utterances)]
 
 
+def warn_of_splits(utterances: Sequence[Utterance], normalise: Normalise) -> list[str]:
+    """Say what utterances, divided, are too few to tell."""
+    parts = {split: [each for each in utterances if each.split == split] for split in ("dev", "test")}
+    warnings = [warn_of_small(split, *_expect(part, normalise)) for split, part in parts.items()]
+    return [warning for warning in (*warnings, _warn_of_few_speakers(parts["test"])) if warning]
+
+
+def _expect(utterances: Sequence[Utterance], normalise: Normalise) -> tuple[int, int, float | None]:
+    """How many, words of the references, and the WER of what the production system heard, where that is known."""
+    heard = [each for each in utterances if each.hypothesis is not None]
+    errors = count_errors(
+        [each.id for each in heard],
+        [each.text for each in heard],
+        [each.hypothesis or "" for each in heard],
+        normalise,
+    )
+    words = sum(len(normalise(each.text).split()) for each in utterances)
+    return len(utterances), words, summarise(errors).wer if errors else None
+
+
 def warn_of_small(split: str, utterances: int, words: int, wer: float | None) -> str | None:
     """Say what a split of so many words cannot tell apart; None where it tells 5 % apart.
 
@@ -216,7 +237,7 @@ def warn_of_small(split: str, utterances: int, words: int, wer: float | None) ->
     )
 
 
-def warn_of_few_speakers(test: Sequence[Utterance]) -> str | None:
+def _warn_of_few_speakers(test: Sequence[Utterance]) -> str | None:
     """Say whom the results will hold for, where test has too few speakers to stand for others; None where not."""
     speakers = {each.speaker for each in test} - {None}
     if not 0 < len(speakers) < _ENOUGH_GROUPS:

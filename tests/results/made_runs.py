@@ -169,6 +169,7 @@ def _confirm(
         },
     ]
     held_out = {
+        **{"base_wer": 0.5, "base_wer_interval": [0.4, 0.6]},
         **{"wer": 0.1, "wer_interval": [0.06, 0.15], "default_wer": 0.25, "default_wer_interval": [0.2, 0.3]},
         **gain,
         **{"compared_with": "default", "choice": "one candidate", "utterances": 40, "words": 280, "blocks": 5},

@@ -22,9 +22,11 @@ from stt_tune.run.held_out import Planned, confirm_systems, plan_systems
 from stt_tune.run.replacement import conclude, is_lower
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.speech_trial import SpeechTask
+from stt_tune.speech.decode import measure_untrained
 from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import TrainingSettings
+from stt_tune.speech.rates import summarise
 from stt_tune.sweep.metric import Metric
 
 _SETTINGS = TuneSettings(data="data.jsonl", model="tiny.en", default={"epochs": 1, "batch_size": 8})
@@ -42,7 +44,7 @@ def test_the_best_trials_are_confirmed_and_no_training_is_done_twice(own_run: Ru
     assert document["data_profile"] == before["data_profile"]
     files = {path.name: path.stat().st_mtime_ns for path in own_run.confirm.iterdir()}
     assert done.items() <= files.items()
-    assert len(files) == 4
+    assert len(files) == 5  # the base model, too
     start = time.monotonic()
     again = confirm(own_run.path, top=1, trainings=2)
     assert {path.name: path.stat().st_mtime_ns for path in own_run.confirm.iterdir()} == files
@@ -106,6 +108,11 @@ def test_what_forgets_is_refused_whatever_it_gains(tmp_path: Path, task: SpeechT
     assert candidate["objection"].startswith("the guard's WER rises by ")
     assert candidate["guard"]["rise"] > 0.005
     assert found.verdict.chosen is None
+    for examples, wer in (
+        (task.data.test, found.to_dict()["base_wer"]),
+        (task.data.guard, found.to_dict()["guard"]["base_wer"]),
+    ):
+        assert wer == pytest.approx(summarise(measure_untrained(task.model, examples, "basic")).wer)
     assert found.to_dict()["guard"]["utterances"] == len(task.data.guard)
     lenient = replace(_SETTINGS, guard_tolerance=1.0)
     same = confirm_systems(RunFolder(tmp_path), task, planned, lenient, resources, trainings=1, data="d")

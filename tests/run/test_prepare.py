@@ -49,6 +49,10 @@ def test_what_is_found_is_reported_and_written(tmp_path: Path) -> None:
     assert (report.same_audio, report.near_duplicates, report.speakers, report.rejected) == (0, 1, 1, 0)
     assert sum(report.splits.values()) == 9
     assert "9 utterances, 0.01 hours; clips of 0.5 to 4.5 s, median 2.5" in report.describe()
+    assert sum(report.split_speakers.values()) == 1
+    (split,) = (name for name, count in report.split_speakers.items() if count)
+    assert f"{report.splits[split]} {split} (1 speaker)" in report.describe()[2]
+    assert any(line.startswith("test is small: with its ") for line in report.describe())
     again, rejected = read_manifest(
         tmp_path / "out" / "manifest.jsonl", max_duration_s=30, normalise=load_normaliser("basic")
     )

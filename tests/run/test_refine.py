@@ -41,6 +41,9 @@ def test_a_finished_run_is_refined_with_all_that_it_has_learnt(
     assert 1e-6 <= low <= after.trials[4].configuration["learning_rate"] <= high <= 1e-3
     assert result.document["held_out"]["compared_with"] == "incumbent"
     assert result.document["decision"] in ("winner", "incumbent_kept")
+    roles = [each["role"] for each in result.document["held_out"]["systems"]]
+    is_new = not result.winner.is_default and result.winner.configuration != confirmed
+    assert roles.count("candidate") == is_new  # what there is already is not trained as a candidate, too
     assert confirmed.items() <= result.folder.read_run()["settings"]["incumbent"].items()
     assert result.document["trials"] == 5
     assert json.loads(result.folder.run.read_text())["settings"]["trials"] == 5

@@ -97,6 +97,9 @@ def test_the_output_says_what_was_found_and_where_it_is(small_run: TuneResult) -
     text = "\n".join(describe_result(small_run))
     assert str(small_run.folder.optimal_config) in text
     assert "On held-out speech (8 utterances of 6 speakers at 30 s context), each trained anew twice:" in text
+    low, high = small_run.document["held_out"]["base_wer_interval"]
+    base = small_run.document["held_out"]["base_wer"]
+    assert f"  base model, untrained: WER {base:.4f} (95 % interval {low:.4f} to {high:.4f})" in text
     assert "default: WER " in text
     candidate = {**small_run.document["held_out"]["systems"][0], "role": "candidate", "name": "trial 2"}
     for decision, expected in (
@@ -107,12 +110,22 @@ def test_the_output_says_what_was_found_and_where_it_is(small_run: TuneResult) -
             **small_run.document["held_out"],
             "relative_gain": 0.5,
             "interval": [0.1, 0.8],
+            "p_value": 0.2,
             "compared_with": "default",
             "systems": [small_run.document["held_out"]["systems"][0], candidate],
         }
         held_out["wer"] = 0.2  # what the small model says is of no use, which would be told
         document = {**small_run.document, "decision": decision, "held_out": held_out}
         assert expected in "\n".join(describe_held_out(document))
+        for low, high, p_value, why in (
+            (-0.4, -0.1, 1.0, "It is worse"),
+            (-0.1, 0.6, 0.0002, "differ in their seed alone, and p does not"),
+            (-0.1, 0.6, 0.2, "It is not better beyond chance"),
+            (0.1, 0.6, 0.001, "It is less than was asked for"),
+        ):
+            told = {**held_out, "interval": [low, high], "p_value": p_value}
+            lines = describe_held_out({**document, "decision": "incumbent_kept", "held_out": told})
+            assert lines[-1].endswith(f"{why}: the incumbent stays.")
         refused = {**candidate, "objection": "diverged in 1 of 2 trainings"}
         held_out["systems"] = [held_out["systems"][0], refused]
         lines = describe_held_out({**document, "decision": "default_kept"})

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from stt_tune.results.confirmation import BASE_MODEL
 from stt_tune.results.plots.outcomes import plot_rates
 from stt_tune.results.report.blocks import Figure, Section, Table, rate
 from stt_tune.results.report.record import RunRecord
@@ -78,11 +79,14 @@ def _draw(record: RunRecord, held_out: Mapping[str, Any]) -> Figure:
 
 
 def _list_held_out(held_out: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    return [
+    rows = [
         (each["name"], _HELD_OUT, each["wer"], *each["wer_interval"])
         for each in held_out["systems"]
         if each["wer"] is not None
     ]
+    if _has_base(held_out):
+        rows.insert(0, (BASE_MODEL, _HELD_OUT, held_out["base_wer"], *held_out["base_wer_interval"]))
+    return rows
 
 
 def _list_dev(record: RunRecord) -> list[tuple[Any, ...]]:
@@ -107,7 +111,17 @@ def _tabulate(held_out: Mapping[str, Any]) -> Table:
         "gain that dev promised",
         "training",
     )
-    return Table("Configurations on held-out speech", header, tuple(_describe(each) for each in held_out["systems"]))
+    rows = [_describe(each) for each in held_out["systems"]]
+    if _has_base(held_out):
+        low, high = held_out["base_wer_interval"]
+        wer, interval = rate(held_out["base_wer"]), f"{rate(low)} to {rate(high)}"
+        rows.insert(0, (f"{BASE_MODEL}, untrained", wer, interval, *["-"] * 5))
+    return Table("Configurations on held-out speech", header, tuple(rows))
+
+
+def _has_base(held_out: Mapping[str, Any]) -> bool:
+    """Runs of 0.1.0 have none."""
+    return "base_wer" in held_out
 
 
 def _describe(system: Mapping[str, Any]) -> tuple[str, ...]:
