@@ -152,7 +152,7 @@ def test_data_that_are_not_there_are_told_at_once(run: Run, tmp_path: Path, swee
     gone = tmp_path / "gone.jsonl"
     given = (sweep, "--data", gone) if verb == "tune" else (gone,)
     code, out, err = run(verb, *given, "--out", tmp_path / "run")
-    assert (code, out, err) == (2, "", f"{gone}: must be a manifest or a folder of speech, and is not there.\n")
+    assert (code, out, err) == (2, "", f"{gone}: the manifest must be a readable file, found none there.\n")
 
 
 def test_a_run_that_goes_on_is_not_confirmed(run: Run, tmp_path: Path, small_run: TuneResult) -> None:

@@ -19,6 +19,7 @@ from stt_tune.speech.kinds import find_kind
 from stt_tune.speech.manifest import LONGEST_S, SPLITS, Rejected, Utterance, hash_data, read_sound
 from stt_tune.speech.normalisers import Normalise, find_normaliser, load_normaliser
 from stt_tune.speech.rates import KINDS
+from stt_tune.speech.rows import check_there
 from stt_tune.speech.splits import assign_splits, group_alike, set_apart_copies, warn_of_splits
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def prepare_data(
         raise SettingsError(
             f"--out {out}: must not hold a {_MANIFEST} of your own, which would be written over. Name another folder."
         )
+    check_there(source)
     normalise = load_normaliser(find_normaliser(normaliser, language))
     loaded = _load(model, language) if model else None
     limits: dict[str, Any] = {"max_duration_s": LONGEST_S}

@@ -248,17 +248,8 @@ def check_normaliser(name: str) -> None:
 
 
 def locate(source: str) -> str:
-    """A source of rows, so that it is found from any folder.
-
-    Raises:
-        SettingsError: It is on this machine, and not there.
-    """
-    if source.startswith(HUB) or is_url(source):
-        return source
-    path = Path(as_path(source)).absolute()
-    if not path.exists():  # told here, before libraries are loaded for seconds
-        raise SettingsError(f"{path}: must be a manifest or a folder of speech, and is not there.")
-    return str(path)
+    """A source of rows, so that it is found from any folder."""
+    return source if source.startswith(HUB) or is_url(source) else str(Path(as_path(source)).absolute())
 
 
 def read_columns(text: str | None) -> dict[str, str] | None:

@@ -34,6 +34,7 @@ from stt_tune.run.visibility import check_visible
 from stt_tune.speech.hyperparameters import NAMES, complete, find_problems
 from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.report import METRICS
+from stt_tune.speech.rows import check_there
 from stt_tune.sweep.config import SweepConfig, find_examples
 from stt_tune.sweep.distributions import Parameter
 from stt_tune.sweep.metric import Metric
@@ -244,6 +245,8 @@ def load_prepared(settings: TuneSettings) -> PreparedSpeech:
     Raises:
         SttTuneError: They cannot be used.
     """
+    for source in (settings.data, settings.replay, settings.guard):
+        check_there(source)
     say(f"loading the model {settings.model} and checking {settings.data}")
     # transformers prints to stdout on import where W&B is offline; stdout is for results
     with contextlib.redirect_stdout(sys.stderr):

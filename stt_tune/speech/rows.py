@@ -108,6 +108,16 @@ def _place(row: Row, clip: FileClip, found: Mapping[str, Path | str]) -> Row:
     return replace(row, clip=replace(clip, path=file)) if file else row
 
 
+def check_there(source: str | None) -> None:
+    """Refuse a source that would be on this machine and is not, before anything is loaded for it.
+
+    Raises:
+        ManifestError: It is not there.
+    """
+    if source and not source.startswith(HUB) and not is_url(source) and not Path(as_path(source)).exists():
+        raise ManifestError(f"{source}: the manifest must be a readable file, found none there.")
+
+
 def _read_file(source: str, path: Path) -> Iterator[Row]:
     match path.suffix.lower():
         case ".csv" | ".tsv":
