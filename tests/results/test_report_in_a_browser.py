@@ -100,8 +100,8 @@ def _is_sent(url: str) -> bool:
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
     [
-        *itertools.product(["whole", "hostile"], _WIDTHS, ["light", "dark"]),
-        *itertools.product(["unfinished", "two"], _WIDTHS, ["dark"]),
+        *itertools.product(["whole"], _WIDTHS, ["light", "dark"]),
+        *itertools.product(["hostile", "unfinished", "two"], _WIDTHS, ["dark"]),
     ],
 )
 def test_a_report_is_whole_at_every_width_and_in_both_schemes(
