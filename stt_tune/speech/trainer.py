@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel, PrinterCallback, Trainer
 
 from stt_tune.progress import say
+from stt_tune.speech.batching import LikeLengths
 from stt_tune.speech.checkpoint import FAILURES, keep_newest
 from stt_tune.speech.compilation import CompilationClock
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Batch, SpeechModel, count_tokens
-from stt_tune.speech.memory import halve, ran_out
+from stt_tune.speech.memory import free, halve, ran_out
 from stt_tune.speech.passes import GraphedPasses
 from stt_tune.speech.ranks import ALONE, Ranks
 
@@ -27,7 +29,8 @@ class SpeechTrainer(Trainer):
     """Trains on effective batches; the loss is the mean over an effective batch's tokens.
 
     So how an effective batch is divided, among processes too, changes nothing but rounding. When memory runs out, the
-    micro-batch is halved and the step repeated; each process does that by itself.
+    micro-batch is halved and the step repeated, and at last activations are computed twice instead of kept; each
+    process does that by itself.
 
     Attributes:
         micro_batch: Utterances in one pass through the network.
@@ -63,6 +66,7 @@ class SpeechTrainer(Trainer):
         self._label_smoothing = label_smoothing
         self._on_checkpoint = on_checkpoint
         self._ranks = ranks
+        self._computes_twice = False
         self._passes: GraphedPasses | None = None
         self._clock = CompilationClock()
         # the sums stay on the device, so that no step waits for them; a NaN in any step shows in them
@@ -74,6 +78,12 @@ class SpeechTrainer(Trainer):
         mean = float(self._total / self._tokens) if isinstance(self._tokens, torch.Tensor) else math.nan
         self._total, self._tokens = 0.0, 0
         return mean
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self._speech_model.has_fixed_context:
+            return super()._get_train_sampler(train_dataset)  # all clips have one length
+        examples: Sequence[Example] = cast("Sequence[Example]", train_dataset or self.train_dataset)
+        return LikeLengths([len(each.features) for each in examples], self.args.train_batch_size, self.args.seed)
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Nothing reads it."""
@@ -117,7 +127,7 @@ class SpeechTrainer(Trainer):
         try:
             while (loss := self._try_step(model, batches, tokens)) is None:
                 if not (self._passes and self._passes.release()):
-                    batches = self._halve(model, batches)
+                    batches = self._save_memory(model, batches)
             total = loss
         except Exception as error:  # noqa: BLE001 - raised again once the others know
             failure = error
@@ -160,9 +170,18 @@ class SpeechTrainer(Trainer):
         if self._passes and self._clock.is_time(self.state.global_step, self.state.max_steps):
             self._passes.compile()
 
-    def _halve(self, model: PreTrainedModel, batches: Sequence[Batch]) -> list[Batch]:
+    def _save_memory(self, model: PreTrainedModel, batches: Sequence[Batch]) -> list[Batch]:
+        """Make smaller micro-batches; where there are none, keep no activations for the way back."""
         model.zero_grad()
-        self.micro_batch = halve(max(len(batch["labels"]) for batch in batches))
+        size = max(len(batch["labels"]) for batch in batches)
+        if size == 1 and model.supports_gradient_checkpointing and not self._computes_twice:
+            self._computes_twice = True
+            with warnings.catch_warnings(action="ignore", category=FutureWarning):  # later versions name it otherwise
+                model.gradient_checkpointing_enable({"use_reentrant": False})
+            free()
+            say("memory ran out with one utterance in a pass: going on slower, with activations computed twice")
+            return list(batches)
+        self.micro_batch = halve(size)
         say(f"memory ran out: going on with {self.micro_batch} utterances in one pass, the effective batch unchanged")
         return [
             {name: tensor[start : start + self.micro_batch] for name, tensor in batch.items()}

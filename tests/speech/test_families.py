@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -243,6 +244,28 @@ def test_when_memory_runs_out_the_step_is_repeated_in_halves(
     apart = sum(float((expected[name] - found[name]).abs().sum()) for name in names)
     assert apart < 0.05 * moved
     assert "memory ran out: going on with 2 utterances in one pass" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["whisper", "wavlm", "parakeet"], indirect=True)
+def test_when_one_utterance_is_too_much_activations_are_computed_twice(
+    model: SpeechModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _network, whole = _train(model, epochs=2, batch_size=4)
+    compute = model.compute_loss
+    sizes: list[int] = []
+
+    def forget(_self: SpeechModel, network: Any, batch: Batch, **options: float) -> Loss:
+        sizes.append(len(batch["labels"]))
+        if not any(getattr(each, "gradient_checkpointing", False) for each in network.modules()):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return compute(network, batch, **options)
+
+    monkeypatch.setattr(type(model), "compute_loss", forget)
+    _network, reports = _train(model, epochs=2, batch_size=4)
+    assert sizes[:7] == [4, 2, 1, 1, 1, 1, 1]  # 4 of the first batch are computed; what was fetched ahead is whole
+    assert reports[-1].micro_batch == 1
+    assert reports[-1].train_loss == pytest.approx(whole[-1].train_loss, rel=2e-2)
+    assert "going on slower, with activations computed twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("model", ["whisper"], indirect=True)

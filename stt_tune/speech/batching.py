@@ -1,0 +1,49 @@
+"""Bring utterances of like length together, where a batch is padded to its longest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+# Batches whose utterances are sorted together: enough to pad clips of 1 to 4 s by a quarter and not by a half to three
+# quarters, few enough that an epoch brings others together than the one before.
+_WINDOW = 4
+
+
+class LikeLengths(torch.utils.data.Sampler[int]):
+    """Draws in another order each epoch; several batches' utterances at a time lie sorted by length.
+
+    The order depends on seed and epoch alone, so that processes which train together, and a training that goes on from
+    a checkpoint, have the same.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        """Set up.
+
+        Args:
+            lengths: Of the utterances, in any unit.
+            batch_size: Utterances of an effective batch.
+            seed: Of the order.
+        """
+        self._lengths = list(lengths)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins; the trainer does."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        """How many utterances there are."""
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices of the utterances of one epoch."""
+        seed = int(np.random.default_rng([self._seed, self._epoch]).integers(2**63))
+        generator = torch.Generator().manual_seed(seed)
+        order: list[int] = get_length_grouped_indices(self._lengths, self._batch_size, _WINDOW, generator)
+        return iter(order)
