@@ -142,7 +142,13 @@ def run_trials(
                 reuse_actors=True,
             ),
             # nothing that Ray stores is read, so it need not lie where all nodes, or later starts, see it
-            run_config=tune.RunConfig(name="sweep", storage_path=scratch, callbacks=callbacks, verbose=0),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=scratch,
+                callbacks=callbacks,
+                verbose=0,
+                progress_reporter=tune.CLIReporter(),  # silent; the one for notebooks would wipe our table away
+            ),
         )
         try:
             _fit(tuner, folder, faults, plan.resources)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -112,6 +113,24 @@ def test_only_a_terminal_that_can_be_drawn_in_is(monkeypatch: pytest.MonkeyPatch
     if place:
         place.close()
     assert (place is None) is (terminal == "dumb")
+
+
+_SWEEP = """
+from stt_tune import report, run_sweep
+
+def train(config):
+    report({{"epoch": 1, "wer": config["x"]}})
+
+sweep = {{"method": "random", "metric": {{"name": "wer"}}, "parameters": {{"x": {{"min": 0.1, "max": 0.9}}}}}}
+run_sweep(sweep, train, num_trials=2, storage_path={path!r}, wandb_mode="disabled");
+"""
+
+
+def test_a_sweep_in_a_notebook_leaves_its_table_there(tmp_path: Path) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(_SWEEP.format(path=str(tmp_path / "run")))])
+    NotebookClient(notebook, timeout=120).execute()
+    (output,) = (each for each in notebook.cells[0].outputs if each.output_type == "display_data")
+    assert "2 of 2 trials done (2 completed)" in output.data["text/plain"]
 
 
 _CELL = """
