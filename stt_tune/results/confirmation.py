@@ -187,7 +187,7 @@ def confirm(
     noise = find_noise([each.errors for each in systems])
     how, parts = _divide(candidates, blocks, np.random.default_rng(seed))
     reported = np.concatenate([measured for _choosing, measured in parts])
-    inner = _renumber(blocks[reported])
+    inner = renumber(blocks[reported])
     table = _tabulate(systems, reference, words, reported, inner, noise, seed)
     by_system = {id(each.system): each for each in table}
     best, wer, gain = None, by_system[id(reference)].wer, None
@@ -273,6 +273,7 @@ def _is_eligible(system: System) -> bool:
     return system.role == CANDIDATE and not system.objection
 
 
-def _renumber(blocks: np.ndarray) -> np.ndarray:
+def renumber(blocks: np.ndarray) -> np.ndarray:
+    """Number the blocks of some of all utterances anew, from 0."""
     numbers: np.ndarray = np.unique(blocks, return_inverse=True)[1]
     return numbers

@@ -18,6 +18,7 @@ from stt_tune.results.confirmation import (
     System,
     Verdict,
     confirm,
+    renumber,
 )
 from stt_tune.results.statistics import Interval, find_rate
 from stt_tune.results.trials import COMPLETED, TrialTable
@@ -33,6 +34,7 @@ from stt_tune.speech.example import Example
 from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.rates import UtteranceErrors, summarise
+from stt_tune.speech.splits import count_speakers
 from stt_tune.sweep.metric import Metric
 
 _WRONG_GUARD = 0.05
@@ -198,12 +200,12 @@ def confirm_systems(
         }
         _warn_of_guard(base.guard, settings.guard_tolerance)
     context_s = task.model.max_context_s if task.model.has_fixed_context else None
-    speakers = len({each.speaker for each in task.data.test} - {None})
+    speakers = count_speakers(task.data.test)
     measured = verdict.measured  # the same utterances as for the others
     base_wer = find_rate(
         tabulate_errors([base.test])[:, measured],
         words[measured],
-        np.unique(blocks[measured], return_inverse=True)[1],
+        renumber(blocks[measured]),
         seed=settings.seed,
     )
     return Confirmation(verdict, base_wer, seeds, blocks_are, speakers, context_s, guard)

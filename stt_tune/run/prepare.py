@@ -20,7 +20,7 @@ from stt_tune.speech.manifest import LONGEST_S, SPLITS, Rejected, Utterance, has
 from stt_tune.speech.normalisers import Normalise, find_normaliser, load_normaliser
 from stt_tune.speech.rates import KINDS
 from stt_tune.speech.rows import check_there
-from stt_tune.speech.splits import assign_splits, group_alike, set_apart_copies, warn_of_splits
+from stt_tune.speech.splits import assign_splits, count_speakers, group_alike, set_apart_copies, warn_of_splits
 
 if TYPE_CHECKING:
     from stt_tune.speech.families.base import SpeechModel
@@ -213,9 +213,9 @@ def _report(
         shortest_s=min(durations),
         median_s=statistics.median(durations),
         longest_s=max(durations),
-        speakers=_count_speakers(utterances),
+        speakers=count_speakers(utterances),
         splits={name: splits[name] for name in SPLITS},
-        split_speakers={name: _count_speakers([each for each in utterances if each.split == name]) for name in SPLITS},
+        split_speakers={name: count_speakers([each for each in utterances if each.split == name]) for name in SPLITS},
         split_by=split_by,
         kinds={name: counts[name] for name in (*KINDS, "none", "unknown")},
         same_audio=len(utterances) - len({each.audio_hash for each in utterances}),
@@ -225,10 +225,6 @@ def _report(
         data_hash=hash_data(utterances),
         warnings=warn_of_splits(utterances, normalise),
     )
-
-
-def _count_speakers(utterances: Sequence[Utterance]) -> int:
-    return len({each.speaker for each in utterances} - {None})
 
 
 def _list(counts: Mapping[str, int]) -> str:

@@ -12,6 +12,7 @@ from scipy.cluster.hierarchy import DisjointSet
 
 from stt_tune.errors import ManifestError
 from stt_tune.progress import say
+from stt_tune.speech.example import Example
 from stt_tune.speech.manifest import SPLITS, Utterance
 from stt_tune.speech.normalisers import Normalise
 from stt_tune.speech.rates import count_errors, summarise
@@ -192,6 +193,11 @@ def _divide(utterances: list[Utterance], names: Sequence[str], rng: np.random.Ge
     return [replace(utterance, split=assigned[i]) for i, utterance in enumerate(utterances)]
 
 
+def count_speakers(utterances: Iterable[Utterance | Example]) -> int:
+    """How many are known."""
+    return len({each.speaker for each in utterances} - {None})
+
+
 def warn_of_splits(utterances: Sequence[Utterance], normalise: Normalise) -> list[str]:
     """Say what utterances, divided, are too few to tell."""
     parts = {split: [each for each in utterances if each.split == split] for split in ("dev", "test")}
@@ -239,10 +245,10 @@ def warn_of_small(split: str, utterances: int, words: int, wer: float | None) ->
 
 def _warn_of_few_speakers(test: Sequence[Utterance]) -> str | None:
     """Say whom the results will hold for, where test has too few speakers to stand for others; None where not."""
-    speakers = {each.speaker for each in test} - {None}
-    if not 0 < len(speakers) < _ENOUGH_GROUPS:
+    speakers = count_speakers(test)
+    if not 0 < speakers < _ENOUGH_GROUPS:
         return None
     return (
-        f"test has {len(speakers)} of the speakers: its results will hold for them, and say nothing of others. It "
+        f"test has {speakers} of the speakers: its results will hold for them, and say nothing of others. It "
         f"takes at least {_ENOUGH_GROUPS}: collect cases of more people, or divide the data yourself (column `split`)."
     )
