@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ _QUIET = {
     # a diverged trial has no metric in its last report
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
 }
+
+_SOON_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -125,26 +128,45 @@ def connect(address: str | None, *, insecure: bool = False) -> Iterator[None]:
         logging_level=logging.ERROR,
     )
     try:
-        with _terminated_as_interrupted():
+        with interruptible():
             yield
     finally:
         ray.shutdown()
 
 
 @contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Take SIGTERM, by which schedulers and clouds end a process, for Ctrl-C inside the block; Ray would just exit."""
+def interruptible() -> Iterator[None]:
+    """Let no Ctrl-C be lost inside the block, and take SIGTERM for one.
+
+    By SIGTERM schedulers and clouds end a process, and Ray would just exit. What a signal's handler raises in a
+    finalizer, Python throws away, so it comes again: Ray Tune leaves some, and a signal waits as long as garbage is
+    looked for, which takes a third of a second.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may say what signals do
         return
     # Ray blocks it in all that a node starts, and so in its jobs
     blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    before = signal.signal(signal.SIGTERM, lambda *_signal: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, lambda *_signal: _interrupt())
+    hook = sys.unraisablehook
+
+    def bring_back(thrown_away: sys.UnraisableHookArgs) -> None:
+        if thrown_away.exc_type is KeyboardInterrupt:
+            threading.Timer(_SOON_S, _interrupt).start()
+        else:
+            hook(thrown_away)
+
+    sys.unraisablehook = bring_back
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def find_fitting(resources: TrialResources) -> list[str]:
