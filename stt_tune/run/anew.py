@@ -1,4 +1,4 @@
-"""Train configurations anew with fresh seeds, each at most once, and measure them beside the base model.
+"""Train configurations anew with fresh seeds, and measure them and the base model, each at most once.
 
 What they gave is kept in the run folder.
 """
@@ -23,7 +23,8 @@ from stt_tune.run.journal import Journal, forget_journals
 from stt_tune.run.speech_trial import SpeechTask, run_on_workers
 from stt_tune.run.spent import describe_roughly
 from stt_tune.run.together import finetune_together
-from stt_tune.speech.decode import measure_at_full_context, measure_untrained
+from stt_tune.run.untrained import hear_untrained
+from stt_tune.speech.decode import measure_at_full_context
 from stt_tune.speech.rates import UtteranceErrors
 
 
@@ -56,7 +57,7 @@ class Training:
 
 def train_anew(
     task: SpeechTask,
-    configurations: Sequence[Mapping[str, Any] | None],
+    configurations: Sequence[Mapping[str, Any]],
     seeds: Sequence[int],
     resources: TrialResources,
     store: Path,
@@ -68,28 +69,25 @@ def train_anew(
 
     Args:
         task: What is trained on what.
-        configurations: Hyperparameters; None: the base model as it is, which is measured once.
+        configurations: Hyperparameters.
         seeds: None of them was used before.
         resources: What each training gets.
         store: A folder; trainings that lie there are not done again.
         data: Stands for the data in the names of its files.
 
     Returns:
-        For each configuration its trainings, in the order of the seeds; of the base model, one.
+        For each configuration its trainings, in the order of the seeds.
 
     Raises:
         SweepFailedError: A training failed, for example for want of memory.
         OSError: The store cannot be written.
     """
-    seeds_of = [seeds[:1] if configuration is None else seeds for configuration in configurations]
-    pairs = [(each, seed) for each, its_seeds in zip(configurations, seeds_of, strict=True) for seed in its_seeds]
-    paths = [store / f"{_name(configuration, seed, data)}.json" for configuration, seed in pairs]
+    pairs = [(configuration, seed) for configuration in configurations for seed in seeds]
+    paths = [_place(store, configuration, seed, data) for configuration, seed in pairs]
     todo = [i for i, path in enumerate(paths) if _load(path) is None]
     if todo:
         again = f", {len(pairs) - len(todo)} more are there already" if len(todo) < len(pairs) else ""
-        trainings = sum(pairs[i][0] is not None for i in todo)
-        base = ", and the base model as it is" if trainings < len(todo) else ""
-        say(f"confirming: {trainings} trainings anew with other seeds{base}{again}")
+        say(f"confirming: {len(todo)} trainings anew with other seeds{again}")
         # nobody asks for its dev WER, and one utterance shows as well whether training diverges
         task = replace(task, data=replace(task.data, dev=task.data.dev[:1]))
         tasks = {seed: ray.put(replace(task, settings=replace(task.settings, seed=seed))) for seed in seeds}
@@ -110,23 +108,41 @@ def train_anew(
     if not all(found):
         raise SweepFailedError(f"{store}: what trainings gave was written there, and cannot be read any more.")
     results = iter([each for each in found if each])
-    return [[next(results) for _seed in its_seeds] for its_seeds in seeds_of]
+    return [[next(results) for _seed in seeds] for _configuration in configurations]
+
+
+def measure_base(task: SpeechTask, resources: TrialResources, store: Path, data: str) -> Training:
+    """Measure the base model on the test split and the guard, as if it were a training that took no time.
+
+    Args:
+        task: What has the model and the data.
+        resources: What each worker gets that measures.
+        store: A folder; what lies there is not measured again.
+        data: Stands for the data in the name of its file.
+
+    Raises:
+        SweepFailedError: It could not be run, for example for want of memory.
+        OSError: The store cannot be written.
+    """
+    path = _place(store, None, None, data)
+    found = _load(path)
+    if found is None:
+        splits = {name: split for name in ("test", "guard") if (split := getattr(task.data, name))}
+        heard = hear_untrained(task, [*task.data.test, *task.data.guard], resources, " and ".join(splits))
+        count = len(task.data.test)
+        found = Training(heard[:count], heard[count:], 0.0)
+        write_json(path, found.to_dict())
+    return found
 
 
 def _train_and_measure(
-    configuration: Mapping[str, Any] | None,
+    configuration: Mapping[str, Any],
     shared: list[ray.ObjectRef[SpeechTask]],
     resources: TrialResources,
     name: str,
 ) -> Training:
     task = ray.get(shared[0])
     start = time.monotonic()
-    if configuration is None:
-        test, guard = (
-            measure_untrained(task.model, examples, task.settings.normaliser)
-            for examples in (task.data.test, task.data.guard)
-        )
-        return Training(test, guard, 0.0)
     journal = Journal(f"{task.checkpoints}/{name}" if task.checkpoints else None)
     try:
         network = finetune_together(configuration, shared[0], lambda _report: None, resources, journal=journal)
@@ -140,9 +156,10 @@ def _train_and_measure(
     return Training(test, guard, seconds)
 
 
-def _name(configuration: Mapping[str, Any] | None, seed: int, data: str) -> str:
+def _place(store: Path, configuration: Mapping[str, Any] | None, seed: int | None, data: str) -> Path:
     known = configuration and dict(configuration)
-    return hashlib.sha256(json.dumps([known, seed, data], sort_keys=True).encode()).hexdigest()[:16]
+    name = hashlib.sha256(json.dumps([known, seed, data], sort_keys=True).encode()).hexdigest()[:16]
+    return store / f"{name}.json"
 
 
 def _load(path: Path) -> Training | None:

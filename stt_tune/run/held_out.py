@@ -23,7 +23,7 @@ from stt_tune.results.confirmation import (
 from stt_tune.results.statistics import Interval, find_rate
 from stt_tune.results.trials import COMPLETED, TrialTable
 from stt_tune.results.utterances import save_utterances
-from stt_tune.run.anew import Training, train_anew
+from stt_tune.run.anew import Training, measure_base, train_anew
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
@@ -178,7 +178,8 @@ def confirm_systems(
     """
     seeds = settings.fresh_seeds(trainings)
     configurations = [each.configuration for each in planned]
-    (base,), *results = train_anew(task, [None, *configurations], seeds, resources, folder.confirm, data)
+    base = measure_base(task, resources, folder.confirm, data)
+    results = train_anew(task, configurations, seeds, resources, folder.confirm, data)
     _save(folder, task, planned, results, seeds)
     systems = [
         _measure(each, trainings, task.data.guard, base.guard, settings)

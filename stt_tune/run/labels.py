@@ -28,8 +28,7 @@ def label_cases(task: SpeechTask, resources: TrialResources, splits: Sequence[st
     unlabelled = [each for split in splits for each in getattr(task.data, split) if not each.is_labelled]
     if not unlabelled:
         return task
-    say(f"finding out what the base model gets wrong: {len(unlabelled)} utterances of {' and '.join(splits)}")
-    heard = {errors.id: errors for errors in hear_untrained(task, unlabelled, resources)}
+    heard = {errors.id: errors for errors in hear_untrained(task, unlabelled, resources, " and ".join(splits))}
     labelled = {
         split: [
             replace(each, kind=heard[each.id].kind, is_labelled=True, base=heard[each.id]) if each.id in heard else each

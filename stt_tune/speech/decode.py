@@ -106,13 +106,7 @@ def measure_at_full_context(
 
 
 def measure_untrained(model: SpeechModel, examples: Sequence[Example], normaliser: str) -> list[UtteranceErrors]:
-    """Measure a model as it is, on the GPU if there is one; see `measure_at_full_context`.
-
-    Where all that it gets wrong of `examples` is known already, it is not asked again.
-    """
-    known = [each.base for each in examples if each.base is not None]
-    if len(known) == len(examples):
-        return known
+    """Measure a model as it is, on the GPU if there is one; see `measure_at_full_context`."""
     network = model.build()
     if torch.cuda.is_available():
         torch.nn.Module.cuda(network)  # transformers' own is typed for subclasses only
