@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
-import sys
-import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
+from stt_tune.run.interrupts import heeding_interrupts
 from stt_tune.run.joining import CLIENT, check_cluster, is_client
 from stt_tune.run.nodes import ACCELERATOR, NODE_ID, find_nodes, measure_gpu_memory
 
@@ -30,8 +28,6 @@ _QUIET = {
     # a diverged trial has no metric in its last report
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
 }
-
-_SOON_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -128,45 +124,10 @@ def connect(address: str | None, *, insecure: bool = False) -> Iterator[None]:
         logging_level=logging.ERROR,
     )
     try:
-        with interruptible():
+        with heeding_interrupts():
             yield
     finally:
         ray.shutdown()
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Let no Ctrl-C be lost inside the block, and take SIGTERM for one.
-
-    By SIGTERM schedulers and clouds end a process, and Ray would just exit. What a signal's handler raises in a
-    finalizer, Python throws away, so it comes again: Ray Tune leaves some, and a signal waits as long as garbage is
-    looked for, which takes a third of a second.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what signals do
-        return
-    # Ray blocks it in all that a node starts, and so in its jobs
-    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    before = signal.signal(signal.SIGTERM, lambda *_signal: _interrupt())
-    hook = sys.unraisablehook
-
-    def bring_back(thrown_away: sys.UnraisableHookArgs) -> None:
-        if thrown_away.exc_type is KeyboardInterrupt:
-            threading.Timer(_SOON_S, _interrupt).start()
-        else:
-            hook(thrown_away)
-
-    sys.unraisablehook = bring_back
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
-        signal.signal(signal.SIGTERM, before)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-def _interrupt() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
 
 
 def find_fitting(resources: TrialResources) -> list[str]:

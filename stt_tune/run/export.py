@@ -121,7 +121,7 @@ def _compare_kinds(
     from stt_tune.run.anew import train_anew
     from stt_tune.run.labels import select_cases
 
-    with folder.written(), connect(settings.address, insecure=settings.insecure_cluster):
+    with folder.written(), folder.locked(), connect(settings.address, insecure=settings.insecure_cluster):
         resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
         task = select_cases(speech.task, resources, "test", settings.only_error_type)
         kinds = [example.kind for example in task.data.test]

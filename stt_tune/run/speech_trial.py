@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,6 +172,7 @@ def run_on_workers(
         for room in rooms:
             held.callback(ray.util.remove_placement_group, room)
         running = {_submit(remote, call, rooms[i] if rooms else None): i for i, call in enumerate(calls)}
+        held.callback(lambda: _end(each for each, i in running.items() if i not in results))
         while len(results) < len(calls):
             (ready, *_others), _rest = ray.wait([each for each, i in running.items() if i not in results])
             i = running[ready]
@@ -183,6 +184,12 @@ def run_on_workers(
                 ray.util.remove_placement_group(rooms[i])  # the next one moves in
             done(i, results[i], len(results))
     return [results[i] for i in range(len(calls))]
+
+
+def _end(tasks: Iterable[Any]) -> None:
+    """End what is not done: a Ray that others started goes on, and the next start writes where these do."""
+    for task in tasks:
+        ray.cancel(task, force=True)
 
 
 def _submit(remote: Any, call: tuple[Any, ...], room: PlacementGroup | None) -> Any:

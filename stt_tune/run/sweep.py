@@ -213,9 +213,10 @@ def run_sweep(
         trainable = build_trainable(
             TrainingTask(train_fn, sweep.metric.name, identity, str(Path.cwd()), trial_timeout_s, marker)
         )
-        if not resume:
-            folder.start(replace(sweep, num_trials=num_trials), seed, default)
         with folder.locked():
+            if not resume:
+                folder.check_new()  # another may have begun meanwhile
+                folder.start(replace(sweep, num_trials=num_trials), seed, default)
             table = folder.read_table((sweep.metric.name,))
             standing = Standing(table, sweep.metric, num_trials, Spent.read(folder.spent), budget.time_s)
             # lines on stdout would run through a table that is drawn

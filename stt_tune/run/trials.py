@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import tempfile
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,6 +21,7 @@ from stt_tune.run.cluster import TrialResources, find_fitting
 from stt_tune.run.controller import fault_tolerant
 from stt_tune.run.faults import Faults
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.interrupts import lent_to_tune
 from stt_tune.run.journal import forget_journals
 from stt_tune.run.mailbox import Mailbox
 from stt_tune.run.meter import Meter
@@ -151,7 +150,8 @@ def run_trials(
             ),
         )
         try:
-            _fit(tuner, folder, faults, plan.resources)
+            with lent_to_tune() as interrupted:
+                _fit(tuner, folder, faults, plan.resources)
         except SweepHaltedError:
             with contextlib.suppress(OSError):  # it may be the disk that has halted it
                 table.save(folder.trials)
@@ -165,7 +165,10 @@ def run_trials(
         else ""
     )
     ended_by = recorder.ended_by or meter.ended_by or expected
-    return _conclude(sweep, plan.num_trials, ended_by, table, planned, scheduler.halted)
+    ended_by = _conclude(sweep, plan.num_trials, ended_by, table, planned, scheduler.halted)
+    if interrupted.is_set():  # behind the last trial
+        raise SweepInterruptedError(f"interrupted with all of {plan.num_trials} trials finished.")
+    return ended_by
 
 
 def _fit(tuner: tune.Tuner, folder: RunFolder, faults: Faults, resources: TrialResources) -> None:
@@ -174,7 +177,6 @@ def _fit(tuner: tune.Tuner, folder: RunFolder, faults: Faults, resources: TrialR
     Raises:
         SweepHaltedError: A callback raised an error, such as that of a full disk, or Ray failed.
     """
-    before = signal.getsignal(signal.SIGINT)
     try:
         with fault_tolerant(faults, resources.to_placement, resources.max_concurrent):
             tuner.fit()
@@ -184,10 +186,6 @@ def _fit(tuner: tune.Tuner, folder: RunFolder, faults: Faults, resources: TrialR
         raise SweepHaltedError(
             f"{folder.path}: the sweep could not go on ({reason}). What was finished is kept."
         ) from error
-    finally:
-        # Ray's own would swallow the next Ctrl-C; only the main thread may set one
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, before)
 
 
 def _forget_ended(folder: RunFolder, table: TrialTable) -> None:

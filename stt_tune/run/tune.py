@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from stt_tune.errors import (
     SettingsError,
-    SttTuneError,
     SweepConfigError,
     SweepInterruptedError,
 )
@@ -138,6 +137,7 @@ def run_new(
     _check_family(sweep, settings, speech)
 
     def start() -> None:
+        folder.check_new()  # another may have begun meanwhile
         if earlier is not None:
             folder.take_over(earlier, METRICS)
         _start(folder, sweep, settings, speech)
@@ -269,7 +269,7 @@ def run_on(
         sweep: What is searched.
         settings: On what.
         speech: The data.
-        start: Called before anything is written.
+        start: Called before anything else is written.
 
     Raises:
         SttTuneError: As `tune`.
@@ -277,7 +277,7 @@ def run_on(
     from stt_tune.run.packing import find_trials_per_gpu
 
     # locked until the result is written: whoever looks meanwhile would take the run for interrupted
-    with contextlib.ExitStack() as locked:
+    with _resumable(folder), contextlib.ExitStack() as locked:
         with connect(settings.address, insecure=settings.insecure_cluster):
             per_trial = settings.resources_per_trial
             if settings.trials_per_gpu == AUTO:
@@ -285,10 +285,10 @@ def run_on(
             resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=per_trial)
             settings.budget.check_resources(resources)
             check_visible(folder, resources)
-            start()
             locked.enter_context(folder.locked())
+            start()
             folder.note(resources={"cpus": resources.cpus, "gpus": resources.gpus}, **{HAS_SEARCHED: False})
-            with _resumable(folder), sharing(resources):
+            with folder.written(), sharing(resources):
                 result, task = _search(folder, sweep, settings, speech, resources)
                 folder.note(**{HAS_SEARCHED: True})
                 confirmation = _confirm(folder, settings, speech, task, result, resources)
@@ -296,17 +296,24 @@ def run_on(
 
         document = build_document(folder, sweep, settings, result.table, confirmation, task.data.dev)
         document = update_config(folder.optimal_config, lambda _before: document)
-    show_result(folder)
-    replacement = conclude(document, settings) if settings.retunes else None
+        locked.close()
+        show_result(folder)
+        replacement = conclude(document, settings) if settings.retunes else None
     return TuneResult(folder, result.table, result.best_trial, document, sweep, replacement)
 
 
 def _start(folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech) -> None:
     facts = {SETTINGS: settings.to_dict(), **speech.facts()}
-    folder.start(sweep, settings.seed, settings.default_configuration(sweep.parameters), facts)
+    folder.start(sweep, settings.seed, _find_default(sweep, settings, speech), facts)
     if speech.rejected:
         write_lines(folder.rejected, speech.rejected)
         say(f"{len(speech.rejected)} bad rows were set aside, see {folder.rejected}")
+
+
+def _find_default(sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech) -> dict[str, Any]:
+    """The default configuration with all that the sweep searches, as the search begins around it."""
+    default = settings.default_configuration(sweep.parameters)
+    return {"freeze": speech.task.model.default_freeze, **default} if "freeze" in sweep.parameters else default
 
 
 def _search(
@@ -316,7 +323,7 @@ def _search(
     from stt_tune.run.speech_trial import build_train
     from stt_tune.run.states import share_states
 
-    default = settings.default_configuration(sweep.parameters)
+    default = _find_default(sweep, settings, speech)
     models = folder.share(folder.models) if settings.keep_best_model else None
     if models:
         forget_unended(folder)
@@ -379,14 +386,12 @@ def _confirm(
 
 @contextlib.contextmanager
 def _resumable(folder: RunFolder) -> Iterator[None]:
-    """Say of what ends a run while it confirms how to go on with it; a sweep says it itself."""
+    """Say of a run that is interrupted after it has begun how to go on with it; a sweep says it itself."""
     try:
         yield
     except KeyboardInterrupt as stop:
+        if not folder.run.exists():
+            raise
         raise SweepInterruptedError(
             f"Interrupted: what was finished is kept in {folder.location}\n{folder.how_to_go_on()}"
         ) from stop
-    except SttTuneError:
-        raise  # some of them are errors of the system, too
-    except OSError as error:
-        raise folder.halted_by(error) from error

@@ -45,8 +45,10 @@ class WaitingRoom(Unpickled, Callback):
 def wait_for_room(resources: TrialResources, patience_s: float = _PATIENCE_S) -> None:
     """Return when one trial finds room, or after `patience_s` seconds, and say then what is waited for."""
     room = resources.to_placement().to_placement_group()
-    ready, _late = ray.wait([room.ready()], timeout=patience_s)
-    ray.util.remove_placement_group(room)
+    try:
+        ready, _late = ray.wait([room.ready()], timeout=patience_s)
+    finally:
+        ray.util.remove_placement_group(room)
     if not ready:
         say(_describe(resources))
 

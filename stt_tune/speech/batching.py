@@ -1,12 +1,17 @@
-"""Bring utterances of like length together, where a batch is padded to its longest."""
+"""Bring utterances of like length together, where a batch is padded to its longest; make batches ahead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import torch
 from transformers.trainer_pt_utils import get_length_grouped_indices
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 # Batches whose utterances are sorted together: enough to pad clips of 1 to 4 s by a quarter and not by a half to three
 # quarters, few enough that an epoch brings others together than the one before.
@@ -47,3 +52,15 @@ class LikeLengths(torch.utils.data.Sampler[int]):
         generator = torch.Generator().manual_seed(seed)
         order: list[int] = get_length_grouped_indices(self._lengths, self._batch_size, _WINDOW, generator)
         return iter(order)
+
+
+def make_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """Make something of each item, of the next one in a thread of its own while the last one is used."""
+    with ThreadPoolExecutor(1) as aside:
+        begun: Future[Made] | None = None
+        for item in items:
+            ready, begun = begun, aside.submit(make, item)
+            if ready is not None:
+                yield ready.result()
+        if begun is not None:
+            yield begun.result()

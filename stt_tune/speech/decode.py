@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from stt_tune.speech.batching import make_ahead
 from stt_tune.speech.example import Example
-from stt_tune.speech.families.base import Batch, Heard, Listen, SpeechModel
+from stt_tune.speech.families.base import Batch, Heard, Listen, SpeechModel, take_rows
 from stt_tune.speech.frozen import without_states
-from stt_tune.speech.memory import halve, ran_out
+from stt_tune.speech.memory import free, halve, ran_out
 from stt_tune.speech.normalisers import Normalise, load_normaliser
 from stt_tune.speech.precision import autocast
 from stt_tune.speech.rates import KINDS, UtteranceErrors, count_errors, summarise
@@ -57,27 +58,44 @@ def measure(
     network.eval()
     model.set_audio_context(network, audio_context_s)
     device = network.device.type
-    listen = model.listener(network)
+    listen = _set_up(model, network)
     # longest first: memory runs out at once, or not at all; and what is read or written together is about as long
     order = sorted(range(len(examples)), key=lambda i: _find_length(examples[i]), reverse=True)
     longest = max(len(example.labels) for example in examples)
     hypotheses = [""] * len(examples)
     total, tokens = 0.0, 0
-    start, size = 0, _BATCH[device]
-    while start < len(examples):
-        indices = order[start : start + size]
-        batch = model.collate([examples[i] for i in indices], audio_context_s)
-        heard = _try_to_hear(listen, batch, device, longest)
-        if heard is None:
-            size = halve(len(indices))
-            continue
-        start += size
-        total += float(heard.loss.total)
-        tokens += int(heard.loss.tokens)
-        for i, text in zip(indices, heard.texts, strict=True):
-            hypotheses[i] = text
+    size = _BATCH[device]
+    chunks = [order[start : start + size] for start in range(0, len(order), size)]
+
+    def collate(chunk: Sequence[int]) -> Batch:
+        return model.collate([examples[i] for i in chunk], audio_context_s)
+
+    for chunk, batch in zip(chunks, make_ahead(collate, chunks), strict=True):
+        start = 0
+        while start < len(chunk):
+            indices = chunk[start : start + size]
+            heard = _try_to_hear(listen, take_rows(batch, start, len(indices)), device, longest)
+            if heard is None:
+                size = halve(len(indices))
+                continue
+            start += size
+            total += float(heard.loss.total)
+            tokens += int(heard.loss.tokens)
+            for i, text in zip(indices, heard.texts, strict=True):
+                hypotheses[i] = text
     ids, references = [example.id for example in examples], [example.reference for example in examples]
     return Measurement(total / tokens, count_errors(ids, references, hypotheses, normalise))
+
+
+def _set_up(model: SpeechModel, network: PreTrainedModel) -> Listen:
+    """What hears batches; it may take memory of its own, which garbage may lie in."""
+    try:
+        return model.listener(network)
+    except RuntimeError as error:
+        if not ran_out(error):
+            raise
+    free()
+    return model.listener(network)
 
 
 def _find_length(example: Example) -> tuple[int, int]:
@@ -101,6 +119,8 @@ def measure_at_full_context(
     """
     if not examples:
         return []
+    if torch.cuda.is_available():
+        free()  # the training before has left its graphs and moments there, in cycles
     normalise, examples = load_normaliser(normaliser), without_states(examples)
     return measure(network, examples, model, audio_context_s=model.max_context_s, normalise=normalise).utterances
 

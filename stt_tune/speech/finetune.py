@@ -157,7 +157,7 @@ def _deterministic() -> Iterator[None]:
 def _arguments(chosen: Hyperparameters, seed: int, checkpoints: Path | None, *, is_saved: bool) -> TrainingArguments:
     cpu = not torch.cuda.is_available()
     precision = find_precision("cpu" if cpu else "cuda")
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(checkpoints or Path(tempfile.gettempdir()) / "stt_tune"),  # else one in the current folder
         learning_rate=chosen.learning_rate,
         lr_scheduler_type=chosen.lr_scheduler_type,
@@ -181,6 +181,8 @@ def _arguments(chosen: Hyperparameters, seed: int, checkpoints: Path | None, *, 
         report_to=[],
         disable_tqdm=True,
     )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # of several that it sees, transformers would divide batches among all
+    return arguments
 
 
 class _ReportEpoch(TrainerCallback):

@@ -55,6 +55,10 @@ class GreedyDecoder:
         tokens = torch.cat(written, 1)
         return tokens.masked_fill((tokens == self._end).cumsum(1) > 0, self._end)
 
+    def forget(self) -> None:
+        """Give back the memory of keys, values and graph."""
+        self._step = None
+
     def _have_ended(self, tokens: torch.Tensor) -> torch.Tensor:
         return (tokens == self._end).any(1)
 

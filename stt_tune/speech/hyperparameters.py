@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import math
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -81,7 +81,8 @@ class Hyperparameters:
         Args:
             also: Names that are to be in it in any case, where they have a value.
         """
-        unused = "warmup_ratio" if self.warmup_steps else "warmup_steps"
+        counts_steps = self.warmup_steps or ("warmup_steps" in also and not self.warmup_ratio)
+        unused = "warmup_ratio" if counts_steps else "warmup_steps"
         own = asdict(self)
         return {
             name: own[name]
@@ -103,7 +104,7 @@ class _Rule:
     whole: bool = False
 
     def allows(self, value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
             return False
         return (not self.whole or float(value).is_integer()) and self.holds(value)
 

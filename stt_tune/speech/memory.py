@@ -9,10 +9,14 @@ from accelerate.utils.memory import should_reduce_batch_size
 
 from stt_tune.errors import TrainingMemoryError
 
+# What accelerate does not know: memory that others on the GPU have taken, or that a library asks for beside torch.
+_SIGNS = ("CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+
 
 def ran_out(error: RuntimeError) -> bool:
     """Whether an error says that a GPU's or the machine's memory has run out."""
-    return bool(should_reduce_batch_size(error))
+    is_known = isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
+    return is_known or any(sign in str(error) for sign in _SIGNS)
 
 
 def halve(batch_size: int) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from accelerate.utils import extract_model_from_parallel
 from transformers import PreTrainedModel
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_WRAPPERS = ("forward", "_original_forward")  # where accelerate keeps them
 
 
 def find_precision(device: str) -> str:
@@ -30,9 +32,19 @@ def find_type(device: str) -> torch.dtype:
     return _TYPES.get(find_precision(device), torch.float32)
 
 
-def unwrap(network: PreTrainedModel) -> Any:
-    """Take off a network what a trainer has put around its `forward`, which casts weights and outputs."""
-    return extract_model_from_parallel(network, keep_fp32_wrapper=False)
+def copy_in(dtype: torch.dtype, network: PreTrainedModel) -> Any:
+    """A copy of a network with weights of another type, and without what a trainer has put around its `forward`.
+
+    Nothing is copied in the type that it has, and the copy goes as soon as nobody holds it: as a `forward` of its own
+    it would hold itself.
+    """
+    tensors = itertools.chain(network.parameters(), network.buffers())
+    cast = {id(each): each.detach().to(dtype) for each in tensors if each.is_floating_point()}
+    parameters = {id(each): torch.nn.Parameter(cast[id(each)], requires_grad=False) for each in network.parameters()}
+    copied = copy.deepcopy(network, {**cast, **parameters})
+    for name in _WRAPPERS:
+        vars(copied).pop(name, None)
+    return copied
 
 
 def autocast(device: str) -> AbstractContextManager[object]:

@@ -71,14 +71,14 @@ class Ranks:
         """
         if self.size == 1:
             return
-        for bucket in _divide(each for each in parameters if each.requires_grad):
+        trained = [each for each in parameters if each.requires_grad]
+        known = torch.tensor([float(each.grad is not None) for each in trained], device=trained[0].device)
+        counts = self.add(known).tolist()  # waits for the device
+        for bucket in _divide(each for each, count in zip(trained, counts, strict=True) if count):
             here = [torch.zeros_like(each) if each.grad is None else each.grad for each in bucket]
-            known = torch.tensor([each.grad is not None for each in bucket], dtype=here[0].dtype)
-            flat = self.add(torch.cat([*(each.flatten() for each in here), known.to(here[0].device)]))
-            sizes = [each.numel() for each in bucket]
-            *sums, known = flat.split([*sizes, len(bucket)])
-            for each, total, count in zip(bucket, sums, known.tolist(), strict=True):
-                each.grad = total.view_as(each).clone() if count else None
+            flat = self.add(torch.cat([each.flatten() for each in here]))
+            for each, total in zip(bucket, flat.split([each.numel() for each in bucket]), strict=True):
+                each.grad = total.view_as(each).clone()
 
 
 def _divide(parameters: Iterable[torch.nn.Parameter]) -> Iterator[list[torch.nn.Parameter]]:

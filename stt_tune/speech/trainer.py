@@ -17,7 +17,7 @@ from stt_tune.speech.batching import LikeLengths
 from stt_tune.speech.checkpoint import FAILURES, keep_newest
 from stt_tune.speech.compilation import CompilationClock
 from stt_tune.speech.example import Example
-from stt_tune.speech.families.base import Batch, SpeechModel, count_tokens
+from stt_tune.speech.families.base import Batch, SpeechModel, count_tokens, take_rows
 from stt_tune.speech.memory import free, halve, ran_out
 from stt_tune.speech.passes import GraphedPasses
 from stt_tune.speech.ranks import ALONE, Ranks
@@ -184,7 +184,7 @@ class SpeechTrainer(Trainer):
         self.micro_batch = halve(size)
         say(f"memory ran out: going on with {self.micro_batch} utterances in one pass, the effective batch unchanged")
         return [
-            {name: tensor[start : start + self.micro_batch] for name, tensor in batch.items()}
+            take_rows(batch, start, self.micro_batch)
             for batch in batches
             for start in range(0, len(batch["labels"]), self.micro_batch)
         ]

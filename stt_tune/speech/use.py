@@ -14,7 +14,7 @@ from stt_tune.speech.families.base import SpeechModel, count_tokens
 from stt_tune.speech.limits import CONTEXT_BYTES
 from stt_tune.speech.memory import ran_out
 from stt_tune.speech.passes import GraphedPasses
-from stt_tune.speech.precision import autocast
+from stt_tune.speech.precision import autocast, find_type
 
 _MOST = 16  # trainings at a time; each is a process with a context and libraries of its own
 _PASSES = 10
@@ -76,7 +76,10 @@ def _measure(model: SpeechModel, examples: Sequence[Example], batch_size: int, a
         return _time(lambda: step(batch, tokens))
 
     once_s = time_pass(batch_size)
-    memory = (torch.cuda.max_memory_reserved() + CONTEXT_BYTES) / torch.cuda.get_device_properties(0).total_memory
+    # evaluation has weights of its own beside these, and smaller batches where there is no room
+    weights = sum(each.numel() for each in network.parameters()) * find_type("cuda").itemsize
+    taken = torch.cuda.max_memory_reserved() + weights + CONTEXT_BYTES
+    memory = taken / torch.cuda.get_device_properties(0).total_memory
     return Use(memory, min(max(time_pass(2 * batch_size) / once_s - 1, 0.0), 1.0))
 
 

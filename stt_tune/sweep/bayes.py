@@ -68,13 +68,11 @@ class BayesSampler:
         """The configuration that promises the greatest improvement."""
         known = sorted(known, key=lambda each: each.number)
         spread = _SPREAD_TRIALS if self._centre is not None else 2 * _SPREAD_TRIALS
-        if len(known) <= spread or sum(each.is_finite for each in known) < 2:
-            return self._cube.configuration(self._spread(number))
         placed = [(each, place) for each in known if (place := self._cube.place(each.configuration)) is not None]
+        if len(known) <= spread or sum(each.is_finite for each, _place in placed) < 2:
+            return self._cube.configuration(self._spread(number))
         taken = np.array([place for _each, place in placed]).reshape(-1, self._cube.size)
         rng = np.random.default_rng([self._seed, number])
-        if len(taken) < 2:
-            return self._cube.configuration(self._cube.spread(rng.random((1, self._cube.size)))[0])
         points, improvement = self._maximise(taken, [each for each, _place in placed], known, rng)
         if self._min_improvement is not None and improvement < self._min_improvement:
             return None

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stt_tune.sweep.numerals import is_count
+from stt_tune.sweep.numerals import is_count, is_number
 
 # What may do the stopping: ASHA on the bands, W&B's own rule, or nothing.
 SCHEDULERS = ("asha", "wandb-hyperband", "none")
@@ -109,7 +109,7 @@ def parse_early_terminate(spec: Any) -> EarlyTerminate:
 def _bands_from(min_iter: float, eta: float) -> tuple[int, ...]:
     # multiplied one by one, as W&B does: powers would round otherwise
     bands = itertools.accumulate(itertools.repeat(eta, _BANDS_FROM_MIN_ITER - 1), operator.mul, initial=min_iter)
-    return tuple(int(band) for band in bands)
+    return tuple(int(band) for band in itertools.takewhile(is_number, bands))
 
 
 def _bands_below(max_iter: float, s: int, eta: float) -> tuple[int, ...]:

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import ray
 
 from stt_tune.errors import SettingsError
-from stt_tune.run.cluster import find_resources, interruptible
+from stt_tune.run.cluster import find_resources
 
 
 def _connect(address: str | None, **environment: str) -> str:
@@ -32,26 +30,6 @@ def test_without_an_address_a_ray_of_its_own_is_started_whatever_the_environment
     out = _connect(None, RAY_ADDRESS="127.0.0.1:1")
     assert "connected to 1 node" in out
     assert "left connected: False" in out
-
-
-class _StoppedInItsFinalizer:
-    def __init__(self, number: signal.Signals) -> None:
-        self.number = number
-
-    def __del__(self) -> None:
-        os.kill(os.getpid(), self.number)
-        time.sleep(0)  # the handler has run by the end of it
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_whose_interrupt_is_thrown_away_in_a_finalizer_comes_again(number: signal.Signals) -> None:
-    def run() -> None:
-        with interruptible():
-            _StoppedInItsFinalizer(number)
-            time.sleep(10)
-
-    with pytest.raises(KeyboardInterrupt):
-        run()
 
 
 @pytest.mark.usefixtures("ray_session")

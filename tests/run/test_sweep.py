@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import subprocess
@@ -16,6 +17,7 @@ import wandb
 
 import stt_tune
 from stt_tune.errors import SettingsError, SweepConfigError, SweepFailedError
+from stt_tune.run.folder import RunFolder
 from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.sweep.config import SweepConfig
 from tests.run import synthetic
@@ -344,18 +346,27 @@ def _reports_wer(config: dict[str, Any]) -> dict[str, float]:
     return {"wer": 0.1}
 
 
-def test_a_folder_is_run_by_one_process_at_a_time(tmp_path: Path) -> None:
-    _run(tmp_path, synthetic.falling, num_trials=1)
+@contextlib.contextmanager
+def _locked_by_another(path: Path) -> Iterator[None]:
     script = (
         "from pathlib import Path; from stt_tune.run.folder import RunFolder\n"
-        f"with RunFolder(Path({str(tmp_path)!r})).locked(): print('locked', flush=True); input()"
+        f"with RunFolder(Path({str(path)!r})).locked(): print('locked', flush=True); input()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout
         assert other.stdout.readline() == "locked\n"
-        with pytest.raises(SettingsError, match="must be run by one process at a time, and another one runs it"):
-            _run(tmp_path, synthetic.falling, num_trials=2, resume=True)
+        yield
         other.communicate("\n")
-    assert len(_run(tmp_path, synthetic.falling, num_trials=2, resume=True).table.trials) == 2
+
+
+def test_a_folder_is_run_by_one_process_at_a_time(tmp_path: Path) -> None:
+    _run(tmp_path / "begun", synthetic.falling, num_trials=1)
+    told = "must be run by one process at a time, and another one runs it"
+    with _locked_by_another(tmp_path / "begun"), pytest.raises(SettingsError, match=told):
+        _run(tmp_path / "begun", synthetic.falling, num_trials=2, resume=True)
+    with _locked_by_another(tmp_path / "new"), pytest.raises(SettingsError, match=told):
+        _run(tmp_path / "new", synthetic.falling, num_trials=2)
+    assert not RunFolder(tmp_path / "new").run.exists()
+    assert len(_run(tmp_path / "begun", synthetic.falling, num_trials=2, resume=True).table.trials) == 2

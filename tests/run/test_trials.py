@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import stt_tune.run.trials as trials_module
 from stt_tune.errors import SweepConfigError, SweepFailedError, SweepHaltedError, SweepInterruptedError
 from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.cluster import TrialResources
@@ -94,6 +95,18 @@ def test_a_trial_that_reaches_its_last_epoch_is_completed_whatever_the_rung_says
     }
     table = synthetic.run(tmp_path, synthetic.falling, trials=6, change=change, resources=_ONE_AT_A_TIME)
     assert {trial.status for trial in table.trials} == {"completed"}
+
+
+def test_ctrl_c_behind_the_last_trial_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_given: object, **_info: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(trials_module._Silence, "on_experiment_end", interrupt, raising=False)
+    before = signal.getsignal(signal.SIGUSR1)
+    with pytest.raises(SweepInterruptedError, match="interrupted with all of 2 trials finished"):
+        synthetic.run(tmp_path, synthetic.falling, trials=2)
+    assert TrialTable.load(tmp_path / "trials.parquet").counts() == {"completed": 2}
+    assert signal.getsignal(signal.SIGUSR1) == before
 
 
 def test_ctrl_c_keeps_what_was_finished_and_a_resume_completes_it(tmp_path: Path) -> None:

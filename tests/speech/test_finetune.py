@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 
 import pytest
+from transformers import TrainingArguments
 
+import stt_tune.speech.finetune as finetune_module
 from stt_tune.demo.corpus import CorpusSize, make_corpus
 from stt_tune.errors import DivergedError
 from stt_tune.speech.example import SpeechData
@@ -39,6 +42,24 @@ def test_training_learns_and_reports_every_epoch(speech: SpeechData, tiny: Speec
     assert last.wer == pytest.approx(last.substitutions + last.deletions + last.insertions)
     assert all(math.isfinite(value) for name, value in last.to_dict().items() if name in METRICS)
     assert set(METRICS) - set(last.to_dict()) == {f"wer_{kind}" for kind in KINDS}  # no case has a kind here
+
+
+class _SeesTwoGpus(TrainingArguments):
+    @functools.cached_property
+    def _setup_devices(self) -> object:
+        device = super()._setup_devices
+        self._n_gpu = 2
+        return device
+
+
+def test_where_several_gpus_are_seen_one_training_takes_one(
+    speech: SpeechData, tiny: SpeechModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = replace(speech, train=speech.train[:4], dev=speech.dev[:1])
+    (plain,) = _train({"epochs": 1, "batch_size": 4}, few, tiny)
+    monkeypatch.setattr(finetune_module, "TrainingArguments", _SeesTwoGpus)
+    (report,) = _train({"epochs": 1, "batch_size": 4}, few, tiny)
+    assert (report.train_loss, report.dev_loss) == (plain.train_loss, plain.dev_loss)
 
 
 def test_the_wer_of_each_kind_of_case_is_reported(speech: SpeechData, tiny: SpeechModel) -> None:

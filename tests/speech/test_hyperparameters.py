@@ -54,6 +54,14 @@ def test_a_configuration_survives_being_written() -> None:
         assert Hyperparameters.from_mapping(chosen.to_dict()) == chosen
 
 
+def test_the_default_names_what_a_sweep_searches() -> None:
+    assert Hyperparameters().to_dict(["warmup_steps"])["warmup_steps"] == 0
+    assert "warmup_ratio" not in Hyperparameters().to_dict(["warmup_steps"])
+    chosen = Hyperparameters(warmup_ratio=0.1).to_dict(["warmup_steps"])
+    assert (chosen["warmup_ratio"], "warmup_steps" in chosen) == (0.1, False)
+    assert Hyperparameters().to_dict(["lora_rank"])["lora_rank"] == 0
+
+
 def test_what_a_sweep_leaves_out_comes_from_the_default() -> None:
     default = {"epochs": 7, "warmup_ratio": 0.1}
     assert complete({"learning_rate": 1e-4}, default) == {"learning_rate": 1e-4, **default}

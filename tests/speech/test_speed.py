@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import time
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +15,7 @@ import transformers.utils.import_utils
 from torch._dynamo.utils import counters
 
 from stt_tune.speech import compilation
+from stt_tune.speech.batching import make_ahead
 from stt_tune.speech.compilation import CompilationClock, compile_layers, note_trained
 from stt_tune.speech.decode import measure, measure_at_full_context
 from stt_tune.speech.example import SpeechData
@@ -22,7 +26,9 @@ from stt_tune.speech.finetune import TrainingSettings, finetune
 from stt_tune.speech.frozen import compute_states, count_bytes, uses_states
 from stt_tune.speech.greedy import GreedyDecoder
 from stt_tune.speech.hyperparameters import Hyperparameters
+from stt_tune.speech.memory import ran_out
 from stt_tune.speech.normalisers import load_normaliser
+from stt_tune.speech.precision import copy_in
 from stt_tune.speech.report import EpochReport
 from stt_tune.speech.use import Use
 
@@ -46,13 +52,82 @@ def test_transcripts_written_step_by_step_are_those_of_transformers(speech: Spee
     network = tiny.build().eval()
     tiny.set_audio_context(network, 15.0)
     decode = GreedyDecoder(network, tiny.prompt, tiny.generation_config)
-    for first in (0, 2):  # the second batch finds the memory of the first
+    for first in (0, 2, 4):  # the second batch finds the memory of the first
         batch = tiny.collate(speech.dev[first : first + 2], 15.0)
+        if first == 4:
+            decode.forget()
         with torch.no_grad():
             plain = tiny.hear(network, batch, 12).texts
             ours = tiny.hear(network, batch, 12, decode).texts
         assert ours == plain
         assert any(plain)
+
+
+def test_a_copy_in_another_type_computes_the_same_and_goes_when_nobody_holds_it(
+    speech: SpeechData, tiny: WhisperModel
+) -> None:
+    settings = TrainingSettings(seed=0, audio_context_s=_CONTEXT_S, normaliser="basic")
+    few = replace(speech, train=speech.train[:2], dev=speech.dev[:1])
+    trained = finetune({"epochs": 1, "batch_size": 2}, few, tiny, lambda _report: None, settings)
+    trained.forward = functools.partial(trained.forward)  # as what a trainer puts around it
+    copied = copy_in(torch.bfloat16, trained)
+    assert {each.dtype for each in copied.parameters()} == {torch.bfloat16}
+    assert copied.proj_out.weight is copied.model.decoder.embed_tokens.weight
+    assert copied.model.encoder.layers[0].self_attn.silence.dtype == torch.bfloat16
+    batch = tiny.collate(speech.dev[:2], _CONTEXT_S)
+    with torch.no_grad():
+        ours = tiny.compute_loss(copied, {**batch, "input_features": batch["input_features"].bfloat16()})
+        plain = tiny.compute_loss(trained, batch)
+    assert float(ours.total) == pytest.approx(float(plain.total), rel=0.02)
+    held = weakref.ref(copied)
+    gc.disable()
+    try:
+        del copied
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported asynchronously"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+    ],
+)
+def test_memory_that_has_run_out_is_told_from_other_errors(error: RuntimeError) -> None:
+    assert ran_out(error)
+    assert not ran_out(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
+def test_what_is_made_ahead_comes_in_order_one_ahead() -> None:
+    begun: list[int] = []
+
+    def make(item: int) -> int:
+        begun.append(item)
+        if item == 3:
+            raise ValueError("three")
+        return 10 * item
+
+    made = make_ahead(make, range(5))
+    assert next(made) == 0
+    assert list(make_ahead(make, [])) == []
+    assert [next(made), next(made)] == [10, 20]
+    with pytest.raises(ValueError, match="three"):
+        next(made)
+
+
+def test_what_goes_to_a_gpu_has_half_the_bytes(
+    speech: SpeechData, tiny: WhisperModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = tiny.collate_audio(speech.dev[:2], _CONTEXT_S)["input_features"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_asked: True)
+    narrow = tiny.collate_audio(speech.dev[:2], _CONTEXT_S)["input_features"]
+    assert torch.equal(narrow, plain.bfloat16())
 
 
 def test_a_pass_does_the_same_and_is_not_compiled_anew_while_it_is_captured(

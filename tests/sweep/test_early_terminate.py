@@ -47,6 +47,7 @@ def test_the_same_runs_are_stopped_as_by_wandb(wandb_reference: dict[str, Any]) 
         ({"min_iter": 2, "eta": 1.5}, (2, 3, 4, 6)),
         ({"max_iter": 27, "s": 2}, (3, 9)),
         ({"max_iter": 27, "s": 2, "eta": 2}, (6, 13)),
+        ({"min_iter": 1, "eta": 1e200}, (1, int(1e200))),
         ({"max_iter": 9, "s": 5}, (1, 3)),
     ],
 )

@@ -130,6 +130,17 @@ def test_bayes_keeps_away_from_where_training_failed() -> None:
     assert sum(x <= 0.55 for x in late) >= 7
 
 
+def test_bayes_goes_on_where_all_that_has_a_place_has_failed_or_runs() -> None:
+    sweep = _sweep("bayes", {"x": {"min": 0.0, "max": 1.0}})
+    sampler = build_sampler(sweep, 0, {"y": 1.0})
+    elsewhere = [Observation(i, {"y": float(i)}, 0.5) for i in range(2)]
+    for value in (math.nan, None):
+        placed = [Observation(2 + i, {"x": 0.1 * i}, value) for i in range(6)]
+        proposed = sampler.propose(8, [*elsewhere, *placed])
+        assert proposed is not None
+        assert 0 <= proposed["x"] <= 1
+
+
 def test_bayes_takes_note_of_a_default_outside_the_space_or_leaves_it_out() -> None:
     sweep = _sweep("bayes", {"x": {"min": 0.0, "max": 1.0}, "batch": {"values": [4, 8]}})
     for default in ({"x": 5.0, "batch": 4}, {"x": 0.5, "batch": 16}, {"x": 0.5}):

@@ -209,6 +209,11 @@ def count_tokens(batch: Batch) -> torch.Tensor:
     return (batch["labels"] != IGNORED).sum()
 
 
+def take_rows(batch: Batch, start: int, count: int) -> Batch:
+    """Some of a batch's utterances."""
+    return {name: tensor[start : start + count] for name, tensor in batch.items()}
+
+
 def pad_labels(examples: Sequence[Example]) -> torch.Tensor:
     """The labels of a batch, [b, t], with -100 behind each end."""
     labels = torch.full((len(examples), max(len(each.labels) for each in examples)), IGNORED)

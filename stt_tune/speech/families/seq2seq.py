@@ -93,10 +93,15 @@ class Seq2SeqModel(SpeechModel):
         inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", STATES)}
         if STATES in batch:
             inputs["encoder_outputs"] = self.run_encoder(network, batch)
-        if batch["labels"].is_cuda and self.has_fixed_context:
-            inputs["decoder_attention_mask"] = look_back(batch["decoder_input_ids"])
+        inputs |= self._mask(batch)
         # a cache of keys and values is for writing; here it costs memory, and layers differ by it to the compiler
         return _cross_entropy(network(**inputs, use_cache=False).logits, batch["labels"], label_smoothing)
+
+    def _mask(self, batch: Batch) -> Batch:
+        """The mask of the decoder, where transformers would look at the batch to make one: that waits for the GPU."""
+        if not (batch["labels"].is_cuda and self.has_fixed_context):
+            return {}
+        return {"decoder_attention_mask": look_back(batch["decoder_input_ids"])}
 
     def hear(self, network: PreTrainedModel, batch: Batch, longest: int, decode: Decode | None = None) -> Heard:
         """Transcribe a batch and measure its loss, with one pass through the encoder.
@@ -111,8 +116,8 @@ class Seq2SeqModel(SpeechModel):
             decode: How tokens are written; as transformers does it where left out.
         """
         encoded = self.run_encoder(network, batch)
-        given = batch["decoder_input_ids"]
-        logits = network(encoder_outputs=encoded, decoder_input_ids=given, use_cache=False).logits
+        given = {"decoder_input_ids": batch["decoder_input_ids"], **self._mask(batch)}
+        logits = network(encoder_outputs=encoded, **given, use_cache=False).logits
         limit = min(3 * longest // 2 + 8, self.max_tokens)
         tokens = decode(encoded.last_hidden_state, limit) if decode else self._generate(network, encoded, limit)
         texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)

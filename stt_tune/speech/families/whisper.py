@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
@@ -24,7 +23,7 @@ from stt_tune.speech.families.base import Batch, Heard, Listen
 from stt_tune.speech.families.seq2seq import STATES, Seq2SeqModel
 from stt_tune.speech.families.silence import condense, weigh
 from stt_tune.speech.greedy import GreedyDecoder
-from stt_tune.speech.precision import find_type, unwrap
+from stt_tune.speech.precision import copy_in, find_type
 
 _POSITIONS_PER_S = 50  # the encoder's: 100 mel frames a second, halved by its second convolution
 _HOP = 160  # samples between two mel frames
@@ -119,25 +118,32 @@ class WhisperModel(Seq2SeqModel):
         if len(states) == len(examples):
             return {STATES: torch.from_numpy(np.stack(states))}
         frames = 2 * len(self._condense(audio_context_s)[0])
-        first = examples[0].features
-        stacked = np.empty((len(examples), len(first), frames), dtype=np.float32)
-        for row, example in zip(stacked, examples, strict=True):
+        # a GPU's first product casts them, and half the bytes are sent there sooner
+        dtype = find_type("cuda") if torch.cuda.is_available() else torch.float32
+        stacked = torch.empty((len(examples), len(examples[0].features), frames), dtype=dtype)
+        row = np.empty(stacked.shape[1:], dtype=np.float32)  # torch wants arrays that it may write to
+        for place, example in zip(stacked, examples, strict=True):
             kept = example.features[:, :frames]
             row[:, : kept.shape[1]] = kept
             row[:, kept.shape[1] :] = example.features[0, -1]
-        return {"input_features": torch.from_numpy(stacked)}
+            place.copy_(torch.from_numpy(row))
+        return {"input_features": stacked}
 
     def listener(self, network: PreTrainedModel) -> Listen:
         """On a GPU, of a copy in the precision that is fast there, so that no weight is cast for each token."""
         if network.device.type != "cuda":
             return super().listener(network)
-        quick: Any = unwrap(copy.deepcopy(network)).to(find_type("cuda"))
+        quick = copy_in(find_type("cuda"), network)
         decode = GreedyDecoder(quick, self.prompt, self.generation_config)
 
         def listen(batch: Batch, longest: int) -> Heard:
             audio = {name: tensor.to(quick.dtype) for name, tensor in batch.items() if tensor.is_floating_point()}
-            with torch.autocast("cuda", enabled=False):
-                return self.hear(quick, {**batch, **audio}, longest, decode)
+            try:
+                with torch.autocast("cuda", enabled=False):
+                    return self.hear(quick, {**batch, **audio}, longest, decode)
+            except RuntimeError:
+                decode.forget()  # memory may have run out
+                raise
 
         return listen
 

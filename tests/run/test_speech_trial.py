@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from stt_tune.run.cluster import find_resources
+from stt_tune.run.speech_trial import run_on_workers
+
+
+def _write_on_and_on(path: Path, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        path.write_text(f"{time.monotonic()}")
+        time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_what_is_not_done_when_a_user_interrupts_is_ended(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+
+    def stop(_call: int, _result: object, _count: int) -> None:
+        while not other.exists():
+            time.sleep(0.1)
+        raise KeyboardInterrupt
+
+    calls = [(tmp_path / "first", 0.1), (other, 60.0)]
+    with pytest.raises(KeyboardInterrupt):
+        run_on_workers(_write_on_and_on, calls, find_resources(max_concurrent=2), "failed", stop)
+    time.sleep(2)
+    written = other.read_text()
+    time.sleep(1)
+    assert other.read_text() == written
