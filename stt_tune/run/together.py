@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -22,10 +23,13 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from stt_tune.errors import OtherFailedError, SweepFailedError
 from stt_tune.progress import say
 from stt_tune.run.cluster import TrialResources
+from stt_tune.run.folder import RunFolder
 from stt_tune.run.journal import Journal
+from stt_tune.run.visibility import Marker, check_seen
 from stt_tune.speech.finetune import Report, finetune
 from stt_tune.speech.limits import use_cores
 from stt_tune.speech.ranks import ALONE, Ranks, joined
+from stt_tune.storage import is_url
 
 _GRACE_S = 10  # how long a process has to end by itself once another one has failed
 
@@ -98,6 +102,9 @@ def _train_other(
     place: str | None,
     resources: TrialResources,
 ) -> None:
+    if place and not is_url(place):
+        # on a node that does not see what the first process sees, this one would begin at another epoch
+        check_seen(Marker(RunFolder(Path(place).parents[1]).run, seen_by=()))
     use_cores(resources.cpus / resources.workers)
     # all begin from what the journal holds now: none of them takes a step before the last one has come
     journal = Journal(place)
