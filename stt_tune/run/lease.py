@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from stt_tune.errors import SettingsError, SharedFileError
@@ -44,7 +45,7 @@ class Lease:
         """
         self._url = url
         self._file = open_shared(f"{url}/{LEASE}")
-        self._own = {"driver": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(), "copy": copy}
+        self._own = {"driver": uuid.uuid4().hex, **_find_host(), "pid": os.getpid(), "copy": copy}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_renewing, name="lease", daemon=True)
         self.is_lost = False
@@ -150,9 +151,15 @@ def _describe(text: str | None) -> str:
     return f"process {found.get('pid')} on {found.get('host')}"
 
 
+def _find_host() -> dict[str, str]:
+    """Where a number stands for one process alone: containers may share their host's name, and count on their own."""
+    namespace = Path("/proc/self/ns/pid")  # on Linux
+    return {"host": socket.gethostname(), "pids": str(namespace.readlink()) if namespace.is_symlink() else ""}
+
+
 def _is_dead(holder: Mapping[str, Any]) -> bool:
     """Whether it was a process of this machine that is no more."""
-    if holder.get("host") != socket.gethostname():
+    if not _find_host().items() <= holder.items():
         return False
     try:
         os.kill(int(holder["pid"]), 0)
