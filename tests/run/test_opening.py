@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -119,7 +120,23 @@ def test_another_machine_goes_on_where_the_last_one_was(
         assert folder.run.read_text() == "2"
 
 
-def _run(url: str, write: Callable[[RunFolder], None] = lambda _folder: None) -> None:
+def test_a_driver_that_ends_before_its_old_copy_is_gone_does_not_leave_it_as_the_run(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(url, _write)
+    with monkeypatch.context() as elsewhere:
+        _go_elsewhere(elsewhere, tmp_path)
+        _run(url, lambda folder: folder.run.write_text("2"))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", _refuse)
+        with pytest.raises(OSError, match="the disk is out"):
+            _run(url)
+    with opened(url) as folder:
+        assert folder.run.read_text() == "2"
+    assert _list(url)["run.json"] == "2"
+
+
+def _run(url: str, write: Callable[[RunFolder], object] = lambda _folder: None) -> None:
     with opened(url) as folder:
         write(folder)
 
@@ -140,7 +157,7 @@ def test_what_the_last_driver_could_not_send_is_not_lost(url: str, monkeypatch: 
     assert _list(url)["run.json"] == "1"
 
 
-def _refuse(*_arguments: object) -> None:
+def _refuse(*_arguments: object, **_options: object) -> None:
     raise OSError("the disk is out")
 
 
