@@ -21,10 +21,10 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from stt_tune.errors import OtherFailedError, SweepFailedError
-from stt_tune.progress import say
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.journal import Journal
+from stt_tune.run.mailbox import tell_user
 from stt_tune.run.visibility import Marker, check_seen
 from stt_tune.speech.finetune import Report, finetune
 from stt_tune.speech.limits import use_cores
@@ -90,6 +90,7 @@ def _train(
         task.settings,
         checkpoints=journal.folder,
         on_checkpoint=journal.keep,
+        tell=tell_user,
         ranks=ranks,
     )
 
@@ -172,7 +173,7 @@ class _Others:
             ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0)
             reasons = [reason for each in ready if (reason := _find_failure(each))]
             if reasons and not self._is_over.wait(_GRACE_S):
-                say(f"a process that trains the same network has died: {reasons[0]}")
+                tell_user(f"a process that trains the same network has died: {reasons[0]}")
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
