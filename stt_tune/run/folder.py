@@ -206,17 +206,16 @@ class RunFolder:
         """Keep other processes from running the same sweep inside the block; may be nested.
 
         Raises:
-            SettingsError: Another process runs it.
+            SettingsError: Another process runs it, or the folder cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.lock, timeout=_LOOK_S, poll_interval=_LOOK_S / 10, is_singleton=True)
-        try:
+        with self._made(), contextlib.suppress(Timeout):
             lock.acquire()
-        except Timeout as error:
+        if not lock.is_locked:
             raise SettingsError(
                 f"{self.path}: must be run by one process at a time, and another one runs it. Wait for it, or give "
                 "it more trials at a time."
-            ) from error
+            )
         try:
             yield
         finally:

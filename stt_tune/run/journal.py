@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stt_tune.files import write_text
-from stt_tune.progress import say
+from stt_tune.run.mailbox import tell_user
 from stt_tune.run.patience import insist
 from stt_tune.storage import is_url
 from stt_tune.transfer import pull, push, remove
@@ -96,7 +96,7 @@ class Journal:
         try:
             push(checkpoint, f"{self._url}/{checkpoint.name}")
         except OSError as error:
-            say(f"{error} {_GOING_ON}")
+            tell_user(f"{error} {_GOING_ON}")
             return
         self._try(newest, checkpoint.name)
         if before and before != checkpoint.name:
@@ -110,7 +110,7 @@ class Journal:
             if self._url:
                 push(path, f"{self._url}/{path.name}")
         except OSError as error:
-            say(f"{path}: cannot be written ({error}). {_GOING_ON}")
+            tell_user(f"{path}: cannot be written ({error}). {_GOING_ON}")
 
     def _last(self, name: str) -> float:
         return float(self.reports[-1].get(name, 0)) if self.reports else 0.0
@@ -146,4 +146,4 @@ def _remove(url: str) -> None:
     try:
         remove(url)
     except OSError as error:
-        say(f"{error} It is left there.")
+        tell_user(f"{error} It is left there.")

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from stt_tune.errors import SettingsError, SharedFileError
@@ -33,6 +34,7 @@ class Lease:
 
     Attributes:
         is_lost: Whether another driver has taken this one for dead.
+        copy: What stands for the copy of the run that this driver works on; known once it is the driver.
     """
 
     def __init__(self, url: str, copy: str) -> None:
@@ -40,20 +42,22 @@ class Lease:
 
         Args:
             url: Of the run.
-            copy: What stands for this driver's own copy of the run.
+            copy: What stands for the copy of the run that lies here; empty if none does.
         """
+        self.copy = self._known = copy
         self._url = url
         self._file = open_shared(f"{url}/{LEASE}")
-        self._own = {"driver": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(), "copy": copy}
+        self._own = {"driver": uuid.uuid4().hex, **_find_host(), "pid": os.getpid()}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_renewing, name="lease", daemon=True)
         self.is_lost = False
 
-    def take(self) -> str | None:
+    def take(self) -> bool:
         """Become the driver; that of a driver that died is taken over.
 
         Returns:
-            What stands for the copy that the last driver worked on; None if there was none.
+            Whether the last driver worked on the copy that lies here. If not, `copy` stands for another one, which is
+            to be made: a driver that is killed meanwhile must not leave the old one as what was worked on.
 
         Raises:
             SettingsError: Another process drives the run.
@@ -63,9 +67,9 @@ class Lease:
         while True:
             given_up = heard if time.monotonic() - since > _LEFT_S else None
             try:
-                last = self._try_to_take(given_up)
+                self._try_to_take(given_up)
                 self._thread.start()
-                return last
+                return self.copy == self._known
             except _HeldError as held:
                 if held.args[0] != heard:  # so it lives
                     raise SettingsError(
@@ -82,28 +86,25 @@ class Lease:
         self._ended.set()
         self._thread.join()
         if not self.is_lost:
-            self._replace({"copy": self._own["copy"]})
+            self._replace({"copy": self.copy})
 
     def _keep_renewing(self) -> None:
         beats = 0
         while not self._ended.wait(_BEAT_S) and not self.is_lost:
             beats += 1
-            self._replace({**self._own, "beat": beats})
+            self._replace({**self._own, "copy": self.copy, "beat": beats})
         if self.is_lost:
             say(f"{self._url}: another process drives it now, so nothing is sent there any more")
 
-    def _try_to_take(self, given_up: str | None) -> str | None:
-        last: dict[str, Any] = {}
-
+    def _try_to_take(self, given_up: str | None) -> None:
         def change(before: str | None) -> str:
-            last.clear()
-            last.update(_parse(before))
+            last = _parse(before)
             if last.get("driver") and before != given_up and not _is_dead(last):
                 raise _HeldError(before)
-            return json.dumps(self._own)
+            self.copy = self._known if last.get("copy") == self._known else uuid.uuid4().hex
+            return json.dumps({**self._own, "copy": self.copy})
 
         self._file.update(change, _PATIENCE_S)
-        return last.get("copy")
 
     def _replace(self, document: Mapping[str, Any]) -> None:
         def change(before: str | None) -> str:
@@ -150,9 +151,15 @@ def _describe(text: str | None) -> str:
     return f"process {found.get('pid')} on {found.get('host')}"
 
 
+def _find_host() -> dict[str, str]:
+    """Where a number stands for one process alone: containers may share their host's name, and count on their own."""
+    namespace = Path("/proc/self/ns/pid")  # on Linux
+    return {"host": socket.gethostname(), "pids": str(namespace.readlink()) if namespace.is_symlink() else ""}
+
+
 def _is_dead(holder: Mapping[str, Any]) -> bool:
     """Whether it was a process of this machine that is no more."""
-    if holder.get("host") != socket.gethostname():
+    if not _find_host().items() <= holder.items():
         return False
     try:
         os.kill(int(holder["pid"]), 0)

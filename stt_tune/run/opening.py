@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,16 +40,15 @@ def opened(location: str | Path) -> Iterator[RunFolder]:
         return
     url = str(location).rstrip("/")
     folder = RunFolder(_find_place(url))
-    copy = _read_copy(folder.path / MIRRORED) or uuid.uuid4().hex
-    lease = Lease(url, copy)
-    is_ours = lease.take() == copy
+    lease = Lease(url, _read_copy(folder.path / MIRRORED))
+    is_ours = lease.take()
     mirror = Mirror(folder, url, lease)
     try:
         if not is_ours:
             shutil.rmtree(folder.path, ignore_errors=True)
             folder.path.mkdir(parents=True)
             mirror.fetch()
-        write_json(folder.path / MIRRORED, {"url": url, "copy": copy})
+        write_json(folder.path / MIRRORED, {"url": url, "copy": lease.copy})
         with _sending(mirror, url, folder.path):
             yield folder
     finally:
@@ -77,8 +75,8 @@ def _find_place(url: str) -> Path:
     return platformdirs.user_cache_path("stt_tune") / "runs" / name
 
 
-def _read_copy(path: Path) -> str | None:
+def _read_copy(path: Path) -> str:
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["copy"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return ""  # nothing is called so

@@ -25,7 +25,7 @@ def describe_result(result: TuneResult) -> list[str]:
         "",
         f"Config:  {result.replacement.describe() if result.replacement else folder.share(folder.optimal_config)}",
         f"Run:     {folder.location} (trials.parquet, held_out.parquet, wandb/; to W&B with: stt-tune wandb-sync "
-        f"{folder.location})",
+        f"{folder.path})",  # W&B's files of a run at a URL are uploaded from this machine's copy
         *(
             [f"Model:   {folder.share(folder.best_model)} (trial {result.winner.number})"]
             if folder.best_model.is_dir()

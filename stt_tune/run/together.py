@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,12 +21,15 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from stt_tune.errors import OtherFailedError, SweepFailedError
-from stt_tune.progress import say
 from stt_tune.run.cluster import TrialResources
+from stt_tune.run.folder import RunFolder
 from stt_tune.run.journal import Journal
+from stt_tune.run.mailbox import tell_user
+from stt_tune.run.visibility import Marker, check_seen
 from stt_tune.speech.finetune import Report, finetune
 from stt_tune.speech.limits import use_cores
 from stt_tune.speech.ranks import ALONE, Ranks, joined
+from stt_tune.storage import is_url
 
 _GRACE_S = 10  # how long a process has to end by itself once another one has failed
 
@@ -86,6 +90,7 @@ def _train(
         task.settings,
         checkpoints=journal.folder,
         on_checkpoint=journal.keep,
+        tell=tell_user,
         ranks=ranks,
     )
 
@@ -98,6 +103,9 @@ def _train_other(
     place: str | None,
     resources: TrialResources,
 ) -> None:
+    if place and not is_url(place):
+        # on a node that does not see what the first process sees, this one would begin at another epoch
+        check_seen(Marker(RunFolder(Path(place).parents[1]).run, seen_by=()))
     use_cores(resources.cpus / resources.workers)
     # all begin from what the journal holds now: none of them takes a step before the last one has come
     journal = Journal(place)
@@ -165,7 +173,7 @@ class _Others:
             ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0)
             reasons = [reason for each in ready if (reason := _find_failure(each))]
             if reasons and not self._is_over.wait(_GRACE_S):
-                say(f"a process that trains the same network has died: {reasons[0]}")
+                tell_user(f"a process that trains the same network has died: {reasons[0]}")
                 os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
@@ -107,11 +107,14 @@ def _ask_all(marker: Path, resources: TrialResources) -> tuple[list[str], dict[s
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    from stt_tune.run.cluster import find_fitting
+
     own = ray.get_runtime_context().get_node_id()
+    others = {*find_fitting(resources)} - {own}
     names = {
         node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
         for node in ray.nodes()
-        if node["Alive"] and node["NodeID"] != own and _is_enough(node["Resources"], resources)
+        if node["NodeID"] in others
     }
     look = ray.remote(num_cpus=0, max_retries=0)(_look)
     asked = {
@@ -132,10 +135,6 @@ def _ask_all(marker: Path, resources: TrialResources) -> tuple[list[str], dict[s
         say(f"node {names[asked[each]]} did not say whether it sees {marker.parent}; its first trial will")
     seen_by = [own, *(node for node, problem in found.items() if not problem)]
     return seen_by, {names[node]: problem for node, problem in found.items() if problem}
-
-
-def _is_enough(there: Mapping[str, Any], resources: TrialResources) -> bool:
-    return bool(there.get("CPU", 0) >= resources.cpus and there.get("GPU", 0) >= resources.gpus)
 
 
 def _look(marker: str, patience_s: float = _SETTLING_S) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import wandb
 from wandb.sdk.wandb_run import Run
 
-from stt_tune.progress import say
+from stt_tune.run.mailbox import tell_user
 from stt_tune.run.reporting import Reporter
 from stt_tune.run.wandb_link import (
     FINISH_TIMEOUT_S,
@@ -172,4 +172,4 @@ class WandbFunction:
 
 
 def _tell(reason: str) -> None:
-    say(f"W&B: it cannot be reached ({reason}); this trial's run is kept offline.")
+    tell_user(f"W&B: it cannot be reached ({reason}); the run of a trial is kept offline.")

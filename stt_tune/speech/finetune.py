@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from stt_tune.errors import DivergedError
+from stt_tune.progress import say
 from stt_tune.speech.adaptation import Adaptation
 from stt_tune.speech.checkpoint import take_whole
 from stt_tune.speech.decode import list_cases, measure, summarise_kinds
@@ -69,6 +70,7 @@ def finetune(
     *,
     checkpoints: Path | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
+    tell: Callable[[str], None] = say,
     ranks: Ranks = ALONE,
 ) -> PreTrainedModel:
     """Train `model` on the train split and call `report` after each epoch.
@@ -82,6 +84,7 @@ def finetune(
         checkpoints: Where the state after the last epoch is kept, a folder of this training alone; training
             goes on from what lies there.
         on_checkpoint: Called with the folder of each checkpoint once it is written.
+        tell: Told what the user should know of the training, in a line.
         ranks: The processes that train together, each of which calls this with the same arguments; the first of them
             alone measures, reports and saves.
 
@@ -112,6 +115,7 @@ def finetune(
         micro_batch=chosen.batch_size,
         label_smoothing=chosen.label_smoothing_factor,
         on_checkpoint=on_checkpoint,
+        tell=tell,
         model=network,
         ranks=ranks,
         args=_arguments(chosen, settings.seed, checkpoints, is_saved=ranks.is_first),

@@ -41,15 +41,17 @@ class GraphedPasses:
     Between steps gradients may be set to None: `begin` puts them back, as graphs write to where they have been.
     """
 
-    def __init__(self, compute: ComputePass, network: torch.nn.Module) -> None:
+    def __init__(self, compute: ComputePass, network: torch.nn.Module, tell: Callable[[str], None] = say) -> None:
         """Set up.
 
         Args:
             compute: A pass, without any wait for the device.
             network: What it trains, on a GPU.
+            tell: Told what makes passes slower, in a line.
         """
         self._compute = compute
         self._network = network
+        self._tell = tell
         self._gradients: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
         self._known: set[_Shapes] = set()
         self._graphs: dict[_Shapes, _Captured] = {}
@@ -112,7 +114,7 @@ class GraphedPasses:
                 total = self._compute(batch, tokens)
         except RuntimeError as error:
             self.release()
-            say(f"passes through the network are not captured, which makes them slower: {first_line(error)}")
+            self._tell(f"passes through the network are not captured, which makes them slower: {first_line(error)}")
             return
         self._graphs[shapes] = _Captured(graph, batch, tokens, total)
 

@@ -44,6 +44,7 @@ class SpeechTrainer(Trainer):
         micro_batch: int,
         label_smoothing: float,
         on_checkpoint: Callable[[Path], None] | None = None,
+        tell: Callable[[str], None] = say,
         ranks: Ranks = ALONE,
         **given: Any,
     ) -> None:
@@ -55,6 +56,7 @@ class SpeechTrainer(Trainer):
             micro_batch: Utterances in one pass, to begin with.
             label_smoothing: Share of a label's probability that is spread over all tokens.
             on_checkpoint: Called with the folder of each checkpoint once it is written.
+            tell: Told what the user should know, in a line.
             ranks: The processes that train together.
             given: As `Trainer` takes it; its batch size is the effective one.
         """
@@ -65,6 +67,7 @@ class SpeechTrainer(Trainer):
         self._audio_context_s = audio_context_s
         self._label_smoothing = label_smoothing
         self._on_checkpoint = on_checkpoint
+        self._tell = tell
         self._ranks = ranks
         self._computes_twice = False
         self._passes: GraphedPasses | None = None
@@ -99,7 +102,7 @@ class SpeechTrainer(Trainer):
             checkpoint = keep_newest(folder, self.state.global_step)
         except FAILURES as error:
             # a later fault costs more, and the training goes on
-            say(f"{folder}: this epoch's checkpoint cannot be written ({error})")
+            self._tell(f"{folder}: this epoch's checkpoint cannot be written ({error})")
             return
         if self._on_checkpoint:
             self._on_checkpoint(checkpoint)
@@ -166,7 +169,7 @@ class SpeechTrainer(Trainer):
         """On a GPU, let passes be captured, and layers compiled once that pays."""
         is_possible = self.args.bf16 and not self.args.use_cpu and self._speech_model.can_be_captured(model)
         if is_possible and self._passes is None:
-            self._passes = GraphedPasses(functools.partial(self._compute, model), model)
+            self._passes = GraphedPasses(functools.partial(self._compute, model), model, self._tell)
         if self._passes and self._clock.is_time(self.state.global_step, self.state.max_steps):
             self._passes.compile()
 
@@ -179,10 +182,12 @@ class SpeechTrainer(Trainer):
             with warnings.catch_warnings(action="ignore", category=FutureWarning):  # later versions name it otherwise
                 model.gradient_checkpointing_enable({"use_reentrant": False})
             free()
-            say("memory ran out with one utterance in a pass: going on slower, with activations computed twice")
+            self._tell("memory ran out with one utterance in a pass: going on slower, with activations computed twice")
             return list(batches)
         self.micro_batch = halve(size)
-        say(f"memory ran out: going on with {self.micro_batch} utterances in one pass, the effective batch unchanged")
+        self._tell(
+            f"memory ran out: going on with {self.micro_batch} utterances in one pass, the effective batch unchanged"
+        )
         return [
             take_rows(batch, start, self.micro_batch)
             for batch in batches

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -118,7 +120,23 @@ def test_another_machine_goes_on_where_the_last_one_was(
         assert folder.run.read_text() == "2"
 
 
-def _run(url: str, write: Callable[[RunFolder], None] = lambda _folder: None) -> None:
+def test_a_driver_that_ends_before_its_old_copy_is_gone_does_not_leave_it_as_the_run(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(url, _write)
+    with monkeypatch.context() as elsewhere:
+        _go_elsewhere(elsewhere, tmp_path)
+        _run(url, lambda folder: folder.run.write_text("2"))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", _refuse)
+        with pytest.raises(OSError, match="the disk is out"):
+            _run(url)
+    with opened(url) as folder:
+        assert folder.run.read_text() == "2"
+    assert _list(url)["run.json"] == "2"
+
+
+def _run(url: str, write: Callable[[RunFolder], object] = lambda _folder: None) -> None:
     with opened(url) as folder:
         write(folder)
 
@@ -139,7 +157,7 @@ def test_what_the_last_driver_could_not_send_is_not_lost(url: str, monkeypatch: 
     assert _list(url)["run.json"] == "1"
 
 
-def _refuse(*_arguments: object) -> None:
+def _refuse(*_arguments: object, **_options: object) -> None:
     raise OSError("the disk is out")
 
 
@@ -211,6 +229,25 @@ def test_a_driver_that_was_killed_is_followed_at_once_on_its_machine(s3: str, tm
     with opened(url) as folder:
         assert folder.run.read_text() == "killed"
     assert _list(url)["run.json"] == "killed"
+
+
+def test_a_driver_that_lives_in_another_container_of_its_host_is_not_taken_for_dead(s3: str, tmp_path: Path) -> None:
+    container = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*container, "true"], capture_output=True).returncode:
+        pytest.skip("processes with numbers of their own: PID namespaces are not allowed here")
+    url = f"{s3}/{tmp_path.name}/containers"
+    with opened(url):
+        other = subprocess.run([*container, sys.executable, "-c", _DRIVER, url], capture_output=True, text=True)
+    assert other.returncode == 1
+    assert f"another one runs it (process {os.getpid()} on " in other.stderr
+
+
+def test_a_driver_of_an_earlier_version_is_followed_once_it_is_silent(url: str) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    left = {"driver": "another", "host": socket.gethostname(), "pid": int(gone.stdout), "copy": "its"}
+    open_shared(f"{url}/driver.json").update(lambda _before: json.dumps(left), 5)
+    _run(url, _write)
+    assert _list(url)["run.json"] == "1"
 
 
 def test_a_driver_of_another_machine_is_followed_once_it_is_silent(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import threading
 import time
@@ -199,7 +198,7 @@ def test_a_run_at_a_url_is_driven_by_who_says_so_again(tmp_path: Path, monkeypat
     assert found.state == "running"
     assert found.describe()[0].startswith(f"Run:     {url} (sweep s")
 
-    dead = {"driver": "a", "host": socket.gethostname(), "pid": _find_unused_pid()}
+    dead = {"driver": "a", **lease._find_host(), "pid": _find_unused_pid()}
     system.pipe_file(f"{root}/{lease.LEASE}", json.dumps(dead).encode())
     begun = time.monotonic()
     assert read_status(url).state == "interrupted"

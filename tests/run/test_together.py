@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 
+from stt_tune.run.cluster import TrialResources
+from stt_tune.run.together import _train_other
 from stt_tune.speech.families.base import SpeechModel
 from tests.speech.families import make_families
 
@@ -85,3 +88,12 @@ def test_trials_of_two_processes_report_each_epoch_once_and_leave_their_gpus_whe
     assert 0 < len(found["epochs"]) < 1000
     assert found["test"] == 2  # trained by two processes, too, on the GPUs that the trial had
     assert found["failure"].endswith("another process of this training has failed: ValueError: damaged on purpose")
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_process_whose_node_does_not_see_the_run_folder_says_so(tmp_path: Path) -> None:
+    place = str(tmp_path / "run" / "checkpoints" / "trial")
+    other = ray.remote(num_cpus=0, max_retries=0)(_train_other)
+    task = other.remote(1, {}, [], "localhost:1", place, TrialResources(2, 0, 1, workers=2))
+    with pytest.raises(ray.exceptions.RayTaskError, match=f"--out {tmp_path}/run: must lie where .* no such folder"):
+        ray.get(task, timeout=30)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from stt_tune.errors import SettingsError
+from stt_tune.files import write_json
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.results.trials import TrialTable
-from stt_tune.run.folder import RunFolder
+from stt_tune.run.folder import MIRRORED, RunFolder
 from stt_tune.run.resume import resume
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.summary import describe_result
@@ -91,6 +93,15 @@ def test_the_held_out_rates_follow_from_the_utterances(small_run: TuneResult) ->
         assert system["training_s"] > 0
     if held_out["default_wer"]:
         assert held_out["relative_gain"] == pytest.approx(1 - held_out["wer"] / held_out["default_wer"], abs=1e-4)
+
+
+def test_what_is_to_be_uploaded_to_wandb_lies_at_a_path_also_where_the_run_lies_at_a_url(
+    small_run: TuneResult, own_run: RunFolder
+) -> None:
+    write_json(own_run.path / MIRRORED, {"url": "s3://bucket/runs/small", "copy": "this one"})
+    text = "\n".join(describe_result(replace(small_run, folder=own_run)))
+    assert "Run:     s3://bucket/runs/small (" in text
+    assert f"stt-tune wandb-sync {own_run.path})" in text
 
 
 def test_the_output_says_what_was_found_and_where_it_is(small_run: TuneResult) -> None:

@@ -20,7 +20,8 @@ import json, sys
 from pathlib import Path
 from stt_tune.errors import SttTuneError
 from stt_tune.run import visibility
-from stt_tune.run.cluster import connect
+from stt_tune.run.cluster import TrialResources, connect
+from stt_tune.run.folder import RunFolder
 from stt_tune.run.sweep import run_sweep
 from tests.run.synthetic import DEFAULT, SWEEP, falling, slow
 
@@ -39,6 +40,10 @@ address, hidden, shared = sys.argv[1:]
 with connect(address):
     found = {"hidden": run(f"{hidden}/run", falling), "shared": run(f"{shared}/run", falling, 1)}
     found["url"] = run("s3://bucket/visibility/run", falling)
+    try:  # two cores a node, so that no trial finds room on one
+        visibility.check_visible(RunFolder(Path(hidden, "wide")), TrialResources(4, 0, 1, workers=2))
+    except SttTuneError as error:
+        found["wide"] = {"error": str(error)}
     visibility._ask_all = lambda *_: ([], {})  # as before the node has joined
     found["late"] = run(f"{hidden}/late", slow)
 print(json.dumps(found))
@@ -73,6 +78,10 @@ def test_a_folder_that_a_node_does_not_see_is_told_before_the_first_trial(found:
     assert refused["error"].startswith(f"SettingsError: --out {found.folder}/run: must lie where every node of the ")
     assert f"({found.address}) found no such folder. Name a folder on a disk that all nodes share" in refused["error"]
     assert not refused["is_left"]
+
+
+def test_a_node_is_asked_that_has_room_for_one_of_a_trials_processes(found: Found) -> None:
+    assert f"({found.address}) found no such folder" in found.sweeps["wide"]["error"]
 
 
 def test_a_folder_that_all_nodes_see_is_taken(found: Found) -> None:

@@ -235,6 +235,14 @@ def test_uploading_needs_runs_a_key_and_wandb_within_reach(
         sync_wandb(tmp_path)
 
 
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    for name in ("wandb", ".lock"):  # a lock that no user, root included, can open
+        (tmp_path / name).mkdir()
+    (tmp_path / "run.json").touch()
+    with pytest.raises(SettingsError, match=rf"{tmp_path}: must be a folder that can be written \(Is a directory\)"):
+        sync_wandb(tmp_path)
+
+
 def _make_file(folder: Path, directory: str, run_id: str, size: int = 8) -> Path:
     path = folder / directory / f"run-{run_id}.wandb"
     path.parent.mkdir(parents=True)
