@@ -227,13 +227,13 @@ def demo(
     out: Annotated[
         Path | None, typer.Option(help="Run folder.  [default: runs/demo, or runs/mock]", show_default=False)
     ] = None,
-    trials: Trials = 6,
+    trials: Trials = 5,
     seed: Seed = 0,
     mock: Annotated[bool, typer.Option("--mock", help="A made-up training instead: a whole sweep in seconds.")] = False,
     as_json: AsJson = False,
     json_lines: JsonLines = False,
 ) -> None:
-    """Run the main job on synthesised speech with Whisper tiny.en, in about six minutes on two cores.
+    """Run the main job on synthesised speech with Whisper tiny.en, in about three minutes on two cores.
 
     Example: stt-tune demo --out runs/demo
     """

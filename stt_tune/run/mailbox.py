@@ -19,7 +19,7 @@ _SAME_S = 60.0  # what several trials tell within so long is one matter
 
 
 def tell_user(text: str) -> None:
-    """Say a line on stderr; in a worker, let the driver say it, while it runs trials."""
+    """Say a line on stderr; in a worker, let the driver say it."""
     if ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE:
         internal_kv._internal_kv_put(f"{_find_job()}{uuid.uuid4().hex}", text, namespace=_NAMESPACE)
     else:
@@ -40,13 +40,15 @@ class Mailbox(Unpickled, Callback):
         if now - self._looked_at < _LOOK_EVERY_S:
             return
         self._looked_at = now
-        self._say_all(now)
+        self.read()
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Look for last words."""
-        self._say_all(time.monotonic())
+        self.read()
 
-    def _say_all(self, now: float) -> None:
+    def read(self) -> None:
+        """Say what lies there."""
+        now = time.monotonic()
         for key in internal_kv._internal_kv_list(_find_job(), namespace=_NAMESPACE):
             text = internal_kv._internal_kv_get(key, namespace=_NAMESPACE).decode()
             internal_kv._internal_kv_del(key, namespace=_NAMESPACE)

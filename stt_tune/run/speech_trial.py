@@ -17,7 +17,7 @@ from stt_tune.errors import DivergedError, StorageError, SweepFailedError
 from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.journal import Journal
-from stt_tune.run.mailbox import tell_user
+from stt_tune.run.mailbox import Mailbox, tell_user
 from stt_tune.run.mps import sharing
 from stt_tune.run.patience import insist
 from stt_tune.run.reporting import report
@@ -35,6 +35,7 @@ from stt_tune.speech.saved import save_if_best
 from stt_tune.storage import is_url
 from stt_tune.transfer import leave
 
+_LOOK_EVERY_S = 1.0
 _RETRIES = 3  # of what Ray loses to a worker or node that dies; what was finished of a training is kept
 
 
@@ -173,11 +174,15 @@ def run_on_workers(
             held.callback(ray.util.remove_placement_group, room)
         running = {_submit(remote, call, rooms[i] if rooms else None): i for i, call in enumerate(calls)}
         held.callback(lambda: _end(each for each, i in running.items() if i not in results))
+        mailbox = Mailbox()
         while len(results) < len(calls):
-            (ready, *_others), _rest = ray.wait([each for each, i in running.items() if i not in results])
-            i = running[ready]
+            ready, _rest = ray.wait([each for each, i in running.items() if i not in results], timeout=_LOOK_EVERY_S)
+            mailbox.read()
+            if not ready:
+                continue
+            i = running[ready[0]]
             try:
-                results[i] = ray.get(ready)
+                results[i] = ray.get(ready[0])
             except ray.exceptions.RayError as error:
                 raise SweepFailedError(f"{failure}: {str(error).strip().splitlines()[-1]}") from error
             if rooms:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stt_tune.run.cluster import find_resources
+from stt_tune.run.mailbox import tell_user
 from stt_tune.run.speech_trial import run_on_workers
 
 
@@ -32,3 +33,11 @@ def test_what_is_not_done_when_a_user_interrupts_is_ended(tmp_path: Path) -> Non
     written = other.read_text()
     time.sleep(1)
     assert other.read_text() == written
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_what_workers_tell_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    calls = [("told by the first",), ("told by the last",)]
+    run_on_workers(tell_user, calls, find_resources(max_concurrent=1), "failed")
+    told = capsys.readouterr().err
+    assert all(told.count(text) == 1 for (text,) in calls)
