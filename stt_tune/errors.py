@@ -56,7 +56,7 @@ class WandbSyncError(WandbError):
 
 
 class StorageError(SttTuneError, OSError):
-    """Storage behind a URL that cannot be read or written."""
+    """Storage that cannot be read or written, such as that behind a URL."""
 
     exit_code = 1
 

@@ -250,9 +250,14 @@ def demo(
 
 
 def _name_refined(run_dir: str) -> str:
-    from stt_tune.storage import is_url
+    """Where a refined run lies that is not told where.
 
-    return f"{run_dir.rstrip('/') if is_url(run_dir) else Path(run_dir).absolute()}-refined"
+    >>> _name_refined("s3://bucket/run/"), _name_refined("file:///data/run/")
+    ('s3://bucket/run-refined', '/data/run-refined')
+    """
+    from stt_tune.storage import as_path, is_url
+
+    return f"{run_dir.rstrip('/') if is_url(run_dir) else Path(as_path(run_dir)).absolute()}-refined"
 
 
 def _read_limits(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.util.placement_group import PlacementGroup, placement_group_table
 
+from stt_tune.errors import StorageError
 from stt_tune.run.faults import ERROR, LOSS, PREEMPTION, Faults
 
 # What Ray adds on a worker that had not begun: its node went, or its process died as it started.
@@ -26,6 +28,19 @@ _PROCESS_DIED = "its worker process has died"
 _GUESSES = " Some common causes"
 # It ends what it says of a worker that the memory monitor killed with advice.
 _OUT_OF_MEMORY = "due to the node running low on memory"
+# What a machine says whose disk, mount or memory fails. Other errors of the system, such as a file that is missing, are
+# the training's own: they would come again.
+_MACHINE_FAILS = {
+    errno.EDQUOT,
+    errno.EHOSTDOWN,
+    errno.EIO,
+    errno.ENOMEM,
+    errno.ENOSPC,
+    errno.ENOTCONN,
+    errno.EROFS,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+}
 
 
 class _Workers(RayActorManager):
@@ -163,7 +178,9 @@ def find_node(group: PlacementGroup) -> str | None:
 
 def _find_kind(exception: Exception) -> str:
     if isinstance(exception, RayTaskError):
-        return LOSS if isinstance(exception.cause, OSError | RayError) else ERROR
+        cause = exception.cause
+        of_machine = isinstance(cause, OSError) and cause.errno in _MACHINE_FAILS
+        return LOSS if of_machine or isinstance(cause, StorageError | RayError) else ERROR
     if not isinstance(exception, RayActorError):
         return LOSS
     never_ran = _NEVER_RAN in str(exception) and _PROCESS_DIED not in str(exception)

@@ -121,14 +121,16 @@ def plan_systems(table: TrialTable, metric: Metric, settings: TuneSettings, top:
     Args:
         table: The sweep's trials.
         metric: What they are ordered by.
-        settings: Tell the default and the incumbent; of a re-tune these are the same.
+        settings: Tell the default and the incumbent; of a re-tune these are the same, unless production uses
+            another one today.
         top: How many trials; completed ones that are neither the default nor the incumbent.
     """
     default, incumbent = settings.default_configuration(), settings.incumbent_configuration()
-    first = INCUMBENT if settings.retunes else DEFAULT
-    planned = [Planned(first, first, default)]
-    if incumbent and incumbent != default:
-        planned.append(Planned(INCUMBENT, "incumbent", incumbent))
+    if incumbent is None or incumbent == default:
+        role = INCUMBENT if settings.retunes else DEFAULT
+        planned = [Planned(role, role, default)]
+    else:
+        planned = [Planned(DEFAULT, DEFAULT, default), Planned(INCUMBENT, INCUMBENT, incumbent)]
     known = [each.configuration for each in planned]
     trials = [
         trial

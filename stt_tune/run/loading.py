@@ -83,8 +83,9 @@ def _load(run: str) -> TrialTable:
         return read_trials(run.removeprefix(_TRACKED))
     if not is_url(run):
         return TrialTable.load(Path(as_path(run), TRIALS))
+    url = f"{run.rstrip('/')}/{TRIALS}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, TRIALS)
-        if not pull(f"{run}/{TRIALS}", path):
-            raise SettingsError(f"{run}/{TRIALS}: must be the trial table of a run, and is not there.")
+        if not pull(url, path):
+            raise SettingsError(f"{url}: must be the trial table of a run, and is not there.")
         return TrialTable.load(path)

@@ -11,6 +11,7 @@ from typing import Any
 from stt_tune.errors import SettingsError
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.sweep import SweepResult, read_sweep, run_sweep
+from stt_tune.storage import as_path, is_url
 from stt_tune.sweep.config import SweepConfig
 
 
@@ -37,7 +38,7 @@ class WandbSweepOrchestrator:
 
         Args:
             project_name: The W&B project of all sweeps.
-            storage_path: Where projects lie.
+            storage_path: The folder in which projects lie, on a disk.
             seed: Of new sweeps.
             wandb_mode: As `run_sweep` takes it, as are the following.
             scheduler: Early stopping.
@@ -47,12 +48,17 @@ class WandbSweepOrchestrator:
             insecure_cluster: Whether it may be one that others can reach, and that asks for no token.
 
         Raises:
-            SettingsError: The project's name is no name of a folder.
+            SettingsError: The project's name is no name of a folder, or projects are to lie at a URL.
         """
         if not project_name or Path(project_name).name != project_name:
             raise SettingsError(f"project_name: must be a name without slashes, found {project_name!r}.")
+        if is_url(storage_path):
+            raise SettingsError(
+                f"storage_path: must be a folder on a disk, found {str(storage_path)!r}. At a URL, run_sweep("
+                "storage_path=...) keeps a sweep."
+            )
         self.project_name = project_name
-        self._storage = Path(storage_path) / project_name
+        self._storage = Path(as_path(str(storage_path))) / project_name
         self._seed = seed
         self._options: dict[str, Any] = {
             "wandb_mode": wandb_mode,

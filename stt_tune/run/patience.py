@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from stt_tune.errors import StorageError
 from stt_tune.progress import say
+from stt_tune.storage import is_url
 
 PATIENCE_S = 300.0
 """How long a disk may be full or gone before what needs it gives up, in seconds."""
@@ -45,6 +47,20 @@ def insist(write: Callable[[], object], folder: Path | None = None) -> None:
             if is_told:
                 _tell(f"{folder or 'storage'} is there again, and nothing is lost.")
             return
+
+
+def keep_beside(write: Callable[[], object], place: str) -> None:
+    """Write what is kept beside a trial's result: storage that fails for so long costs that, and not the trial.
+
+    Args:
+        write: Writes.
+        place: Where: the path or URL of a folder in the run's.
+    """
+    try:
+        insist(write, None if is_url(place) else Path(place).parent)
+    except OSError as error:
+        told = error if isinstance(error, StorageError) else f"{place}: cannot be written ({error})."
+        _tell(f"{told} The trial goes on without.")
 
 
 def _tell(text: str) -> None:

@@ -118,7 +118,12 @@ class TuneSettings:
                 ("--trials", self.trials, "at least 1", self.trials is None or self.trials >= 1),
                 ("--scheduler", self.scheduler, f"one of {', '.join(SCHEDULERS)}", self.scheduler in SCHEDULERS),
                 ("--seed", self.seed, "at least 0", self.seed >= 0),
-                ("--max-concurrent", self.max_concurrent, "at least 1", (self.max_concurrent or 1) >= 1),
+                (
+                    "--max-concurrent",
+                    self.max_concurrent,
+                    "at least 1",
+                    self.max_concurrent is None or self.max_concurrent >= 1,
+                ),
                 (
                     "--gpus-per-trial",
                     self.gpus_per_trial,
@@ -143,8 +148,13 @@ class TuneSettings:
                     "given with --keep-best-model",
                     self.keep_best_model or not self.ctranslate2,
                 ),
-                ("--time-budget", self.time_budget_s, "above 0", (self.time_budget_s or 1) > 0),
-                ("--trial-timeout", self.trial_timeout_s, "above 0", (self.trial_timeout_s or 1) > 0),
+                ("--time-budget", self.time_budget_s, "above 0", self.time_budget_s is None or self.time_budget_s > 0),
+                (
+                    "--trial-timeout",
+                    self.trial_timeout_s,
+                    "above 0",
+                    self.trial_timeout_s is None or self.trial_timeout_s > 0,
+                ),
                 ("--gpu-hours", self.gpu_hours, "above 0", self.gpu_hours is None or self.gpu_hours > 0),
                 ("--target-wer", self.target_wer, "at least 0", (self.target_wer or 0) >= 0),
                 (
@@ -155,7 +165,12 @@ class TuneSettings:
                 ),
                 ("--min-gain", self.min_gain, "from 0 to below 1", 0 <= self.min_gain < 1),
                 ("--guard-tolerance", self.guard_tolerance, "from 0 to 1", 0 <= self.guard_tolerance <= 1),
-                ("--audio-context", self.audio_context_s, "at least 1 second", (self.audio_context_s or 1) >= 1),
+                (
+                    "--audio-context",
+                    self.audio_context_s,
+                    "at least 1 second",
+                    self.audio_context_s is None or self.audio_context_s >= 1,
+                ),
                 ("--wandb", self.wandb, f"one of {', '.join(WANDB_MODES)}", self.wandb in WANDB_MODES),
                 ("--normaliser", self.normaliser, f"one of {', '.join(NORMALISERS)}", self.normaliser in NORMALISERS),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from ray import tune
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from stt_tune.errors import DivergedError, StorageError, SweepFailedError
+from stt_tune.errors import DivergedError, SweepFailedError
 from stt_tune.results.utterances import save_utterances
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.journal import Journal
-from stt_tune.run.mailbox import Mailbox, tell_user
+from stt_tune.run.mailbox import Mailbox
 from stt_tune.run.mps import sharing
-from stt_tune.run.patience import insist
+from stt_tune.run.patience import keep_beside
 from stt_tune.run.reporting import report
 from stt_tune.run.together import finetune_together
 from stt_tune.run.trainable import TrainFunction
@@ -93,10 +93,7 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
             if task.utterances and each.utterances:
                 place = f"{task.utterances}/{trial}.parquet"
                 rows = [{"system": trial, "seed": task.settings.seed, **case} for case in each.utterances]
-                with _going_on_without():
-                    insist(
-                        lambda: leave(place, lambda path: save_utterances(path, rows, normaliser)), _run_folder(place)
-                    )
+                keep_beside(lambda: leave(place, lambda path: save_utterances(path, rows, normaliser)), task.utterances)
             report(told)
 
         # a training that diverged has said so in its last report
@@ -114,26 +111,11 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
     return train
 
 
-def _run_folder(place: str) -> Path | None:
-    """The folder of the run that a trial leaves a file of in a folder of it; None where that is at a URL."""
-    return None if is_url(place) else Path(place).parents[1]
-
-
 def _keep_if_best(network: Any, model: SpeechModel, place: str, trial: str, loss: float) -> None:
-    with _going_on_without():
-        if is_url(place):
-            insist(lambda: push_if_best(network, model, place, trial, loss))
-        else:
-            insist(lambda: save_if_best(network, model, Path(place), trial, loss), Path(place).parent)
-
-
-@contextlib.contextmanager
-def _going_on_without() -> Iterator[None]:
-    """Storage that fails costs what was to be kept beside the trial's result, and not the trial."""
-    try:
-        yield
-    except StorageError as error:
-        tell_user(f"{error} The trial goes on without.")
+    if is_url(place):
+        keep_beside(lambda: push_if_best(network, model, place, trial, loss), place)
+    else:
+        keep_beside(lambda: save_if_best(network, model, Path(place), trial, loss), place)
 
 
 def run_on_workers(

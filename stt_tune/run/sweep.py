@@ -185,7 +185,19 @@ def run_sweep(
     default = None if sweep.method == "grid" else sweep.default if default is None else default
     num_trials = sweep.count_trials(num_trials)
     budget = Budget() if budget is None else budget
-    _check(sweep, default, first, budget, complete, num_trials, seed, max_concurrent_trials, wandb_mode, scheduler)
+    _check(
+        sweep,
+        default,
+        first,
+        budget,
+        complete,
+        num_trials,
+        seed,
+        max_concurrent_trials,
+        trial_timeout_s,
+        wandb_mode,
+        scheduler,
+    )
 
     from stt_tune.run.showing import show_result
     from stt_tune.run.tracking import build_identity
@@ -315,6 +327,7 @@ def _check(
     num_trials: int,
     seed: int,
     max_concurrent: int | None,
+    trial_timeout_s: float | None,
     wandb_mode: str,
     scheduler: str,
 ) -> None:
@@ -325,6 +338,7 @@ def _check(
             ("num_trials", num_trials, "at least 1", num_trials >= 1),
             ("seed", seed, "at least 0", seed >= 0),
             ("max_concurrent_trials", max_concurrent, "at least 1", max_concurrent is None or max_concurrent >= 1),
+            ("trial_timeout_s", trial_timeout_s, "above 0", trial_timeout_s is None or trial_timeout_s > 0),
             ("wandb_mode", wandb_mode, f"one of {', '.join(WANDB_MODES)}", wandb_mode in WANDB_MODES),
             ("scheduler", scheduler, f"one of {', '.join(SCHEDULERS)}", scheduler in SCHEDULERS),
         )

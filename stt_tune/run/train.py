@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import wandb
 
-from stt_tune.errors import SettingsError
+from stt_tune.errors import SettingsError, StorageError
 from stt_tune.progress import say
 from stt_tune.results.optimal_config import read_optimal_config, select_hyperparameters
 from stt_tune.results.statistics import find_rate
 from stt_tune.run.data import load_speech
 from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
+from stt_tune.run.patience import insist
 from stt_tune.run.settings import TuneSettings, check_trainable, found_with
 from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.run.tracking import find_mode, fit_tags
 from stt_tune.run.wandb_function import STATUS
 from stt_tune.run.wandb_link import FINISH_TIMEOUT_S
 from stt_tune.speech.decode import measure_at_full_context
+from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import finetune
 from stt_tune.speech.hyperparameters import Hyperparameters, complete
 from stt_tune.speech.report import EpochReport
@@ -93,15 +96,18 @@ def train(
             split, too: `held_out_wer` with `held_out_wer_interval`.
 
     Raises:
-        SttTuneError: Something cannot be used, or training diverged.
+        SttTuneError: Something cannot be used, training diverged, or the model cannot be written.
     """
+    is_agents = "WANDB_SWEEP_ID" in os.environ  # an agent says by its environment where the run belongs
+    for each in (None if is_agents else folder, model):
+        if each:
+            _make(each)
     speech = load_speech(settings)
     configuration = complete(hyperparameters, settings.default_configuration())
     if unsuited := speech.find_unsuited(configuration):
         raise SettingsError("\n".join(f"--{problem}" for problem in unsuited))
     own: dict[str, Any] = {}
-    if "WANDB_SWEEP_ID" not in os.environ:  # an agent says by its environment where the run belongs
-        folder.mkdir(parents=True, exist_ok=True)
+    if not is_agents:
         own = {
             "project": settings.wandb_project or "stt-tune",
             "mode": find_mode(settings.wandb, folder),
@@ -120,11 +126,33 @@ def train(
         task = speech.task
         network = finetune(configuration, task.data, task.model, report, task.settings)
         if model:
-            save_model(network, task.model, model)
+            _save(network, task.model, model)
             held_out = _measure(network, task)
             last |= held_out
             run.summary.update(held_out)
     return last
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, and find out before the training whether it can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"--out {folder}: must be a folder that can be written ({error.strerror}). Name another one."
+        ) from error
+
+
+def _save(network: Any, model: SpeechModel, folder: Path) -> None:
+    try:
+        insist(lambda: save_model(network, model, folder), folder)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: must take the trained model, and cannot be written ({error.strerror}). Make room, or name "
+            "another --out, and train again. W&B's files have the epochs."
+        ) from error
 
 
 def _measure(network: Any, task: SpeechTask) -> dict[str, Any]:

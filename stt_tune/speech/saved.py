@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from stt_tune.errors import ModelError, SettingsError
 from stt_tune.speech.families.base import SpeechModel
 
 SCORE = "dev.json"
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as Rust ends what it says of one
 
 
 def save_model(network: PreTrainedModel, model: SpeechModel, folder: Path) -> None:
@@ -34,10 +38,17 @@ def save_model(network: PreTrainedModel, model: SpeechModel, folder: Path) -> No
     network.config, used_config = model.config, network.config
     if model.published_generation:
         network.generation_config, used_generation = model.published_generation, network.generation_config
-    network.save_pretrained(folder)
-    network.config = used_config
-    if model.published_generation:
-        network.generation_config = used_generation
+    try:
+        network.save_pretrained(folder)
+    except SafetensorError as error:
+        number = _OS_ERROR.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder)) from error
+    finally:
+        network.config = used_config
+        if model.published_generation:
+            network.generation_config = used_generation
     model.tokenizer.save_pretrained(folder)
     model.feature_extractor.save_pretrained(folder)
     for path in folder.glob("*.safetensors"):

@@ -12,6 +12,7 @@ from stt_tune.errors import SettingsError
 from stt_tune.results.frames import reports_frame
 from stt_tune.results.trials import STATUSES, Trial, TrialTable
 from stt_tune.run.loading import load_reports, load_trials
+from stt_tune.transfer import push
 
 
 def _trial(number: int, wers: list[float], status: str = "completed", **configuration: object) -> Trial:
@@ -80,6 +81,13 @@ def test_frames_have_one_row_a_report_and_one_a_trial(tmp_path: Path) -> None:
     assert load_trials(tmp_path, "arrow").schema == reports.schema
     with pytest.raises(SettingsError, match="library: must be one of pandas, arrow, found 'polars'"):
         load_trials(tmp_path, "polars")  # type: ignore[call-overload]
+
+
+def test_a_run_at_a_url_is_loaded_however_that_ends(tmp_path: Path) -> None:
+    TrialTable(("wer",), [_trial(0, [0.3])]).save(tmp_path / "trials.parquet")
+    push(tmp_path / "trials.parquet", f"memory://{tmp_path.name}/trials.parquet")
+    for ending in ("", "/"):
+        assert load_trials(f"memory://{tmp_path.name}{ending}")["wer"].tolist() == [0.3]
 
 
 def test_a_trial_that_reported_nothing_has_a_row(tmp_path: Path) -> None:

@@ -85,7 +85,21 @@ def test_the_best_completed_trials_are_the_candidates() -> None:
     planned = plan_systems(table, metric, with_incumbent, top=1)
     assert [each.name for each in planned] == ["default", "incumbent", "trial 4"]
     assert planned[1].configuration == {**_DEFAULT, "learning_rate": 2e-4}
-    assert [each.role for each in plan_systems(table, metric, replace(_SETTINGS, retunes="c.json"), 0)] == [INCUMBENT]
+
+
+@pytest.mark.parametrize(
+    ("incumbent", "roles"),
+    [
+        (None, [INCUMBENT]),
+        (_DEFAULT, [INCUMBENT]),
+        ({"learning_rate": 2e-4}, [DEFAULT, INCUMBENT]),  # production has moved on since
+    ],
+)
+def test_a_retune_has_one_incumbent(incumbent: dict[str, Any] | None, roles: list[str]) -> None:
+    settings = replace(_SETTINGS, retunes="c.json", incumbent=incumbent)
+    planned = plan_systems(TrialTable(("wer",), []), Metric("wer", "minimize"), settings, top=0)
+    assert [each.role for each in planned] == roles
+    assert planned[-1].configuration == {**_DEFAULT, **(incumbent or {})}
 
 
 @pytest.fixture

@@ -112,3 +112,11 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         orchestrator.run_sweep_agent(sweep_id, synthetic.falling)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="project_name: must be a name without slashes, found 'a/b'"):
         WandbSweepOrchestrator("a/b")
+    with pytest.raises(SettingsError, match="storage_path: must be a folder on a disk, found 's3://bucket/runs'"):
+        WandbSweepOrchestrator("p", storage_path="s3://bucket/runs")
+
+
+def test_its_folder_may_be_written_as_a_url(tmp_path: Path) -> None:
+    sweep_id = _orchestrator(tmp_path).create_sweep(synthetic.SWEEP)
+    orchestrator = WandbSweepOrchestrator("stt-optimization", storage_path=f"file://{tmp_path}")
+    assert orchestrator.get_result(sweep_id).folder.path.is_relative_to(tmp_path)

@@ -15,10 +15,14 @@ import pytest
 from stt_tune.errors import SweepHaltedError
 from stt_tune.results.trials import TrialTable
 from stt_tune.run import patience
-from stt_tune.run.patience import PatientWriter, insist
+from stt_tune.run.patience import PatientWriter, insist, keep_beside
 from stt_tune.run.reporting import report
+from stt_tune.speech.families.base import SpeechModel
+from stt_tune.speech.model import load_model
+from stt_tune.speech.saved import save_if_best
 from tests.run import synthetic
 from tests.run.tables import wait_for_table
+from tests.speech.families import make_whisper
 
 _SIZE = 200_000
 
@@ -81,6 +85,24 @@ def test_patience_ends(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     writer.write()
     with pytest.raises(OSError, match="No space left"):
         writer.write()
+
+
+def test_a_disk_that_stays_full_costs_a_trial_its_weights_and_not_its_result(
+    small_disk: Path,
+    tmp_path: Path,
+    tiny: SpeechModel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.0)
+    make_whisper(tiny)(tmp_path / "published")
+    model = load_model(str(tmp_path / "published"))
+    network, models = model.build(), small_disk / "models"
+    trained_with = network.config
+    keep_beside(lambda: save_if_best(network, model, models, "a", 0.5), str(models))
+    told = f"{models}: cannot be written ([Errno 28] No space left on device: '{models / 'a'}'). The trial goes on"
+    assert told in capsys.readouterr().err
+    assert network.config is trained_with
 
 
 @pytest.mark.usefixtures("ray_session")

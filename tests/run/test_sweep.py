@@ -160,6 +160,7 @@ def test_a_sweep_is_resumed_only_as_it_was(tmp_path: Path) -> None:
     [
         ({"num_trials": 0}, "num_trials must be at least 1, found 0"),
         ({"max_concurrent_trials": 0}, "max_concurrent_trials must be at least 1, found 0"),
+        ({"trial_timeout_s": 0}, "trial_timeout_s must be above 0, found 0"),
         ({"seed": -1}, "seed must be at least 0, found -1"),
         ({"wandb_mode": "on"}, "wandb_mode must be one of offline, online, disabled, found 'on'"),
         ({"scheduler": "pbt"}, "scheduler must be one of asha, wandb-hyperband, none, found 'pbt'"),

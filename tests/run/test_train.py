@@ -10,8 +10,10 @@ import pytest
 import wandb
 from wandb.wandb_agent import Agent
 
-from stt_tune.errors import SettingsError
-from stt_tune.run.train import parse_hyperparameters
+from stt_tune.errors import SettingsError, StorageError
+from stt_tune.run import patience
+from stt_tune.run.settings import TuneSettings
+from stt_tune.run.train import parse_hyperparameters, train
 from stt_tune.speech.report import METRICS
 from stt_tune.sweep.config import SweepConfig
 from tests.wandb_files import read_runs
@@ -44,6 +46,26 @@ def test_hyperparameters_are_read_as_wandb_writes_them(arguments: list[str], exp
 def test_arguments_that_cannot_be_trained_with_are_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(SettingsError, match=message.replace("?", r"\?")):
         parse_hyperparameters(arguments)
+
+
+def test_a_folder_that_is_none_is_told_before_anything_loads(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"--out .*file: must be a folder that can be written \(File exists\)"):
+        train({}, TuneSettings("none.jsonl", "tiny.en"), tmp_path / "file")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "model").touch()
+    with pytest.raises(SettingsError, match=r"--out .*model: must be a folder that can be written"):
+        train({}, TuneSettings("none.jsonl", "tiny.en"), tmp_path / "out", tmp_path / "out" / "model")
+
+
+def test_a_disk_that_is_full_when_the_model_is_there_is_told(
+    tmp_path: Path, corpus: Path, small_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.0)
+    (tmp_path / "model" / "model.safetensors").mkdir(parents=True)  # refuses the weights, as a full disk would
+    settings = TuneSettings(str(corpus), small_model, audio_context_s=4, wandb="disabled")
+    with pytest.raises(StorageError, match=r"model: must take the trained model, and cannot be written \(Is a dir"):
+        train({"epochs": 1}, settings, tmp_path, tmp_path / "model")
 
 
 def test_wandbs_agent_can_run_it(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:

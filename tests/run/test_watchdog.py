@@ -37,6 +37,16 @@ def test_a_trial_that_hangs_is_ended_and_the_others_go_on(tmp_path: Path, capfd:
     assert "failed: it reported nothing for 4 s" in capfd.readouterr().err
 
 
-def test_a_timeout_that_is_none_is_refused() -> None:
-    with pytest.raises(SettingsError, match="--trial-timeout must be above 0, found -1"):
-        TuneSettings(data="d", model="tiny.en", trial_timeout_s=-1)
+@pytest.mark.parametrize(
+    ("name", "option", "found"),
+    [
+        ("trial_timeout_s", "--trial-timeout", -1),
+        ("trial_timeout_s", "--trial-timeout", 0),
+        ("time_budget_s", "--time-budget", 0),
+        ("max_concurrent", "--max-concurrent", 0),
+        ("audio_context_s", "--audio-context", 0),
+    ],
+)
+def test_a_limit_that_is_none_is_refused(name: str, option: str, found: int) -> None:
+    with pytest.raises(SettingsError, match=f"{option} must be .*, found {found}"):
+        TuneSettings("d", "tiny.en", **{name: found})  # type: ignore[arg-type]
