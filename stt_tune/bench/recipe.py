@@ -120,7 +120,10 @@ class Recipe:
             )
 
     def _build_network(self, configuration: Mapping[str, Any]) -> PreTrainedModel:
-        network = self.model.build({name: configuration[name] for name in _NETWORK if name in configuration})
+        # as transformers has it, without what makes ours fast
+        network = Seq2SeqModel.build(
+            self.model, {name: configuration[name] for name in _NETWORK if name in configuration}
+        )
         if self.model.published_generation:
             network.generation_config = copy.deepcopy(self.model.published_generation)
         return network

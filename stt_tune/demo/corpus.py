@@ -41,9 +41,9 @@ _VOICES = {"train": ("m1", "m3", "m4", "f1", "Mike", "Denis"), "dev": ("m2", "f4
 class CorpusSize:
     """How many utterances each split gets."""
 
-    train: int = 36
-    dev: int = 18
-    test: int = 30
+    train: int = 48
+    dev: int = 24
+    test: int = 40
 
 
 def make_corpus(size: CorpusSize, seed: int, cache: Path | None = None) -> Path:

@@ -27,6 +27,8 @@ _QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     # a diverged trial has no metric in its last report
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # what has found out what the base model gets wrong has imported all, and confirms when the trials are over
+    "RAY_idle_worker_killing_time_threshold_ms": "3600000",
 }
 
 

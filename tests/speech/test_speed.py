@@ -13,6 +13,7 @@ import pytest
 import torch
 import transformers.utils.import_utils
 from torch._dynamo.utils import counters
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from stt_tune.speech import compilation
 from stt_tune.speech.batching import make_ahead
@@ -128,6 +129,22 @@ def test_what_goes_to_a_gpu_has_half_the_bytes(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_asked: True)
     narrow = tiny.collate_audio(speech.dev[:2], _CONTEXT_S)["input_features"]
     assert torch.equal(narrow, plain.bfloat16())
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(600, 600), (2500, 2500), (1, 1500), (5, 20)])
+def test_attention_by_products_is_that_of_torch(queries: int, keys: int, tiny: WhisperModel) -> None:
+    network: Any = tiny.build()
+    for attention in (network.model.encoder.layers[0].self_attn, network.model.decoder.layers[0].encoder_attn):
+        attend = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
+        query, key, value = (torch.randn(2, 3, count, 8) for count in (queries, keys, keys))
+        expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=0.5).transpose(1, 2)
+        narrow = [each.bfloat16() for each in (query, key, value)]
+        learning, _none = attend(attention, *narrow, None, scaling=0.5)
+        with torch.no_grad():
+            heard, _none = attend(attention, *narrow, None, scaling=0.5)
+        for each in (learning, heard):
+            torch.testing.assert_close(each.float(), expected, rtol=0.05, atol=0.05)
+    assert network.model.decoder.layers[0].self_attn.config._attn_implementation == "sdpa"
 
 
 def test_a_pass_does_the_same_and_is_not_compiled_anew_while_it_is_captured(

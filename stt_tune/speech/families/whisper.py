@@ -19,6 +19,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from stt_tune.errors import SettingsError
 from stt_tune.speech.audio import SAMPLE_RATE
 from stt_tune.speech.example import Example
+from stt_tune.speech.families.attention import attend_by_products
 from stt_tune.speech.families.base import Batch, Heard, Listen
 from stt_tune.speech.families.seq2seq import STATES, Seq2SeqModel
 from stt_tune.speech.families.silence import condense, weigh
@@ -71,8 +72,10 @@ class WhisperModel(Seq2SeqModel):
         return WhisperConfig.from_dict({**self.config.to_dict(), **changes})
 
     def build(self, regularisation: Mapping[str, float] | None = None) -> PreTrainedModel:
-        """Make a network of its own that computes on a GPU as is fast there."""
+        """Make a network of its own that computes as is fast on a GPU, or where there is none."""
         network: Any = super().build(regularisation)
+        if not torch.cuda.is_available():
+            attend_by_products(network)
         network.get_encoder().layers[0].register_forward_pre_hook(_narrow)
         network.proj_out.__class__ = EvenProjection
         return cast("PreTrainedModel", network)
