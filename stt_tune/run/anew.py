@@ -127,7 +127,7 @@ def measure_base(task: SpeechTask, resources: TrialResources, store: Path, data:
     path = _place(store, None, None, data)
     found = _load(path)
     if found is None:
-        splits = {name: split for name in ("test", "guard") if (split := getattr(task.data, name))}
+        splits = [name for name in ("test", "guard") if getattr(task.data, name)]
         heard = hear_untrained(task, [*task.data.test, *task.data.guard], resources, " and ".join(splits))
         count = len(task.data.test)
         found = Training(heard[:count], heard[count:], 0.0)

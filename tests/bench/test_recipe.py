@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
+import torch
 import yaml
+from transformers import PreTrainedModel
 
 from stt_tune.bench.recipe import Recipe
 from stt_tune.bench.sweep import bench_sweep
@@ -32,10 +35,17 @@ def recipe(corpus: Path, small_model: str) -> Recipe:
     return Recipe(cast("Seq2SeqModel", task.model), few, sweep, load_normaliser("basic"), seed=0)
 
 
-def test_the_usual_recipe_searches_the_same_space_and_trains_its_choice(recipe: Recipe) -> None:
-    searched, build = [], recipe.model.build
-    # what the search builds its networks with, seen on the way
-    object.__setattr__(recipe.model, "build", lambda given: (searched.append(given), build(given))[1])
+def test_the_usual_recipe_searches_the_same_space_and_trains_its_choice(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[Mapping[str, float]] = []
+    build = Seq2SeqModel.build
+
+    def see(model: Seq2SeqModel, given: Mapping[str, float]) -> PreTrainedModel:
+        searched.append(given)
+        return build(model, given)
+
+    monkeypatch.setattr(Seq2SeqModel, "build", see)  # what the search builds its networks with, seen on the way
     chosen, dev_wer = recipe.search(trials=2)
     assert chosen["dropout"] in [given["dropout"] for given in searched if given]
     assert 2 <= chosen["num_train_epochs"] <= 4
@@ -55,6 +65,13 @@ def test_what_the_trainer_learns_is_what_ours_learns(recipe: Recipe) -> None:
     assert row["labels"].tolist() == [*recipe.model.prompt[1:], *example.labels]
     assert recipe.model.build().config.decoder_start_token_id == recipe.model.prompt[0]
     assert row["input_features"].shape == (80, 3000)
+
+
+def test_the_usual_recipe_computes_as_transformers_does(recipe: Recipe) -> None:
+    network: Any = recipe._build_network({})
+    layers = (network.get_encoder().layers[0].self_attn, network.get_decoder().layers[0].encoder_attn)
+    assert {each.config._attn_implementation for each in layers} == {"sdpa"}
+    assert type(network.proj_out) is torch.nn.Linear
 
 
 def test_a_comparison_needs_two_trials() -> None:
