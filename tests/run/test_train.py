@@ -62,6 +62,7 @@ def test_a_disk_that_is_full_when_the_model_is_there_is_told(
     tmp_path: Path, corpus: Path, small_model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(wandb, "run", None)  # W&B would leave its disabled run there
     (tmp_path / "model" / "model.safetensors").mkdir(parents=True)  # refuses the weights, as a full disk would
     settings = TuneSettings(str(corpus), small_model, audio_context_s=4, wandb="disabled")
     with pytest.raises(StorageError, match=r"model: must take the trained model, and cannot be written \(Is a dir"):
