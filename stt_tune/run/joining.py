@@ -39,13 +39,12 @@ def check_cluster(address: str, *, is_insecure_allowed: bool) -> None:
     """
     say(f"joining the Ray cluster at {address}")
     must = f"--address {address}: must be a running Ray cluster"
+    # now and then Ray's client server never answers one that comes, and answers the next at once
+    asked = _ask(address) or (_ask(address) if is_client(address) else None)
+    if asked is None:
+        raise SettingsError(f"{must}, and none answered within {_PATIENCE_S} seconds. {_ADVICE}")
     try:
-        asked = subprocess.run(
-            [sys.executable, "-m", __name__, address], capture_output=True, text=True, timeout=_PATIENCE_S
-        )
         found = json.loads(asked.stdout.splitlines()[-1])
-    except subprocess.TimeoutExpired as error:
-        raise SettingsError(f"{must}, and none answered within {_PATIENCE_S} seconds. {_ADVICE}") from error
     except (ValueError, IndexError) as error:
         reason = asked.stderr.strip().rpartition("\n")[2] or f"exit code {asked.returncode}"
         raise SettingsError(f"{must}, and is not ({reason}).") from error
@@ -57,6 +56,16 @@ def check_cluster(address: str, *, is_insecure_allowed: bool) -> None:
             f"there. Start the cluster with token authentication and set {_TOKEN} here, or give "
             "--insecure-cluster."
         )
+
+
+def _ask(address: str) -> subprocess.CompletedProcess[str] | None:
+    """Let another process join; None where none is answered in time."""
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", __name__, address], capture_output=True, text=True, timeout=_PATIENCE_S
+        )
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _is_loopback(address: str) -> bool:
@@ -72,7 +81,7 @@ def _is_loopback(address: str) -> bool:
         return host == "localhost"
 
 
-def _try() -> None:
+def _join() -> None:
     """Join the cluster in this process, and print what it is like."""
     import ray
 
@@ -90,4 +99,4 @@ def _try() -> None:
 
 
 if __name__ == "__main__":
-    _try()
+    _join()

@@ -130,7 +130,7 @@ def test_a_writer_killed_hundreds_of_times_leaves_a_valid_file(tmp_path: Path) -
         os.waitpid(child, 0)
         assert read_optimal_config(path)["hyperparameters"]["epochs"] >= 1
     revision = read_optimal_config(path)["revision"]
-    assert revision > 100
+    assert revision > 30
     update_optimal_config({"epochs": 7}, path)
     assert read_optimal_config(path)["revision"] == revision + 1
 
