@@ -18,7 +18,7 @@ from stt_tune.run.nodes import ACCELERATOR, NODE_ID, find_nodes, measure_gpu_mem
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
 
-_QUIET = {
+_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     # CSV, JSON and TensorBoard copies of what the trial table holds
@@ -101,7 +101,7 @@ def connect(address: str | None, *, insecure: bool = False) -> Iterator[None]:
     Raises:
         SettingsError: There is no cluster at `address`, or none that may be joined.
     """
-    for name, value in _QUIET.items():
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
 

@@ -35,9 +35,8 @@ def hear_untrained(
     Raises:
         SweepFailedError: It could not be run, for example for want of memory.
     """
-    unknown = [i for i, each in enumerate(examples) if each.base is None]
     known = {i: each.base for i, each in enumerate(examples) if each.base is not None}
-    if unknown:
+    if unknown := [i for i in range(len(examples)) if i not in known]:
         say(f"finding out what the base model gets wrong: {len(unknown)} utterances of {where}")
         workers = min(resources.max_concurrent, max(len(unknown) // _LEAST, 1))
         shares = [unknown[i::workers] for i in range(workers)]

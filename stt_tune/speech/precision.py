@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -38,10 +37,10 @@ def copy_in(dtype: torch.dtype, network: PreTrainedModel) -> Any:
     Nothing is copied in the type that it has, and the copy goes as soon as nobody holds it: as a `forward` of its own
     it would hold itself.
     """
-    tensors = itertools.chain(network.parameters(), network.buffers())
-    cast = {id(each): each.detach().to(dtype) for each in tensors if each.is_floating_point()}
-    parameters = {id(each): torch.nn.Parameter(cast[id(each)], requires_grad=False) for each in network.parameters()}
-    copied = copy.deepcopy(network, {**cast, **parameters})
+    made: dict[int, torch.Tensor] = {id(each): each.to(dtype) for each in network.buffers() if each.is_floating_point()}
+    for each in network.parameters():
+        made[id(each)] = torch.nn.Parameter(each.detach().to(dtype), requires_grad=False)
+    copied = copy.deepcopy(network, made)
     for name in _WRAPPERS:
         vars(copied).pop(name, None)
     return copied

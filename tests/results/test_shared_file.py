@@ -118,19 +118,22 @@ def test_a_writer_killed_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path
 
 
 def test_a_writer_killed_hundreds_of_times_leaves_a_valid_file(tmp_path: Path) -> None:
-    """Killed by the clock, wherever it is, 300 times; another process's update always gets through."""
+    """Killed by the clock, wherever it is, 300 times or more; another process's update always gets through."""
     path = tmp_path / "optimal_config.json"
     save_config(path, {"epochs": 1})
-    for i in range(300):
+    for i in range(3000):
         child = os.fork()
         if not child:
             _write_for_ever(path)
         time.sleep(0.001 * (i % 20))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        assert read_optimal_config(path)["hyperparameters"]["epochs"] >= 1
+        written = read_optimal_config(path)
+        assert written["hyperparameters"]["epochs"] >= 1
+        if i >= 299 and written["revision"] > 100:  # a slow machine takes more
+            break
     revision = read_optimal_config(path)["revision"]
-    assert revision > 30
+    assert revision > 100
     update_optimal_config({"epochs": 7}, path)
     assert read_optimal_config(path)["revision"] == revision + 1
 
