@@ -123,7 +123,6 @@ def small_run(
         data=str(corpus),
         model=small_model,
         trials=4,
-        audio_context_s=4,
         default={"learning_rate": 1e-5, "batch_size": 8, "epochs": 2},
     )
     return tune(sweep, settings, folder / "small")

@@ -118,7 +118,7 @@ Normaliser = Annotated[
 AudioContext = Annotated[
     float | None,
     typer.Option(
-        help="Seconds that clips are padded to in training.  [default: the longest clip]",
+        help="Seconds that clips are padded to in training.  [default: the longest clip of each batch]",
         show_default=False,
     ),
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,14 +89,14 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
     measured = [*(each for each in utterances if each.split != "train"), *guard]
     replay = _read_beside("--replay", settings.replay, settings, model, normalise, measured)
     model = _fit_vocabulary(settings, model, [*utterances, *replay])
-    context_s = _choose_context(settings, [*utterances, *replay], model)
-    _announce(utterances, split_by, replay, guard, model, context_s)
+    _check_context(settings, [*utterances, *replay], model)
+    _announce(utterances, split_by, replay, guard, model, settings.audio_context_s)
     for warning in warn_of_splits(utterances, normalise):
         say(warning)
     task = SpeechTask(
         data=prepare(utterances, model, normalise, replay, guard),
         model=model,
-        settings=TrainingSettings(seed=settings.seed, audio_context_s=context_s, normaliser=normaliser),
+        settings=TrainingSettings(seed=settings.seed, audio_context_s=settings.audio_context_s, normaliser=normaliser),
     )
     lines = [bad.to_json() for bad in rejected]
     hashes = hash_data(utterances), hash_data([*replay, *guard])
@@ -110,11 +109,12 @@ def _announce(
     replay: list[Utterance],
     guard: list[Utterance],
     model: SpeechModel,
-    context_s: float,
+    context_s: float | None,
 ) -> None:
     counts = Counter(utterance.split for utterance in utterances)
+    trained = f"{context_s:g} s" if context_s else "the longest clip of each batch"
     at_context = (
-        f"; training at {context_s:g} s of audio context, held-out speech measured at {model.max_context_s:g} s"
+        f"; training pads to {trained}, held-out speech is measured at {model.max_context_s:g} s"
         if model.has_fixed_context
         else ""
     )
@@ -186,17 +186,19 @@ def _fit_vocabulary(settings: TuneSettings, model: SpeechModel, utterances: list
     return model.extend_vocabulary(sorted(lacking))
 
 
-def _choose_context(settings: TuneSettings, utterances: list[Utterance], model: SpeechModel) -> float:
-    longest_s = max(utterance.duration_s for utterance in utterances)
-    if not model.has_fixed_context:
-        if settings.audio_context_s is not None:
-            raise SettingsError(f"--audio-context: {model.name} takes clips as long as they are. Leave it out.")
-        return longest_s
+def _check_context(settings: TuneSettings, utterances: list[Utterance], model: SpeechModel) -> None:
+    """Make sure that what clips are to be padded to has a meaning, and holds them.
+
+    Raises:
+        SettingsError: It has none, or does not.
+    """
     if settings.audio_context_s is None:
-        return min(math.ceil(2 * longest_s) / 2, model.max_context_s)
+        return
+    if not model.has_fixed_context:
+        raise SettingsError(f"--audio-context: {model.name} takes clips as long as they are. Leave it out.")
+    longest_s = max(utterance.duration_s for utterance in utterances)
     if not longest_s <= settings.audio_context_s <= model.max_context_s:
         raise SettingsError(
             f"--audio-context must hold the longest clip ({longest_s:.1f} s) and be at most "
             f"{model.max_context_s:g} s, found {settings.audio_context_s:g}."
         )
-    return settings.audio_context_s

@@ -158,7 +158,7 @@ def _job(address: str, name: str) -> Iterator[Any]:
     import ray
 
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        _connect(address)
         yield ray.remote(num_cpus=0, resources={_HEAD: 0.001})(HeadJob).remote(name)
     except (ConnectionError, ray.exceptions.RayError) as error:
         raise SweepFailedError(
@@ -167,6 +167,20 @@ def _job(address: str, name: str) -> Iterator[Any]:
         ) from error
     finally:
         ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    """Join, at the second try where the server, which starts a process for each client, was not ready in time."""
+    import ray
+
+    for is_last in (False, True):
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except ConnectionError:
+            ray.shutdown()
+            if is_last:
+                raise
 
 
 def _submit(address: str, job: Any, arguments: Sequence[str | File]) -> None:

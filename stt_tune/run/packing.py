@@ -29,7 +29,8 @@ def find_trials_per_gpu(task: SpeechTask, sweep: SweepConfig, default: Mapping[s
     batch_size = int(max(searched.extremes()) if searched else default["batch_size"])
     say("measuring how many trials a GPU takes at a time")
     measure = ray.remote(num_gpus=1, max_calls=1)(measure_use)
-    examples = task.data.train[: 2 * batch_size]
+    # the longest, which take the most memory
+    examples = sorted(task.data.train, key=task.model.find_length)[-2 * batch_size :]
     use: Use = ray.get(measure.remote(task.model, examples, batch_size, task.settings.audio_context_s))
     count = use.count(min(node.cpus / node.gpus for node in nodes))
     say(

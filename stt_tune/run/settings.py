@@ -52,7 +52,7 @@ class TuneSettings:
         wandb: One of `WANDB_MODES`.
         wandb_project: The W&B project; None: the sweep file's, or `stt-tune`.
         normaliser: One of `NORMALISERS`.
-        audio_context_s: What clips are padded to in training, in seconds; None: chosen from the data.
+        audio_context_s: What clips are padded to in training, in seconds; None: to the longest of each batch.
         language: Whisper's code of the spoken language, for multilingual models.
         skip_bad: Whether bad rows are set aside instead of refused.
         address: A Ray cluster to join; None: a Ray of this run's own.

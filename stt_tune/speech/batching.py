@@ -14,8 +14,10 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 # Batches whose utterances are sorted together: enough to pad clips of 1 to 4 s by a quarter and not by a half to three
-# quarters, few enough that an epoch brings others together than the one before.
+# quarters, few enough that an epoch brings others together than the one before; for which a small data set has to be
+# divided, too.
 _WINDOW = 4
+_LEAST_WINDOWS = 4
 
 
 class LikeLengths(torch.utils.data.Sampler[int]):
@@ -35,6 +37,7 @@ class LikeLengths(torch.utils.data.Sampler[int]):
         """
         self._lengths = list(lengths)
         self._batch_size = batch_size
+        self._window = min(max(len(lengths) // (batch_size * _LEAST_WINDOWS), 1), _WINDOW)
         self._seed = seed
         self._epoch = 0
 
@@ -50,7 +53,7 @@ class LikeLengths(torch.utils.data.Sampler[int]):
         """Indices of the utterances of one epoch."""
         seed = int(np.random.default_rng([self._seed, self._epoch]).integers(2**63))
         generator = torch.Generator().manual_seed(seed)
-        order: list[int] = get_length_grouped_indices(self._lengths, self._batch_size, _WINDOW, generator)
+        order: list[int] = get_length_grouped_indices(self._lengths, self._batch_size, self._window, generator)
         return iter(order)
 
 

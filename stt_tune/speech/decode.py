@@ -40,7 +40,7 @@ def measure(
     examples: Sequence[Example],
     model: SpeechModel,
     *,
-    audio_context_s: float,
+    audio_context_s: float | None,
     normalise: Normalise,
 ) -> Measurement:
     """Transcribe `examples` greedily and count the errors.
@@ -49,18 +49,26 @@ def measure(
         network: One that `model` has built.
         examples: At least one.
         model: Knows how.
-        audio_context_s: What clips are padded to, where the family pads to a fixed length.
+        audio_context_s: What clips are padded to, where production pads to a fixed length; None: to the longest of
+            those that are read together.
         normalise: Applied to references and hypotheses.
 
     Raises:
         TrainingMemoryError: Not even one example fits into memory.
     """
     network.eval()
-    model.set_audio_context(network, audio_context_s)
     device = network.device.type
     listen = _set_up(model, network)
+    if device == "cuda":  # the decoder's memory and graph are those of one shape
+        audio_context_s = audio_context_s or model.find_context(examples)
+    is_padded = model.has_fixed_context and audio_context_s is not None
+
+    def measure_length(i: int) -> tuple[int, int]:
+        """Of the audio, where that is not padded to a fixed length, and then of the transcript."""
+        return 0 if is_padded else model.find_length(examples[i]), len(examples[i].labels)
+
     # longest first: memory runs out at once, or not at all; and what is read or written together is about as long
-    order = sorted(range(len(examples)), key=lambda i: _find_length(examples[i]), reverse=True)
+    order = sorted(range(len(examples)), key=measure_length, reverse=True)
     longest = max(len(example.labels) for example in examples)
     hypotheses = [""] * len(examples)
     total, tokens = 0.0, 0
@@ -68,7 +76,8 @@ def measure(
     chunks = [order[start : start + size] for start in range(0, len(order), size)]
 
     def collate(chunk: Sequence[int]) -> Batch:
-        return model.collate([examples[i] for i in chunk], audio_context_s)
+        these = [examples[i] for i in chunk]
+        return model.collate(these, audio_context_s or model.find_context(these))
 
     for chunk, batch in zip(chunks, make_ahead(collate, chunks), strict=True):
         start = 0
@@ -96,11 +105,6 @@ def _set_up(model: SpeechModel, network: PreTrainedModel) -> Listen:
             raise
     free()
     return model.listener(network)
-
-
-def _find_length(example: Example) -> tuple[int, int]:
-    """Of its audio, where that is not padded to a fixed length, and then of its transcript."""
-    return len(example.features), len(example.labels)
 
 
 def measure_at_full_context(

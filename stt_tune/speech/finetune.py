@@ -49,12 +49,13 @@ class TrainingSettings:
 
     Attributes:
         seed: Of the batches' order and of dropout.
-        audio_context_s: What clips are padded to in training and on the dev split, in seconds.
+        audio_context_s: What clips are padded to in training and on the dev split, in seconds, where production pads to
+            a fixed length; None: to the longest of each batch.
         normaliser: Its name, one of `NORMALISERS`.
     """
 
     seed: int
-    audio_context_s: float
+    audio_context_s: float | None
     normaliser: str
 
 
@@ -89,7 +90,7 @@ def finetune(
             alone measures, reports and saves.
 
     Returns:
-        The trained network, at the training's audio context.
+        The trained network.
 
     Raises:
         ValueError: The configuration holds what cannot be trained.
@@ -105,7 +106,6 @@ def finetune(
     # before the network is built: dropout and batches draw from these generators
     torch.manual_seed(settings.seed)
     network = model.build({name: getattr(chosen, name) for name in ("dropout", "mask_time_prob", "mask_feature_prob")})
-    model.set_audio_context(network, settings.audio_context_s)
     adaptation = Adaptation(network, model, chosen)
     if not uses_states(chosen, model):
         data = replace(data, **{each.name: without_states(getattr(data, each.name)) for each in fields(data)})

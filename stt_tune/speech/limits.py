@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 CONTEXT_BYTES = 0.7e9
@@ -9,8 +11,13 @@ CONTEXT_BYTES = 0.7e9
 
 
 def use_cores(count: float) -> None:
-    """Let torch run on so many cores, at least one; it would take all of the machine's."""
-    torch.set_num_threads(max(int(count), 1))
+    """Let torch run on so many cores, at least one; it would take all of the machine's.
+
+    On no more than `OMP_NUM_THREADS` says, which Ray sets to what it has given where the user has not.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    most = int(asked) if asked.isdecimal() else count
+    torch.set_num_threads(max(int(min(count, most)), 1))
 
 
 def use_gpu(share: float) -> None:

@@ -21,7 +21,7 @@ from stt_tune.speech.memory import free
 # Computes the gradients of a batch, for the mean over so many tokens, and gives its loss in all.
 ComputePass = Callable[[Batch, torch.Tensor], torch.Tensor]
 
-_MOST = 16  # shapes that are captured; each costs about as long as three passes
+_MOST = 32  # shapes that are captured; each costs about as long as three passes
 _Shapes = tuple[tuple[str, torch.Size], ...]
 
 

@@ -33,7 +33,6 @@ def save_model(network: PreTrainedModel, model: SpeechModel, folder: Path) -> No
     Raises:
         OSError: The folder cannot be written.
     """
-    model.set_audio_context(network, model.max_context_s)
     # the config without this training's dropout, and the decoding that the checkpoint came with
     network.config, used_config = model.config, network.config
     if model.published_generation:

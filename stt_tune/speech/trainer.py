@@ -40,7 +40,7 @@ class SpeechTrainer(Trainer):
         self,
         *,
         speech_model: SpeechModel,
-        audio_context_s: float,
+        audio_context_s: float | None,
         micro_batch: int,
         label_smoothing: float,
         on_checkpoint: Callable[[Path], None] | None = None,
@@ -52,7 +52,8 @@ class SpeechTrainer(Trainer):
 
         Args:
             speech_model: Knows how to make batches and losses.
-            audio_context_s: What clips are padded to, in seconds.
+            audio_context_s: What clips are padded to, in seconds, where production pads to a fixed length; None: to
+                the longest of each effective batch.
             micro_batch: Utterances in one pass, to begin with.
             label_smoothing: Share of a label's probability that is spread over all tokens.
             on_checkpoint: Called with the folder of each checkpoint once it is written.
@@ -83,10 +84,11 @@ class SpeechTrainer(Trainer):
         return mean
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if self._speech_model.has_fixed_context:
+        model, examples = self._speech_model, cast("Sequence[Example]", train_dataset or self.train_dataset)
+        if model.has_fixed_context and (self._audio_context_s is not None or examples[0].states is not None):
             return super()._get_train_sampler(train_dataset)  # all clips have one length
-        examples: Sequence[Example] = cast("Sequence[Example]", train_dataset or self.train_dataset)
-        return LikeLengths([len(each.features) for each in examples], self.args.train_batch_size, self.args.seed)
+        lengths = [model.find_length(each) for each in examples]
+        return LikeLengths(lengths, self.args.train_batch_size, self.args.seed)
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Nothing reads it."""
@@ -108,9 +110,11 @@ class SpeechTrainer(Trainer):
             self._on_checkpoint(checkpoint)
 
     def _collate(self, examples: Sequence[Example]) -> dict[str, list[Batch]]:
+        # of the whole batch, so that it does not matter how that is divided
+        context_s = self._audio_context_s or self._speech_model.find_context(examples)
         examples = self._ranks.share(examples)
         parts = [examples[i : i + self.micro_batch] for i in range(0, len(examples), self.micro_batch)]
-        return {_BATCHES: [self._speech_model.collate(part, self._audio_context_s) for part in parts]}
+        return {_BATCHES: [self._speech_model.collate(part, context_s) for part in parts]}
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None

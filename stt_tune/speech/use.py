@@ -38,7 +38,7 @@ class Use:
         return max(min(int(1 / self.memory), by_time, int(cores)), 1)
 
 
-def measure_use(model: SpeechModel, examples: Sequence[Example], batch_size: int, audio_context_s: float) -> Use:
+def measure_use(model: SpeechModel, examples: Sequence[Example], batch_size: int, audio_context_s: float | None) -> Use:
     """Train for a moment on the GPU of this process, with batches of one size and then of twice that.
 
     What does not find room there is taken to use all of it: a trial would go on with smaller batches.
@@ -51,9 +51,8 @@ def measure_use(model: SpeechModel, examples: Sequence[Example], batch_size: int
         return Use(memory=1.0, time=1.0)
 
 
-def _measure(model: SpeechModel, examples: Sequence[Example], batch_size: int, audio_context_s: float) -> Use:
-    network = model.build()
-    model.set_audio_context(network, audio_context_s)
+def _measure(model: SpeechModel, examples: Sequence[Example], batch_size: int, audio_context_s: float | None) -> Use:
+    network, context_s = model.build(), audio_context_s or model.find_context(examples)
     torch.nn.Module.cuda(network)  # transformers' own is typed for subclasses only
     network.train()
     optimizer = torch.optim.AdamW([each for each in network.parameters() if each.requires_grad], lr=0.0, fused=True)
@@ -68,7 +67,7 @@ def _measure(model: SpeechModel, examples: Sequence[Example], batch_size: int, a
 
     def time_pass(size: int) -> float:
         rows = [examples[i % len(examples)] for i in range(size)]
-        batch = {name: tensor.cuda() for name, tensor in model.collate(rows, audio_context_s).items()}
+        batch = {name: tensor.cuda() for name, tensor in model.collate(rows, context_s).items()}
         tokens = count_tokens(batch)
         for _ in range(3):  # the first is a warm-up, the second may be captured
             step(batch, tokens)

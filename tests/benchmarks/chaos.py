@@ -65,7 +65,7 @@ def _disturb(folder: Path, seed: int, model: Path, data: Path, trials: int, expe
     out, chance, kills = folder / "run", random.Random(seed), Counter[str]()
     begun = time.monotonic()
     with running_head(folder, takes_jobs=False, cpus=0) as head, _running_nodes(head, folder) as nodes:
-        command = [sys.executable, "-m", "tests.run.survivor", out, model, data, head.address, trials]
+        command = [sys.executable, "-m", "tests.run.survivor", out, model, data, trials, head.address]
         driver = _start(command, head, folder)
         while (code := _wait(driver, chance.uniform(*_PAUSE_S))) != 0 and time.monotonic() - begun < _LONGEST_S:
             if code is not None:

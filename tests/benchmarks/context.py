@@ -4,12 +4,13 @@
     10 s, cut:          the encoder's positions cut off behind 10 s, or behind the longest clip;
     clip, cut:          cut off behind the longest clip;
     clip, cut or 30 s:  that, but one batch in eight, drawn at random, is padded to 30 s;
-    clip:               the silence behind the longest clip in a few positions that count as many: what the tool does.
+    clip:               the silence behind the longest clip in a few positions that count as many;
+    batch:              behind the longest clip of each batch, which holds clips of like length: what the tool does.
 
 Every one is trained with each learning rate and seed; the error rate is of dev and test together, which nothing was
 chosen by, at 30 s. The encoder's position table is frozen in all of them.
 
-python -m tests.benchmarks.context MANIFEST [--model tiny.en] [--epochs 2] [--seeds 2]
+python -m tests.benchmarks.context MANIFEST [--model tiny.en] [--epochs 2] [--seeds 2] [--settings "30 s" batch]
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from stt_tune.progress import say, track
 from stt_tune.results.statistics import compare, find_noise
@@ -34,7 +36,7 @@ from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.run.tune import load_prepared
 from stt_tune.speech.decode import measure_at_full_context
 from stt_tune.speech.example import Example
-from stt_tune.speech.families.base import Batch, Loss
+from stt_tune.speech.families.base import Batch
 from stt_tune.speech.families.whisper import WhisperModel
 from stt_tune.speech.finetune import finetune
 
@@ -45,8 +47,11 @@ _FULL = "30 s"
 class Cut(WhisperModel):
     """Leaves the silence away."""
 
-    def _condense(self, seconds: float) -> tuple[torch.Tensor, torch.Tensor | None]:
-        return super()._condense(seconds)[0][: round(seconds * _FRAMES_PER_S / 2)], None
+    def count_positions(self, audio_context_s: float) -> int:
+        return round(audio_context_s * _FRAMES_PER_S / 2)
+
+    def choose_positions(self, network: PreTrainedModel, count: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return torch.arange(count, device=network.device), None
 
 
 class _Mixed(Cut):
@@ -54,14 +59,6 @@ class _Mixed(Cut):
 
     def collate(self, examples: Sequence[Example], audio_context_s: float) -> Batch:
         return super().collate(examples, audio_context_s if torch.rand(()) > 1 / 8 else self.max_context_s)
-
-    def compute_loss(self, network: Any, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
-        self.set_audio_context(network, batch["input_features"].shape[-1] / _FRAMES_PER_S)
-        return super().compute_loss(network, batch, label_smoothing=label_smoothing)
-
-    def run_encoder(self, network: Any, batch: Batch) -> Any:
-        self.set_audio_context(network, batch["input_features"].shape[-1] / _FRAMES_PER_S)
-        return super().run_encoder(network, batch)
 
 
 _task: SpeechTask
@@ -73,20 +70,21 @@ def _share(task: SpeechTask) -> None:
     torch.set_num_threads(1)
 
 
-def _settings(clip_s: float) -> dict[str, tuple[type[WhisperModel], float]]:
+def _settings(clip_s: float) -> dict[str, tuple[type[WhisperModel], float | None]]:
     return {
         _FULL: (WhisperModel, 30.0),
         "10 s, cut": (Cut, max(10.0, clip_s)),
         "clip, cut": (Cut, clip_s),
         "clip, cut or 30 s": (_Mixed, clip_s),
         "clip": (WhisperModel, clip_s),
+        "batch": (WhisperModel, None),
     }
 
 
 def _train(name: str, learning_rate: float, seed: int, epochs: int) -> dict[str, Any]:
     """Train once; give the errors of each utterance at 30 s, and the seconds of the last epoch."""
     data, settings = _task.data, _task.settings
-    kind, context_s = _settings(settings.audio_context_s)[name]
+    kind, context_s = _settings(find_longest(_task))[name]
     seconds: list[float] = []
     network = finetune(
         {"learning_rate": learning_rate, "batch_size": 8, "epochs": epochs, "warmup_ratio": 0.1},
@@ -107,7 +105,7 @@ def _train(name: str, learning_rate: float, seed: int, epochs: int) -> dict[str,
 
 
 def _train_all(task: SpeechTask, asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    runs = list(itertools.product(range(asked.seeds), asked.learning_rates, _settings(task.settings.audio_context_s)))
+    runs = list(itertools.product(range(asked.seeds), asked.learning_rates, asked.settings))
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _share, (task,)) as pool:
         futures = [pool.submit(_train, name, rate, seed, asked.epochs) for seed, rate, name in runs]
         for future in track(as_completed(futures), "trainings", len(futures)):
@@ -119,12 +117,11 @@ def _find(results: Sequence[dict[str, Any]], name: str, rate: float) -> list[dic
     return sorted(these, key=lambda each: int(each["seed"]))
 
 
-def _print(results: Sequence[dict[str, Any]], rates: Sequence[float], clip_s: float) -> None:
+def _print(results: Sequence[dict[str, Any]], rates: Sequence[float], settings: Sequence[str]) -> None:
     """Print a line a setting: WER at each learning rate, the difference from 30 s over all of them, and seconds."""
     print(f"| trained at | {' | '.join(f'{rate:g}' for rate in rates)} | WER by that of 30 s (95 %) | seconds |")
     errors = {
-        name: [np.array([each["errors"] for each in _find(results, name, rate)]) for rate in rates]
-        for name in _settings(clip_s)
+        name: [np.array([each["errors"] for each in _find(results, name, rate)]) for rate in rates] for name in settings
     }
     words = results[0]["words"]
     # of each seed, the errors at all learning rates together
@@ -132,10 +129,12 @@ def _print(results: Sequence[dict[str, Any]], rates: Sequence[float], clip_s: fl
     noise = find_noise(list(together.values()))
     for name, by_rate in errors.items():
         blocks = np.tile(np.arange(together[name].shape[1] // len(rates)), len(rates))
-        gain = compare(together[_FULL], together[name], blocks, noise=noise)
+        apart = ""
+        if _FULL in together and name != _FULL:
+            gain = compare(together[_FULL], together[name], blocks, noise=noise)
+            apart = f"{-gain.relative:+.1%} ({-gain.high:+.1%} to {-gain.low:+.1%})"
         seconds = np.mean([each["seconds"] for each in results if each["setting"] == name])
         wers = " | ".join(f"{each.sum(axis=1).mean() / words:.4f}" for each in by_rate)
-        apart = "" if name == _FULL else f"{-gain.relative:+.1%} ({-gain.high:+.1%} to {-gain.low:+.1%})"
         print(f"| {name} | {wers} | {apart} | {seconds:.0f} |")
 
 
@@ -146,6 +145,11 @@ def build_parser(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--model", default="tiny.en")
     parser.add_argument("--normaliser", default="digits")
     return parser
+
+
+def find_longest(task: SpeechTask) -> float:
+    """Seconds of the longest clip."""
+    return task.model.find_context([*task.data.train, *task.data.dev])
 
 
 def load_task(asked: argparse.Namespace) -> SpeechTask:
@@ -159,13 +163,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--learning-rates", type=float, nargs="+", default=[1e-5, 5e-5, 2e-4])
+    names = list(_settings(0.0))
+    parser.add_argument("--settings", nargs="+", choices=names, default=names)
     asked = parser.parse_args()
     task = load_task(asked)
     results = []
     for each in _train_all(task, asked):
         results.append(each)
         say(json.dumps(each))
-    _print(results, asked.learning_rates, task.settings.audio_context_s)
+    _print(results, asked.learning_rates, asked.settings)
 
 
 if __name__ == "__main__":

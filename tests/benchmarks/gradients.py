@@ -17,7 +17,7 @@ import torch
 from stt_tune.speech.example import Example
 from stt_tune.speech.families import silence
 from stt_tune.speech.families.whisper import WhisperModel
-from tests.benchmarks.context import Cut, build_parser, load_task
+from tests.benchmarks.context import Cut, build_parser, find_longest, load_task
 
 _POSITIONS = (24, 50, 100, 200)
 _BATCH, _BATCHES = 8, 3
@@ -25,13 +25,11 @@ _LEARNING_RATE = 5e-5
 
 
 def _find_gradient(
-    network: Any, model: WhisperModel, batches: Sequence[Sequence[Example]], context_s: float
+    network: Any, model: WhisperModel, batches: Sequence[Sequence[Example]], context_s: float | None
 ) -> torch.Tensor:
-    model.set_audio_context(network, context_s)
     network.zero_grad()
     for batch in batches:
-        _add_gradient(network, model, batch, context_s)
-    model.set_audio_context(network, model.max_context_s)
+        _add_gradient(network, model, batch, context_s or model.find_context(batch))
     return torch.cat([each.grad.flatten() for each in network.parameters() if each.grad is not None])
 
 
@@ -40,14 +38,16 @@ def _add_gradient(network: Any, model: WhisperModel, batch: Sequence[Example], c
     (loss.total / loss.tokens).backward()
 
 
-def _list_settings(model: WhisperModel, clip_s: float) -> Iterator[tuple[str, WhisperModel, float]]:
+def _list_settings(model: WhisperModel, clip_s: float) -> Iterator[tuple[str, WhisperModel, float | None]]:
     cut = Cut(**vars(model))
     yield "silence cut off", cut, clip_s
     yield "10 s, cut", cut, 10.0
     for positions in _POSITIONS:
         silence.POSITIONS = positions
         silence.condense.cache_clear()
+        silence.condense_on.cache_clear()
         yield f"silence in {positions} positions", model, clip_s
+        yield f"the same, behind the longest clip of each batch of {_BATCH}", model, None
 
 
 def _print(network: Any, model: WhisperModel, batches: Sequence[Sequence[Example]], clip_s: float) -> None:
@@ -68,14 +68,14 @@ def main() -> None:
     batches = [task.data.train[i : i + _BATCH] for i in range(0, len(task.data.train) - _BATCH, _BATCH)]
     network: Any = model.build()  # dropout is off
     print("| base model | cosine | length |")
-    _print(network, model, batches[:_BATCHES], task.settings.audio_context_s)
+    _print(network, model, batches[:_BATCHES], find_longest(task))
     optimiser = torch.optim.AdamW([each for each in network.parameters() if each.requires_grad], lr=_LEARNING_RATE)
     for batch in batches[_BATCHES : _BATCHES + asked.steps]:
         optimiser.zero_grad()
         _add_gradient(network, model, batch, model.max_context_s)
         optimiser.step()
     print(f"| after {asked.steps} steps | cosine | length |")
-    _print(network, model, batches[:_BATCHES], task.settings.audio_context_s)
+    _print(network, model, batches[:_BATCHES], find_longest(task))
 
 
 if __name__ == "__main__":

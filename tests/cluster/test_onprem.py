@@ -35,7 +35,7 @@ def test_a_sweep_submitted_to_a_launched_cluster_runs_on_all_hosts_and_shows_no_
     with log.open("w") as file:
         submitted = launched.start(
             "submit", launched.config, "cluster/run_sweep.py", "--", sweep, "--data", corpus, "--out", out,
-            "--trials", 6, "--default", default, "--audio-context", 4, "--scheduler", "none", output=file,
+            "--trials", 6, "--default", default, "--scheduler", "none", output=file,
         )  # fmt: skip
         while submitted.poll() is None:
             listed = subprocess.run(["ps", "axwwo", "args"], capture_output=True, text=True).stdout

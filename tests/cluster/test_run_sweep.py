@@ -59,7 +59,7 @@ def test_a_submitted_sweep_runs_and_its_exit_code_comes_back(project: Project, c
     default.write_text("{epochs: 1, batch_size: 8}")
     out = tmp_path / "run"
     done = project.submit(
-        "small.yaml", "--data", corpus, "--trials", 2, "--default", default, "--audio-context", 4, "--out", out,
+        "small.yaml", "--data", corpus, "--trials", 2, "--default", default, "--out", out,
         "--max-concurrent", 2,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -80,7 +80,7 @@ def test_a_sweep_from_outside_runs_on_the_head_and_only_what_it_prints_is_on_std
     default, out = tmp_path / "default.yaml", tmp_path / "run"
     default.write_text("{epochs: 1, batch_size: 8}")
     done = project.start_outside(
-        "small.yaml", "--data", corpus, "--trials", 1, "--default", default, "--audio-context", 4, "--out", out,
+        "small.yaml", "--data", corpus, "--trials", 1, "--default", default, "--out", out,
         "--model", small_model, "--json-lines",
     )  # fmt: skip
     assert done.stdout
@@ -131,7 +131,7 @@ def test_a_sweep_from_outside_is_refused_before_it_is_sent(
 def test_ctrl_c_outside_stops_the_sweep_on_the_head(project: Project, corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     started = project.start_outside(
-        "small.yaml", "--data", corpus, "--trials", 9, "--audio-context", 4, "--out", out
+        "small.yaml", "--data", corpus, "--trials", 9, "--out", out
     )  # fmt: skip
     said = ""
     assert started.stderr

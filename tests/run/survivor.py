@@ -1,6 +1,6 @@
 """A small speech sweep that is to survive what is done to it.
 
-`python -m tests.run.survivor RUN MODEL DATA [ADDRESS TRIALS]` begins it, or goes on with it.
+`python -m tests.run.survivor RUN MODEL DATA [TRIALS [ADDRESS]]` begins it, or goes on with it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _SWEEP = {
 }
 
 
-def run(out: Path, model: str, data: str, address: str | None = None, trials: int = 4) -> TrialTable:
+def run(out: Path, model: str, data: str, trials: int | str, address: str | None = None) -> TrialTable:
     """Begin the sweep, or go on with it, and give its table."""
-    settings = TuneSettings(data=data, model=model, audio_context_s=4, normaliser="basic")
+    settings = TuneSettings(data=data, model=model, normaliser="basic")
     speech, folder = load_prepared(settings), RunFolder(out)
     with connect(address):
         resources = find_resources(max_concurrent=None if address else 2)

@@ -14,13 +14,21 @@ import ray
 
 from stt_tune.errors import StorageError
 from stt_tune.results.trials import TrialTable
+from stt_tune.run import faults
 from stt_tune.run.controller import describe_failure
-from stt_tune.run.faults import MOST_LOSSES, read_faults
+from stt_tune.run.faults import read_faults
 from stt_tune.run.reporting import report
 from stt_tune.run.trainable import TrainingTask, build_trainable
 from tests.run import synthetic
 
 pytestmark = pytest.mark.usefixtures("ray_session")
+
+_LOSSES = 3  # each takes a worker that starts
+
+
+@pytest.fixture(autouse=True)
+def _few_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "MOST_LOSSES", _LOSSES)
 
 
 def _die_once_or_always(folder: Path) -> Any:
@@ -45,7 +53,7 @@ def test_trials_whose_worker_dies_are_begun_again_and_fail_only_where_that_does_
     outcomes = set()
     for trial in table.trials:
         rate = trial.configuration["learning_rate"]
-        retries = MOST_LOSSES - 1 if rate < 0.25 else 1 if rate < 0.5 else 0
+        retries = _LOSSES - 1 if rate < 0.25 else 1 if rate < 0.5 else 0
         assert (trial.status, trial.retries) == ("failed" if rate < 0.25 else "completed", retries)
         assert [each["epoch"] for each in trial.reports] == ([1] if rate < 0.25 else [1, 2])
         outcomes.add((trial.status, retries))
@@ -98,7 +106,7 @@ def test_a_trial_whose_workers_all_die_as_they_start_has_failed(
 ) -> None:
     monkeypatch.setattr(synthetic, "build_trainable", _dying("setup", tmp_path / "killed", times=9))
     (trial,) = synthetic.run(tmp_path, synthetic.falling, trials=1).trials
-    assert (trial.status, trial.retries) == ("failed", MOST_LOSSES - 1)
+    assert (trial.status, trial.retries) == ("failed", _LOSSES - 1)
 
 
 def _object_lost(config: dict[str, Any]) -> None:
@@ -108,7 +116,7 @@ def _object_lost(config: dict[str, Any]) -> None:
 
 def test_a_full_object_store_costs_no_sweep_and_is_tried_again(tmp_path: Path) -> None:
     table = synthetic.run(tmp_path, _object_lost, trials=2)
-    assert [(trial.status, trial.retries) for trial in table.trials] == [("failed", MOST_LOSSES - 1)] * 2
+    assert [(trial.status, trial.retries) for trial in table.trials] == [("failed", _LOSSES - 1)] * 2
     assert all("object store is full" in (trial.error or "") for trial in table.trials)
 
 

@@ -31,7 +31,7 @@ from stt_tune.sweep.config import SweepConfig
 
 @pytest.fixture
 def task(speech: SpeechData, tiny: SpeechModel) -> SpeechTask:
-    return SpeechTask(speech, tiny, TrainingSettings(seed=0, audio_context_s=4, normaliser="basic"))
+    return SpeechTask(speech, tiny, TrainingSettings(seed=0, audio_context_s=None, normaliser="basic"))
 
 
 def test_what_the_base_model_hears_tells_the_kind_where_nothing_else_does(ray_session: None, task: SpeechTask) -> None:

@@ -21,12 +21,15 @@ from tests.run import survivor
 from tests.run.tables import wait_for_table
 from tests.wandb_files import read_runs
 
+_TRIALS = 3
+
 
 @pytest.fixture(scope="module")
 def undisturbed(
     small_model: str, corpus: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Any]]:
-    return _results(survivor.run(tmp_path_factory.mktemp("runs") / "undisturbed", small_model, str(corpus)))
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    return _results(survivor.run(folder, small_model, str(corpus), trials=_TRIALS))
 
 
 def _results(table: TrialTable) -> list[dict[str, Any]]:
@@ -50,7 +53,7 @@ def _run_disturbed(out: Path, model: str, corpus: Path, disturb: Callable[[], No
 
     disturber = threading.Thread(target=wait_and_disturb)
     disturber.start()
-    table = survivor.run(out, model, str(corpus))
+    table = survivor.run(out, model, str(corpus), trials=_TRIALS)
     disturber.join()
     return table
 
@@ -129,7 +132,7 @@ def test_a_sweep_whose_driver_is_killed_is_resumed_where_it_was(
     small_model: str, corpus: Path, undisturbed: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "tests.run.survivor", out, small_model, corpus]
+    command = [sys.executable, "-m", "tests.run.survivor", out, small_model, corpus, str(_TRIALS)]
     # not the W&B service of these tests, which would take both for one process
     own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     with subprocess.Popen(command, env=own, stderr=subprocess.DEVNULL, start_new_session=True) as process:

@@ -64,7 +64,7 @@ def test_a_disk_that_is_full_when_the_model_is_there_is_told(
     monkeypatch.setattr(patience, "PATIENCE_S", 0.0)
     monkeypatch.setattr(wandb, "run", None)  # W&B would leave its disabled run there
     (tmp_path / "model" / "model.safetensors").mkdir(parents=True)  # refuses the weights, as a full disk would
-    settings = TuneSettings(str(corpus), small_model, audio_context_s=4, wandb="disabled")
+    settings = TuneSettings(str(corpus), small_model, wandb="disabled")
     with pytest.raises(StorageError, match=r"model: must take the trained model, and cannot be written \(Is a dir"):
         train({"epochs": 1}, settings, tmp_path, tmp_path / "model")
 
@@ -72,7 +72,7 @@ def test_a_disk_that_is_full_when_the_model_is_there_is_told(
 def test_wandbs_agent_can_run_it(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """W&B's own agent starts the program; only its server, which would name the run, cannot be reached here."""
     sweep = tmp_path / "sweep.yaml"
-    program = [sys.executable, "-m", "stt_tune", "train", "--data", str(corpus), "--audio-context", "4"]
+    program = [sys.executable, "-m", "stt_tune", "train", "--data", str(corpus)]
     sweep.write_text(
         "method: random\nmetric: {name: wer}\nproject: from-the-file\n"
         f"command: [{', '.join(program)}, '${{args}}']\n"

@@ -177,7 +177,7 @@ def test_ctrl_c_exits_130_keeps_what_is_done_and_resume_finishes_it(
     out = tmp_path / "run"
     command = [
         sys.executable, "-m", "stt_tune", "tune", str(sweep), "--data", str(corpus), "--model", small_model,
-        "--default", str(default), "--trials", "8", "--audio-context", "4", "--out", str(out), "--wandb", "offline",
+        "--default", str(default), "--trials", "4", "--out", str(out), "--wandb", "offline",
     ]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         table = wait_for_table(out, lambda table: bool(table.ended()))
@@ -191,7 +191,7 @@ def test_ctrl_c_exits_130_keeps_what_is_done_and_resume_finishes_it(
     )
     document = json.loads(resumed.stdout)
     finished = TrialTable.load(out / "trials.parquet")
-    assert len(finished.ended()) == document["trials"] == 8
+    assert len(finished.ended()) == document["trials"] == 4
     first = {trial.number: trial.trial_id for trial in table.ended()}
     assert {trial.number: trial.trial_id for trial in finished.trials if trial.number in first} == first
     assert math.isfinite(document["held_out"]["wer"])
@@ -205,7 +205,7 @@ def test_sigterm_while_confirming_ends_the_run_as_ctrl_c_does(tmp_path: Path, co
     out = tmp_path / "run"
     command = [
         sys.executable, "-m", "stt_tune", "tune", str(sweep), "--data", str(corpus), "--model", small_model,
-        "--default", str(default), "--trials", "1", "--audio-context", "4", "--out", str(out), "--wandb", "disabled",
+        "--default", str(default), "--trials", "1", "--out", str(out), "--wandb", "disabled",
     ]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

@@ -186,7 +186,7 @@ def test_a_confirmed_run_that_logs_online_ends_with_tag_and_artifact(
 ) -> None:
     sweep = tmp_path / "small.yaml"
     sweep.write_text(SMALL_SWEEP)
-    settings = TuneSettings(data=str(corpus), model=small_model, trials=2, audio_context_s=4, wandb="online")
+    settings = TuneSettings(data=str(corpus), model=small_model, trials=2, wandb="online")
     result = tune(sweep, settings, tmp_path / "run")
     winner = result.document["winner"]["trial_id"]
     assert [name for name, run in server.runs.items() if "best" in run.tags] == [winner]

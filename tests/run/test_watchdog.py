@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stt_tune.errors import SettingsError
+from stt_tune.run import faults
 from stt_tune.run.reporting import report
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.sweep import run_sweep
@@ -25,7 +26,10 @@ def _hang_in_two(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_trial_that_hangs_is_ended_and_the_others_go_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_trial_that_hangs_is_ended_and_the_others_go_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "MOST_LOSSES", 2)
     result = run_sweep(
         _SWEEP, _hang_in_two, storage_path=tmp_path / "run", trial_timeout_s=4, wandb_mode="disabled", scheduler="none"
     )

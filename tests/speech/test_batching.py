@@ -36,3 +36,14 @@ def test_batches_pad_little_and_every_epoch_has_others() -> None:
     other = LikeLengths(lengths.tolist(), _BATCH, seed=1)
     other.set_epoch(2)
     assert list(other) != orders[2]
+
+
+def test_few_batches_are_mixed_all_the_same() -> None:
+    lengths = np.random.default_rng(0).integers(10, 40, 48).tolist()
+    for batch in (16, 4):
+        sampler = LikeLengths(lengths, batch, seed=0)
+        first = list(sampler)
+        sampler.set_epoch(1)
+        assert {frozenset(first[i : i + batch]) for i in range(0, 48, batch)}.isdisjoint(
+            frozenset(each) for each in np.reshape(list(sampler), (-1, batch)).tolist()
+        )

@@ -161,7 +161,6 @@ def test_it_survives_the_shortest_clip_and_one_at_the_limit(model: SpeechModel) 
 def test_what_a_clip_says_does_not_depend_on_its_neighbours(model: SpeechModel) -> None:
     short, long = _example(model, 1.0, "one two"), _example(model, 3.0, "seven eight nine", 1)
     network = model.build().eval()
-    model.set_audio_context(network, _CONTEXT_S)
     with torch.no_grad():
         alone = model.hear(network, model.collate([short], _CONTEXT_S), 9)
         beside = model.hear(network, model.collate([short, long], _CONTEXT_S), 9)
@@ -182,7 +181,6 @@ def test_freezing_leaves_what_is_frozen(model: SpeechModel) -> None:
     before = _state(model.build())
     for freeze in ("encoder", "feature_encoder", "none"):
         network, _reports = _train(model, epochs=1, freeze=freeze)
-        model.set_audio_context(network, model.max_context_s)
         encoder = dict(model.find_encoder(network).named_parameters())
         ids = {id(each) for each in encoder.values()}
         names = {name for name, each in network.named_parameters() if id(each) in ids}
@@ -280,7 +278,6 @@ def test_when_not_even_one_utterance_fits_training_says_so(model: SpeechModel, m
 def test_the_weights_are_moved_back_to_the_base_models(model: SpeechModel) -> None:
     base, trained = _state(model.build()), _state(_train(model, epochs=1)[0])
     half_network, (report,) = _train(model, epochs=1, base_weight=0.5)
-    model.set_audio_context(half_network, _CONTEXT_S)
     half = _state(half_network)
     for name, parameter in half_network.named_parameters():
         if parameter.requires_grad:
@@ -310,14 +307,12 @@ def test_replayed_utterances_have_their_share() -> None:
 def test_adapters_are_trained_and_merged(model: SpeechModel) -> None:
     base = _state(model.build())
     network, (report,) = _train(model, epochs=1, lora_rank=2, lora_alpha=8, lora_dropout=0.1, learning_rate=1e-2)
-    model.set_audio_context(network, model.max_context_s)
     merged = _state(network)
     assert set(merged) == set(base)
     changed = {name for name in base if not torch.equal(merged[name], base[name])}
     buffers = {name for name, _ in network.named_buffers()}
     assert changed - buffers
     assert all("_proj." in name or "linear_" in name for name in changed - buffers)
-    model.set_audio_context(network, _CONTEXT_S)
     assert report.dev_loss == pytest.approx(_hear(network, model)[0], rel=1e-2)
 
 
@@ -365,7 +360,6 @@ def test_no_layers_are_dropped(model: SpeechModel) -> None:
 @pytest.mark.parametrize("model", ["hubert", "whisper"], indirect=True)
 def test_what_the_family_leaves_untrained_is_its_habit(model: SpeechModel) -> None:
     network, _reports = _train(model, epochs=1)
-    model.set_audio_context(network, model.max_context_s)
     before, after = _state(model.build()), _state(network)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     moved = any(part in name.split(".") for name in changed for part in model.feature_encoder)
@@ -428,7 +422,6 @@ def test_a_transcript_longer_than_the_decoder_is_told(model: SpeechModel) -> Non
 def test_any_audio_context_will_do(model: SpeechModel) -> None:
     for context_s in (1.01, 10.25, 12.75):
         network = model.build()
-        model.set_audio_context(network, context_s)
         batch = model.collate([_example(model, 1.0, "one")], context_s)
         assert math.isfinite(float(model.compute_loss(network, batch).total.detach()))
 

@@ -5,14 +5,17 @@ import math
 from dataclasses import replace
 
 import pytest
-from transformers import TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
+from transformers.modeling_outputs import BaseModelOutput
 
 import stt_tune.speech.finetune as finetune_module
 from stt_tune.demo.corpus import CorpusSize, make_corpus
 from stt_tune.errors import DivergedError
+from stt_tune.speech import decode
 from stt_tune.speech.example import SpeechData
-from stt_tune.speech.families.base import SpeechModel
+from stt_tune.speech.families.base import Batch, SpeechModel
 from stt_tune.speech.families.silence import POSITIONS
+from stt_tune.speech.families.whisper import WhisperModel
 from stt_tune.speech.features import prepare
 from stt_tune.speech.finetune import TrainingSettings, finetune
 from stt_tune.speech.manifest import read_manifest
@@ -20,7 +23,7 @@ from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.rates import KINDS
 from stt_tune.speech.report import METRICS, EpochReport
 
-_SETTINGS = TrainingSettings(seed=0, audio_context_s=4, normaliser="basic")
+_SETTINGS = TrainingSettings(seed=0, audio_context_s=None, normaliser="basic")
 
 
 def _train(
@@ -95,6 +98,27 @@ def test_accumulated_batches_give_the_loss_of_one_large_batch(speech: SpeechData
     )
     assert parts.train_loss == pytest.approx(large.train_loss, rel=0.02)
     assert parts.dev_loss == pytest.approx(large.dev_loss, rel=0.02)
+
+
+def test_a_batch_is_padded_to_its_own_longest_clip(
+    speech: SpeechData, tiny: WhisperModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[tuple[int, ...]] = []
+    run_encoder = type(tiny).run_encoder
+
+    def spy(self: WhisperModel, network: PreTrainedModel, batch: Batch) -> BaseModelOutput:
+        lengths.append(tuple(batch["input_features"].shape))
+        return run_encoder(self, network, batch)
+
+    monkeypatch.setattr(WhisperModel, "run_encoder", spy)
+    monkeypatch.setattr(decode, "_BATCH", {"cpu": 4, "cuda": 4})
+    (report,) = _train({"epochs": 1, "batch_size": 4}, speech, tiny)
+    frames = sorted((tiny.find_length(each) for each in speech.dev), reverse=True)
+    expected = [2 * (math.ceil(longest / 2) + POSITIONS) for longest in (frames[0], frames[4])]
+    assert [length[-1] for length in lengths] == expected
+    assert expected[0] > expected[1]
+    (fixed,) = _train({"epochs": 1, "batch_size": 4}, speech, tiny, replace(_SETTINGS, audio_context_s=4.0))
+    assert report.dev_loss == pytest.approx(fixed.dev_loss, rel=0.1)
 
 
 def test_divergence_keeps_the_curve_and_says_so(speech: SpeechData, tiny: SpeechModel) -> None:

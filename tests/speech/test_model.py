@@ -137,13 +137,13 @@ def test_the_shortest_and_the_longest_clip_have_features(tiny: SpeechModel, seco
     assert np.isfinite(features).all()
 
 
-def test_setting_the_context_back_restores_the_network(tiny: SpeechModel) -> None:
+def test_a_network_takes_batches_of_any_length_one_after_another(tiny: SpeechModel) -> None:
     network = tiny.build().eval()
     features = torch.zeros(1, 80, 3000)
     with torch.no_grad():
         before = network.model.encoder(features).last_hidden_state
-        tiny.set_audio_context(network, 4)
-        states = network.model.encoder(features[..., : 400 + 2 * POSITIONS]).last_hidden_state
-        assert states.shape[1] == 200 + POSITIONS
-        tiny.set_audio_context(network, 30)
-        assert torch.equal(network.model.encoder(features).last_hidden_state, before)
+        for frames, expected in ((400, 200 + POSITIONS), (150, 75 + POSITIONS), (3000, 1500)):
+            batch = {"input_features": features[..., : 2 * expected]}
+            states = tiny.run_encoder(network, batch).last_hidden_state
+            assert states.shape[1] == expected == tiny.count_positions(frames / 100)
+        assert torch.equal(states, before)

@@ -79,7 +79,7 @@ class SpeechModel(ABC):
     default_freeze: ClassVar[str] = "none"
     """What of it people leave untrained: `none`, `encoder` or `feature_encoder`."""
     has_fixed_context: ClassVar[bool] = False
-    """Whether every clip is padded to the same length."""
+    """Whether production pads every clip to the same length."""
 
     @classmethod
     def read_decoding(cls, network: PreTrainedModel, tokenizer: Any, language: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class SpeechModel(ABC):
 
         Args:
             examples: Its rows.
-            audio_context_s: What clips are padded to, in seconds, where the family pads to a fixed length.
+            audio_context_s: What clips are padded to, in seconds, where production pads to a fixed length.
 
         Returns:
             The network's inputs, and `labels` [b, t], which are -100 where nothing is learned.
@@ -136,6 +136,14 @@ class SpeechModel(ABC):
     @abstractmethod
     def configure(self, regularisation: Mapping[str, float]) -> PreTrainedConfig:
         """The architecture with `dropout`, `mask_time_prob` and `mask_feature_prob` set, 0 where left out."""
+
+    def find_length(self, example: Example) -> int:
+        """How long its audio is, in whatever features count time in."""
+        return len(example.features)
+
+    def find_context(self, examples: Sequence[Example]) -> float:
+        """What the clips of a batch are padded to, in seconds, where nothing else is asked for."""
+        return self.max_context_s
 
     @property
     def feature_setting(self) -> str:
@@ -177,9 +185,6 @@ class SpeechModel(ABC):
         """The encoder of a network."""
         encoder: torch.nn.Module = network.get_encoder()
         return encoder
-
-    def set_audio_context(self, network: PreTrainedModel, seconds: float) -> None:  # noqa: B027
-        """Let the network take clips padded to `seconds`; most families take clips as long as they are."""
 
     def find_unwritable(self, texts: Sequence[str]) -> Counter[str]:
         """Characters of the transcripts that the vocabulary lacks, with how often each occurs."""

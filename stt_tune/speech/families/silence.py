@@ -21,6 +21,20 @@ POSITIONS = 50  # of silence, behind those of the clip; an even number
 _STEEPEST = 2.0
 
 
+class Positions(torch.nn.Embedding):
+    """A position table that gives the same rows, whatever is asked for.
+
+    Attributes:
+        rows: Which ones, [positions]; None: all.
+    """
+
+    rows: torch.Tensor | None = None
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """The rows, [positions, width]."""
+        return self.weight if self.rows is None else torch.nn.functional.embedding(self.rows, self.weight)
+
+
 @functools.cache  # it is asked for every batch
 def condense(spoken: int, full: int) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Choose the positions of a clip and of the silence behind it.
@@ -47,6 +61,15 @@ def condense(spoken: int, full: int) -> tuple[torch.Tensor, torch.Tensor | None]
     return torch.cat([torch.arange(spoken), middles]), logits
 
 
+@functools.cache  # graphs that have been captured read them where they are
+def condense_on(
+    device: torch.device, dtype: torch.dtype, count: int, full: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The positions of a clip and of its silence, `count` in all, as `condense` chooses them."""
+    positions, logits = condense(count - POSITIONS if count < full else full, full)
+    return positions.to(device), None if logits is None else logits.to(device, dtype)
+
+
 def weigh(network: torch.nn.Module, logits: torch.Tensor | None) -> None:
     """Add `logits` [positions] wherever `network`, a Whisper, attends to its encoder's positions; None: nothing."""
     attentions: list[Any] = [
@@ -54,7 +77,6 @@ def weigh(network: torch.nn.Module, logits: torch.Tensor | None) -> None:
     ]
     for attention in attentions:
         if not hasattr(attention, "silence"):
-            # a buffer goes along when the network is moved, copied or cast
             attention.register_buffer("silence", None, persistent=False)
             attention.register_forward_pre_hook(_add_logits, with_kwargs=True)
         attention.silence = logits

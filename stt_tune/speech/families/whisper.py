@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
@@ -20,13 +21,14 @@ from stt_tune.errors import SettingsError
 from stt_tune.speech.audio import SAMPLE_RATE
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.attention import attend_by_products
-from stt_tune.speech.families.base import Batch, Heard, Listen
+from stt_tune.speech.families.base import Batch, Heard, Listen, Loss
 from stt_tune.speech.families.seq2seq import STATES, Seq2SeqModel
-from stt_tune.speech.families.silence import condense, weigh
+from stt_tune.speech.families.silence import Positions, condense, condense_on, weigh
 from stt_tune.speech.greedy import GreedyDecoder
 from stt_tune.speech.precision import copy_in, find_type
 
 _POSITIONS_PER_S = 50  # the encoder's: 100 mel frames a second, halved by its second convolution
+_FRAMES = 2  # to a position
 _HOP = 160  # samples between two mel frames
 # Silence after the clip that makes its last frames the same as inside a longer padded one: more
 # than the analysis window of 400 samples, which reaches over the end.
@@ -74,32 +76,48 @@ class WhisperModel(Seq2SeqModel):
     def build(self, regularisation: Mapping[str, float] | None = None) -> PreTrainedModel:
         """Make a network of its own that computes as is fast on a GPU, or where there is none."""
         network: Any = super().build(regularisation)
+        network.get_encoder().embed_positions.__class__ = Positions
         if not torch.cuda.is_available():
             attend_by_products(network)
         network.get_encoder().layers[0].register_forward_pre_hook(_narrow)
         network.proj_out.__class__ = EvenProjection
         return cast("PreTrainedModel", network)
 
-    def set_audio_context(self, network: PreTrainedModel, seconds: float) -> None:
-        """Let the encoder of `network` take clips of at most `seconds`, with condensed silence behind, instead of 30 s.
+    def find_length(self, example: Example) -> int:
+        """Frames of its features."""
+        return int(example.features.shape[1])
 
-        The position table is fixed (sinusoids), so that a shorter or the full one can be set at
-        any time, before or after training.
-        """
-        positions, logits = self._condense(seconds)
+    def find_context(self, examples: Sequence[Example]) -> float:
+        """As long as the longest clip; on GPUs one of few lengths, as each shape of batch has to be set up there."""
+        seconds = math.ceil(max(self.find_length(each) for each in examples) / _FRAMES) / _POSITIONS_PER_S
+        if torch.cuda.is_available():
+            seconds = round_up(seconds)
+        return min(seconds, self.max_context_s)
+
+    def count_positions(self, audio_context_s: float) -> int:
+        """Of the encoder, for clips padded to so many seconds and with condensed silence behind."""
+        return len(condense(round(audio_context_s * _POSITIONS_PER_S), self.config.max_source_positions)[0])
+
+    def choose_positions(self, network: PreTrainedModel, count: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Which rows of the position table those are, and what is added to the logits of attention to each."""
+        return condense_on(network.device, network.dtype, count, self.config.max_source_positions)
+
+    def fit(self, network: PreTrainedModel, batch: Batch) -> None:
+        """Let a network take clips as long as a batch's: its position table is fixed, so any part of it will do."""
+        count = batch[STATES].shape[1] if STATES in batch else batch["input_features"].shape[-1] // _FRAMES
         encoder: Any = self.find_encoder(network)
-        if encoder.embed_positions.num_embeddings == len(positions):
-            return  # graphs that have been captured read it where it is
-        table = torch.from_numpy(self.weights["model.encoder.embed_positions.weight"][positions])
-        encoder.config.max_source_positions = len(positions)
-        encoder.embed_positions = torch.nn.Embedding.from_pretrained(table.to(network.device), freeze=True)
-        weigh(network, None if logits is None else logits.to(network.device))
+        rows, logits = self.choose_positions(network, count)
+        encoder.config.max_source_positions = encoder.embed_positions.num_embeddings = count
+        encoder.embed_positions.rows = rows
+        weigh(network, logits)
 
-    def _condense(self, seconds: float) -> tuple[torch.Tensor, torch.Tensor | None]:
-        return condense(round(seconds * _POSITIONS_PER_S), self.config.max_source_positions)
+    def compute_loss(self, network: PreTrainedModel, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
+        """Cross-entropy of the next token."""
+        self.fit(network, batch)
+        return super().compute_loss(network, batch, label_smoothing=label_smoothing)
 
     def can_be_captured(self, network: PreTrainedModel) -> bool:
-        """Clips have one length; masks of SpecAugment are drawn on the CPU."""
+        """Clips have few lengths; masks of SpecAugment are drawn on the CPU."""
         config: Any = network.config
         return not (config.apply_spec_augment or config.encoder_layerdrop or config.decoder_layerdrop)
 
@@ -120,7 +138,7 @@ class WhisperModel(Seq2SeqModel):
         states = [example.states for example in examples if example.states is not None]
         if len(states) == len(examples):
             return {STATES: torch.from_numpy(np.stack(states))}
-        frames = 2 * len(self._condense(audio_context_s)[0])
+        frames = _FRAMES * self.count_positions(audio_context_s)
         # a GPU's first product casts them, and half the bytes are sent there sooner
         dtype = find_type("cuda") if torch.cuda.is_available() else torch.float32
         stacked = torch.empty((len(examples), len(examples[0].features), frames), dtype=dtype)
@@ -152,6 +170,7 @@ class WhisperModel(Seq2SeqModel):
 
     def run_encoder(self, network: PreTrainedModel, batch: Batch) -> BaseModelOutput:
         """States [b, positions, width]."""
+        self.fit(network, batch)
         if STATES in batch:
             return BaseModelOutput(batch[STATES].to(network.dtype))
         return BaseModelOutput(self.find_encoder(network)(batch["input_features"]).last_hidden_state)
@@ -177,6 +196,12 @@ def _narrow(layer: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     hidden, *others = args
     is_narrowed = hidden.is_cuda and torch.is_autocast_enabled("cuda") and find_type("cuda") == torch.bfloat16
     return (hidden.bfloat16() if is_narrowed else hidden, *others)
+
+
+def round_up(seconds: float) -> float:
+    """To one of four lengths from each power of two to the next: 1, 1.25, 1.5, 1.75, 2, 2.5, ..., of which few are."""
+    step = 2.0 ** (math.floor(math.log2(seconds)) - 2)
+    return math.ceil(seconds / step) * step
 
 
 def keep_suppression(generation: GenerationConfig) -> GenerationConfig:
