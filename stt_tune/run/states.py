@@ -11,7 +11,7 @@ import ray
 from stt_tune.progress import say
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.speech_trial import SpeechTask, run_on_workers
-from stt_tune.speech.frozen import compute_states, count_bytes, uses_states
+from stt_tune.speech.frozen import compute_states, count_bytes, find_context, uses_states
 from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.sweep.config import SweepConfig
 
@@ -32,7 +32,7 @@ def share_states(
     choices = [default, *({**default, "freeze": value} for value in (freeze.grid() if freeze else None) or ())]
     if not any(uses_states(Hyperparameters.from_mapping(each), task.model) for each in choices):
         return task
-    context_s = task.settings.audio_context_s
+    context_s = task.settings.audio_context_s or find_context(task.model, task.data)
     needed = count_bytes(task.model, task.data, context_s)
     rooms = [node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"]]
     if needed > _SHARE * min(rooms):

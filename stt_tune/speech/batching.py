@@ -14,14 +14,14 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 # Batches whose utterances are sorted together: enough to pad clips of 1 to 4 s by a quarter and not by a half to three
-# quarters, few enough that an epoch brings others together than the one before; for which a small data set has to be
-# divided, too.
+# quarters, few enough that an epoch brings others together than the one before. Of a small data set fewer, so that it
+# has several windows, too.
 _WINDOW = 4
 _LEAST_WINDOWS = 4
 
 
 class LikeLengths(torch.utils.data.Sampler[int]):
-    """Draws in another order each epoch; several batches' utterances at a time lie sorted by length.
+    """Draws in another order each epoch; the utterances of a batch, or of several, lie sorted by length.
 
     The order depends on seed and epoch alone, so that processes which train together, and a training that goes on from
     a checkpoint, have the same.

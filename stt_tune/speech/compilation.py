@@ -8,7 +8,7 @@ import torch
 
 _COST_S = 45.0  # of compiling, the first time on a machine: for one shape, and then, with the second, for all shapes
 _SAVED = 0.2  # the share of a step's time that it saves at least
-_FROM, _TO = 5, 15  # steps between which a step's time is measured: all has been set up by the first of them
+_FROM, _TO = 5, 15  # steps between which a step's time is measured: most has been set up by the first of them
 
 _trained_s = 0.0
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from stt_tune.speech.batching import make_ahead
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Batch, Heard, Listen, SpeechModel, take_rows
-from stt_tune.speech.frozen import without_states
+from stt_tune.speech.frozen import has_one_length, without_states
 from stt_tune.speech.memory import free, halve, ran_out
 from stt_tune.speech.normalisers import Normalise, load_normaliser
 from stt_tune.speech.precision import autocast
@@ -61,7 +61,7 @@ def measure(
     listen = _set_up(model, network)
     if device == "cuda":  # the decoder's memory and graph are those of one shape
         audio_context_s = audio_context_s or model.find_context(examples)
-    is_padded = model.has_fixed_context and audio_context_s is not None
+    is_padded = has_one_length(examples, model, audio_context_s)
 
     def measure_length(i: int) -> tuple[int, int]:
         """Of the audio, where that is not padded to a fixed length, and then of the transcript."""

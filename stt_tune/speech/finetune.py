@@ -50,7 +50,7 @@ class TrainingSettings:
     Attributes:
         seed: Of the batches' order and of dropout.
         audio_context_s: What clips are padded to in training and on the dev split, in seconds, where production pads to
-            a fixed length; None: to the longest of each batch.
+            a fixed length; None: to the longest of each batch, or of all where a frozen encoder is run once.
         normaliser: Its name, one of `NORMALISERS`.
     """
 
@@ -90,7 +90,7 @@ def finetune(
             alone measures, reports and saves.
 
     Returns:
-        The trained network.
+        The trained network, to be used through `model`, which fits it to each batch.
 
     Raises:
         ValueError: The configuration holds what cannot be trained.

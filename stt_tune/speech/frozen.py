@@ -24,22 +24,25 @@ def uses_states(chosen: Hyperparameters, model: SpeechModel) -> bool:
     return model.has_fixed_context and (chosen.freeze or model.default_freeze) == "encoder" and not is_masked
 
 
-def count_bytes(model: SpeechModel, data: SpeechData, audio_context_s: float | None) -> int:
+def find_context(model: SpeechModel, data: SpeechData) -> float:
+    """What the utterances are padded to where nothing else is asked for, in seconds: all to the longest."""
+    return model.find_context([each for split in _SPLITS for each in getattr(data, split)])
+
+
+def count_bytes(model: SpeechModel, data: SpeechData, audio_context_s: float) -> int:
     """What the states of a data set take."""
     config: Any = model.config
-    frames = model.collate(data.train[:1], _find_context(model, data, audio_context_s))["input_features"].shape[-1]
+    frames = model.collate(data.train[:1], audio_context_s)["input_features"].shape[-1]
     return sum(len(getattr(data, split)) for split in _SPLITS) * frames // _FRAMES * int(config.d_model) * 2
 
 
 @torch.no_grad()
-def compute_states(model: SpeechModel, data: SpeechData, audio_context_s: float | None) -> SpeechData:
+def compute_states(model: SpeechModel, data: SpeechData, audio_context_s: float) -> SpeechData:
     """Give all utterances that are trained on, and those of dev, what the encoder makes of them at `audio_context_s`.
-
-    Where that is left open, all are padded to the longest.
 
     On the GPU of this process if there is one. In 16 bits, to which attention rounds them anyway.
     """
-    network, context_s = model.build().eval(), _find_context(model, data, audio_context_s)
+    network = model.build().eval()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.nn.Module.to(network, device)
 
@@ -47,7 +50,7 @@ def compute_states(model: SpeechModel, data: SpeechData, audio_context_s: float 
         made: list[Example] = []
         for start in range(0, len(examples), _BATCH):
             part = without_states(examples[start : start + _BATCH])
-            batch = {name: tensor.to(device) for name, tensor in model.collate(part, context_s).items()}
+            batch = {name: tensor.to(device) for name, tensor in model.collate(part, audio_context_s).items()}
             with autocast(device):
                 states = model.run_encoder(network, batch).last_hidden_state.half().cpu().numpy()
             made += [replace(each, states=row) for each, row in zip(part, states, strict=True)]
@@ -56,8 +59,9 @@ def compute_states(model: SpeechModel, data: SpeechData, audio_context_s: float 
     return replace(data, **{split: encode(getattr(data, split)) for split in _SPLITS})
 
 
-def _find_context(model: SpeechModel, data: SpeechData, audio_context_s: float | None) -> float:
-    return audio_context_s or model.find_context([each for split in _SPLITS for each in getattr(data, split)])
+def has_one_length(examples: Sequence[Example], model: SpeechModel, audio_context_s: float | None) -> bool:
+    """Whether what the network takes of them has one length, however long the clips are."""
+    return model.has_fixed_context and (audio_context_s is not None or examples[0].states is not None)
 
 
 def without_states(examples: Sequence[Example]) -> list[Example]:

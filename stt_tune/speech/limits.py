@@ -15,7 +15,7 @@ def use_cores(count: float) -> None:
 
     On no more than `OMP_NUM_THREADS` says, which Ray sets to what it has given where the user has not.
     """
-    asked = os.environ.get("OMP_NUM_THREADS", "")
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # the others are of nested regions
     most = int(asked) if asked.isdecimal() else count
     torch.set_num_threads(max(int(min(count, most)), 1))
 

@@ -27,8 +27,7 @@ def halve(batch_size: int) -> int:
     """
     if batch_size == 1:
         raise TrainingMemoryError(
-            "memory ran out with one utterance at a time: a smaller model, a shorter --audio-context or shorter clips "
-            "are needed."
+            "memory ran out with one utterance at a time: a smaller model or shorter clips are needed."
         )
     free()
     return (batch_size + 1) // 2

@@ -18,6 +18,7 @@ from stt_tune.speech.checkpoint import FAILURES, keep_newest
 from stt_tune.speech.compilation import CompilationClock
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Batch, SpeechModel, count_tokens, take_rows
+from stt_tune.speech.frozen import has_one_length
 from stt_tune.speech.memory import free, halve, ran_out
 from stt_tune.speech.passes import GraphedPasses
 from stt_tune.speech.ranks import ALONE, Ranks
@@ -85,8 +86,8 @@ class SpeechTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         model, examples = self._speech_model, cast("Sequence[Example]", train_dataset or self.train_dataset)
-        if model.has_fixed_context and (self._audio_context_s is not None or examples[0].states is not None):
-            return super()._get_train_sampler(train_dataset)  # all clips have one length
+        if has_one_length(examples, model, self._audio_context_s):
+            return super()._get_train_sampler(train_dataset)
         lengths = [model.find_length(each) for each in examples]
         return LikeLengths(lengths, self.args.train_batch_size, self.args.seed)
 

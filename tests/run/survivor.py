@@ -1,6 +1,6 @@
 """A small speech sweep that is to survive what is done to it.
 
-`python -m tests.run.survivor RUN MODEL DATA [TRIALS [ADDRESS]]` begins it, or goes on with it.
+`python -m tests.run.survivor RUN MODEL DATA TRIALS [ADDRESS]` begins it, or goes on with it.
 """
 
 from __future__ import annotations

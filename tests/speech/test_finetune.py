@@ -3,16 +3,18 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from transformers import PreTrainedModel, TrainingArguments
-from transformers.modeling_outputs import BaseModelOutput
 
 import stt_tune.speech.finetune as finetune_module
 from stt_tune.demo.corpus import CorpusSize, make_corpus
 from stt_tune.errors import DivergedError
 from stt_tune.speech import decode
-from stt_tune.speech.example import SpeechData
+from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import Batch, SpeechModel
 from stt_tune.speech.families.silence import POSITIONS
 from stt_tune.speech.families.whisper import WhisperModel
@@ -20,8 +22,10 @@ from stt_tune.speech.features import prepare
 from stt_tune.speech.finetune import TrainingSettings, finetune
 from stt_tune.speech.manifest import read_manifest
 from stt_tune.speech.normalisers import load_normaliser
+from stt_tune.speech.ranks import ALONE, Ranks
 from stt_tune.speech.rates import KINDS
 from stt_tune.speech.report import METRICS, EpochReport
+from stt_tune.speech.trainer import SpeechTrainer
 
 _SETTINGS = TrainingSettings(seed=0, audio_context_s=None, normaliser="basic")
 
@@ -103,22 +107,37 @@ def test_accumulated_batches_give_the_loss_of_one_large_batch(speech: SpeechData
 def test_a_batch_is_padded_to_its_own_longest_clip(
     speech: SpeechData, tiny: WhisperModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lengths: list[tuple[int, ...]] = []
-    run_encoder = type(tiny).run_encoder
+    lengths: dict[bool, list[int]] = {True: [], False: []}
+    fit = WhisperModel.fit
 
-    def spy(self: WhisperModel, network: PreTrainedModel, batch: Batch) -> BaseModelOutput:
-        lengths.append(tuple(batch["input_features"].shape))
-        return run_encoder(self, network, batch)
+    def spy(self: WhisperModel, network: PreTrainedModel, batch: Batch) -> None:
+        lengths[torch.is_grad_enabled()].append(batch["input_features"].shape[-1])
+        fit(self, network, batch)
 
-    monkeypatch.setattr(WhisperModel, "run_encoder", spy)
+    monkeypatch.setattr(WhisperModel, "fit", spy)
     monkeypatch.setattr(decode, "_BATCH", {"cpu": 4, "cuda": 4})
     (report,) = _train({"epochs": 1, "batch_size": 4}, speech, tiny)
-    frames = sorted((tiny.find_length(each) for each in speech.dev), reverse=True)
-    expected = [2 * (math.ceil(longest / 2) + POSITIONS) for longest in (frames[0], frames[4])]
-    assert [length[-1] for length in lengths] == expected
-    assert expected[0] > expected[1]
+
+    def pad(examples: list[Example]) -> list[int]:
+        """What fours of them are padded to, the longest first."""
+        frames = sorted((tiny.find_length(each) for each in examples), reverse=True)
+        return [2 * (math.ceil(longest / 2) + POSITIONS) for longest in frames[::4]]
+
+    assert lengths[False] == pad(speech.dev)
+    assert lengths[False][0] > lengths[False][-1]
+    assert len(lengths[True]) == 4
+    assert min(lengths[True]) < max(lengths[True]) == pad(speech.train)[0]
     (fixed,) = _train({"epochs": 1, "batch_size": 4}, speech, tiny, replace(_SETTINGS, audio_context_s=4.0))
     assert report.dev_loss == pytest.approx(fixed.dev_loss, rel=0.1)
+
+
+def test_how_a_batch_is_divided_does_not_change_what_it_is_padded_to(speech: SpeechData, tiny: SpeechModel) -> None:
+    expected = {round(100 * tiny.find_context(speech.train)) + 2 * POSITIONS}
+    for ranks, micro_batch in ((ALONE, 8), (ALONE, 1), (Ranks(0, 2), 4), (Ranks(1, 2), 4)):
+        trainer: Any = SimpleNamespace(_speech_model=tiny, _audio_context_s=None, _ranks=ranks, micro_batch=micro_batch)
+        (batches,) = SpeechTrainer._collate(trainer, speech.train).values()
+        assert len(batches) == len(ranks.share(speech.train)) / micro_batch
+        assert {batch["input_features"].shape[-1] for batch in batches} == expected
 
 
 def test_divergence_keeps_the_curve_and_says_so(speech: SpeechData, tiny: SpeechModel) -> None:

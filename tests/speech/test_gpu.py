@@ -30,6 +30,7 @@ pytestmark = [
 
 _CONTEXT_S = 4.0
 _SETTINGS = TrainingSettings(seed=0, audio_context_s=_CONTEXT_S, normaliser="basic")
+_OF_EACH_BATCH = replace(_SETTINGS, audio_context_s=None)
 _WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
@@ -86,10 +87,15 @@ def _compare(reports: list[EpochReport], plain: list[EpochReport], tolerance: fl
 
 
 def test_captured_passes_train_as_plain_ones(tiny: SpeechModel, noise: SpeechData) -> None:
-    for configuration in ({}, {"gradient_accumulation_steps": 2}, {"freeze": "encoder"}):
-        plain = _train(_as(PlainWhisper, tiny), noise, **configuration)
+    for configuration, settings in (
+        ({}, _SETTINGS),
+        ({}, _OF_EACH_BATCH),
+        ({"gradient_accumulation_steps": 2}, _SETTINGS),
+        ({"freeze": "encoder"}, _SETTINGS),
+    ):
+        plain = _train(_as(PlainWhisper, tiny), noise, settings, **configuration)
         assert plain[-1].train_loss < plain[0].train_loss
-        _compare(_train(tiny, noise, **configuration), plain)
+        _compare(_train(tiny, noise, settings, **configuration), plain)
 
 
 def test_captured_passes_draw_dropout_anew_each_time(tiny: SpeechModel, noise: SpeechData) -> None:
@@ -101,11 +107,12 @@ def test_captured_passes_draw_dropout_anew_each_time(tiny: SpeechModel, noise: S
     assert len({round(loss, 4) for loss in drawn}) == 4
 
 
-def test_compiled_layers_train_as_plain_ones(tiny: SpeechModel, noise: SpeechData) -> None:
-    plain = _train(_as(PlainWhisper, tiny), noise)
+@pytest.mark.parametrize("settings", [_SETTINGS, _OF_EACH_BATCH])
+def test_compiled_layers_train_as_plain_ones(tiny: SpeechModel, noise: SpeechData, settings: TrainingSettings) -> None:
+    plain = _train(_as(PlainWhisper, tiny), noise, settings)
     compilation.note_trained(3600)
-    _compare(_train(tiny, noise), plain)
-    _compare(_train(tiny, noise), plain)
+    _compare(_train(tiny, noise, settings), plain)
+    _compare(_train(tiny, noise, settings), plain)
 
 
 def test_transcripts_written_step_by_graph_are_those_of_transformers(tiny: SpeechModel, noise: SpeechData) -> None:

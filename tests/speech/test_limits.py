@@ -18,7 +18,7 @@ def _as_before() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("given", "asked", "expected"), [(3, "", 3), (0.5, "", 1), (3, "2", 2), (1.5, "4", 1), (3, "0", 1), (2, "4,2", 2)]
+    ("given", "asked", "expected"), [(3, "", 3), (0.5, "", 1), (3, "2", 2), (1.5, "4", 1), (3, "0", 1), (3, "2,4", 2)]
 )
 def test_a_training_takes_the_cores_it_is_given_and_no_more_than_the_user_says(
     given: float, asked: str, expected: int, monkeypatch: pytest.MonkeyPatch

@@ -77,8 +77,8 @@ def weigh(network: torch.nn.Module, logits: torch.Tensor | None) -> None:
     ]
     for attention in attentions:
         if not hasattr(attention, "silence"):
-            attention.register_buffer("silence", None, persistent=False)
             attention.register_forward_pre_hook(_add_logits, with_kwargs=True)
+        # no buffer: those are of one shape to the compiler, which then has to compile for each length of batch
         attention.silence = logits
 
 
