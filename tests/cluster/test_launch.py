@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cluster.launching import launched_cluster
 
 
+@pytest.mark.cluster
 def test_the_launch_file_starts_a_cluster_of_two_hosts_with_a_token_and_ends_it(tmp_path: Path) -> None:
     with launched_cluster(tmp_path, 2) as launched:
         head = launched.hosts[0]

@@ -42,6 +42,7 @@ def test_a_server_that_is_not_ready_in_time_is_asked_once_more(monkeypatch: pyte
             raise ConnectionError("Initialization failure from server")
 
     monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)  # other tests share this process's Ray
     _connect("ray://head:10001")
     assert len(asked) == 2
     failures = 4

@@ -58,6 +58,7 @@ def _run_disturbed(out: Path, model: str, corpus: Path, disturb: Callable[[], No
     return table
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_a_training_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_same_result(
     small_model: str, corpus: Path, undisturbed: list[dict[str, Any]], tmp_path: Path
