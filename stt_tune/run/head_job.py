@@ -8,6 +8,7 @@ A job goes on when the client is lost, and `ray job list`, `logs` and `stop` kno
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import shlex
@@ -173,14 +174,12 @@ def _connect(address: str) -> None:
     """Join, at the second try where the server, which starts a process for each client, was not ready in time."""
     import ray
 
-    for is_last in (False, True):
-        try:
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-            return
-        except ConnectionError:
-            ray.shutdown()
-            if is_last:
-                raise
+    join = functools.partial(ray.init, address, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        join()
+    except ConnectionError:
+        ray.shutdown()
+        join()
 
 
 def _submit(address: str, job: Any, arguments: Sequence[str | File]) -> None:

@@ -107,6 +107,8 @@ class WhisperModel(Seq2SeqModel):
         count = batch[STATES].shape[1] if STATES in batch else batch["input_features"].shape[-1] // _FRAMES
         encoder: Any = self.find_encoder(network)
         rows, logits = self.choose_positions(network, count)
+        if encoder.embed_positions.rows is rows:
+            return  # as the batch before
         encoder.config.max_source_positions = encoder.embed_positions.num_embeddings = count
         encoder.embed_positions.rows = rows
         weigh(network, logits)
