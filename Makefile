@@ -6,6 +6,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 EXTRAS := demo,cluster,notebook,png,lora,ctranslate2,s3,workspace,dev
 
+# Most modules of what is installed are never imported: those that are get compiled then, and kept, also where images
+# of Python are set up not to keep them.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: venv demo test test-all test-cluster lint format notebooks lock clean
 
 venv: $(INSTALLED)
@@ -13,7 +17,7 @@ venv: $(INSTALLED)
 $(INSTALLED): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[$(EXTRAS)]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint requirements.lock --editable '.[$(EXTRAS)]'
 	touch $@
 
 demo: venv

@@ -71,10 +71,11 @@ class Recipe:
         return dict(best.hyperparameters), float(best.objective)
 
     def train(self, configuration: Mapping[str, Any]) -> PreTrainedModel:
-        """Train one configuration, by the trainer's names; give its network."""
+        """Train one configuration, by the trainer's names; give what it learned in a network as ours are."""
         trainer = self._build_trainer(configuration, eval_strategy="no")
         trainer.train()
-        network: PreTrainedModel = trainer.model
+        network = self.model.build()
+        network.load_state_dict(trainer.model.state_dict())
         return network
 
     def _suggest(self, trial: optuna.Trial) -> dict[str, Any]:
