@@ -54,6 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         yield Project(head, folder)
 
 
+@pytest.mark.cluster
 def test_a_submitted_sweep_runs_and_its_exit_code_comes_back(project: Project, corpus: Path, tmp_path: Path) -> None:
     default = tmp_path / "default.yaml"
     default.write_text("{epochs: 1, batch_size: 8}")
@@ -74,6 +75,7 @@ def test_a_submitted_sweep_that_cannot_run_fails_the_submission(project: Project
     assert "exit code 2" in failed.stdout + failed.stderr
 
 
+@pytest.mark.cluster
 def test_a_sweep_from_outside_runs_on_the_head_and_only_what_it_prints_is_on_stdout(
     project: Project, corpus: Path, small_model: str, tmp_path: Path
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_sweep_from_outside_runs_on_the_head_and_only_what_it_prints_is_on_std
     assert project.head.environment["RAY_AUTH_TOKEN"] not in stdout + stderr
 
 
+@pytest.mark.cluster
 def test_a_sweep_from_outside_that_cannot_run_there_says_so_here(project: Project, tmp_path: Path) -> None:
     failed = project.start_outside("small.yaml", "--data", tmp_path / "none.jsonl", "--out", tmp_path / "run")
     stdout, stderr = failed.communicate(timeout=300)

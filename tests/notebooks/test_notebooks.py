@@ -14,6 +14,7 @@ from stt_tune.run.tune import TuneResult
 
 _FOLDER = Path(__file__).parents[2] / "notebooks"
 _NOTEBOOKS = sorted(_FOLDER.glob("*.ipynb"))
+_SLOW = ("choose_a_search",)  # it searches
 _PICTURES = {"analyse_sweep": 4, "compare_sweeps": 2, "choose_a_search": 2}
 
 
@@ -30,7 +31,10 @@ def test_there_are_notebooks() -> None:
     assert [path.stem for path in _NOTEBOOKS] == sorted(_PICTURES)
 
 
-@pytest.mark.parametrize("path", _NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in _SLOW)) for path in _NOTEBOOKS],
+)
 def test_a_notebook_runs_and_shows_pictures(
     path: Path, place: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,7 +47,10 @@ def test_a_notebook_runs_and_shows_pictures(
     assert pictures == _PICTURES[path.stem]
 
 
-@pytest.mark.parametrize("path", _NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in _SLOW)) for path in _NOTEBOOKS],
+)
 def test_a_notebook_is_committed_without_outputs(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:

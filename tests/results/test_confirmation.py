@@ -85,7 +85,7 @@ def test_once_trained_is_not_enough_where_trainings_differ() -> None:
 
 
 @pytest.mark.usefixtures("few_resamples")
-@pytest.mark.parametrize("utterances", [150, 600])
+@pytest.mark.parametrize("utterances", [150, pytest.param(600, marks=pytest.mark.slow)])
 def test_the_best_of_equal_candidates_is_measured_without_flattery(utterances: int) -> None:
     """Choosing among ten equals and measuring on the same utterances would show a gain on average."""
     rng = np.random.default_rng(utterances)

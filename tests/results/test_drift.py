@@ -42,6 +42,7 @@ def _draw(
     }
 
 
+@pytest.mark.slow
 def test_equal_data_have_seldom_moved() -> None:
     rng = np.random.default_rng(1)
     due = sum(

@@ -80,7 +80,7 @@ def run(
     )
     arguments: dict[str, Any] = {
         "seed": 0,
-        "resources": TrialResources(cpus=1, gpus=0, max_concurrent=2),
+        "resources": TrialResources(cpus=1, gpus=0, max_concurrent=1),  # each worker takes long to start
         "scheduler": "asha",
         "default": DEFAULT,
         **options,

@@ -114,6 +114,7 @@ def _object_lost(config: dict[str, Any]) -> None:
     raise ray.exceptions.ObjectStoreFullError("the object store is full")
 
 
+@pytest.mark.slow
 def test_a_full_object_store_costs_no_sweep_and_is_tried_again(tmp_path: Path) -> None:
     table = synthetic.run(tmp_path, _object_lost, trials=2)
     assert [(trial.status, trial.retries) for trial in table.trials] == [("failed", _LOSSES - 1)] * 2

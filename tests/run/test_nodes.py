@@ -19,6 +19,8 @@ from stt_tune.run.faults import read_faults
 from tests.ray_head import BIN, Head, running_head, start_node
 from tests.run.tables import wait_for_table
 
+pytestmark = pytest.mark.slow
+
 _DRIVER = """
 import os, sys, time
 import ray
@@ -85,7 +87,6 @@ def test_a_node_that_fails_everything_is_set_aside_and_costs_no_trial(tmp_path: 
     assert "it gets no more of this sweep" in told
 
 
-@pytest.mark.slow
 def test_trials_that_take_all_memory_of_a_node_go_to_another_and_cost_no_sweep(tmp_path: Path) -> None:
     memory = psutil.virtual_memory()
     # Ray's own monitor kills a worker of this node as soon as 2 GB more are in use than are now
@@ -100,7 +101,6 @@ def test_trials_that_take_all_memory_of_a_node_go_to_another_and_cost_no_sweep(t
     assert len({each["node"] for each in log}) == 1  # also of workers that died before they had begun
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("silent_s", "outcomes"), [(60, set()), (120, {"retried"})])  # Ray gives it up after about 70
 def test_a_node_that_is_lost_for_a_while_and_comes_back_costs_no_trial(
     tmp_path: Path, silent_s: float, outcomes: set[str]
@@ -123,7 +123,6 @@ def _wait_for_a_report(run: Path) -> None:
     wait_for_table(run, lambda table: any(trial.reports for trial in table.trials))
 
 
-@pytest.mark.slow
 def test_trials_of_a_node_that_is_taken_back_go_on_elsewhere(tmp_path: Path) -> None:
     with _two_nodes(tmp_path) as (head, spot), _start_driver(head, tmp_path / "run") as driver:
         assert driver.stdout is not None

@@ -21,6 +21,8 @@ from tests.run import survivor
 from tests.run.tables import wait_for_table
 from tests.wandb_files import read_runs
 
+pytestmark = pytest.mark.slow
+
 _TRIALS = 3
 
 
@@ -58,7 +60,6 @@ def _run_disturbed(out: Path, model: str, corpus: Path, disturb: Callable[[], No
     return table
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_a_training_whose_worker_is_killed_goes_on_from_its_last_epoch_to_the_same_result(
     small_model: str, corpus: Path, undisturbed: list[dict[str, Any]], tmp_path: Path
@@ -101,7 +102,6 @@ def _unmount(share: Path) -> None:
     subprocess.run(["umount", "--lazy", share], check=True)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_a_sweep_whose_storage_is_gone_for_a_minute_loses_nothing(
     small_model: str,

@@ -23,7 +23,7 @@ from tests.run import synthetic
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
-_ONE_AT_A_TIME = TrialResources(cpus=1, gpus=0, max_concurrent=1)
+_TWO_AT_A_TIME = TrialResources(cpus=1, gpus=0, max_concurrent=2)
 
 
 def _reports_another_metric(config: dict[str, Any]) -> None:
@@ -36,7 +36,7 @@ def _reports_nothing(config: dict[str, Any]) -> None:
 
 def test_the_first_trial_is_the_default_and_the_others_come_from_the_seed(tmp_path: Path) -> None:
     first = synthetic.run(tmp_path / "a", synthetic.falling, trials=5)
-    second = synthetic.run(tmp_path / "b", synthetic.falling, trials=5, resources=_ONE_AT_A_TIME)
+    second = synthetic.run(tmp_path / "b", synthetic.falling, trials=5, resources=_TWO_AT_A_TIME)
     other = synthetic.run(tmp_path / "c", synthetic.falling, trials=5, seed=1)
     assert [trial.is_default for trial in first.trials] == [True, False, False, False, False]
     assert first.trials[0].configuration == synthetic.DEFAULT
@@ -75,7 +75,6 @@ def test_weak_trials_are_stopped_at_the_rung_and_the_default_never(tmp_path: Pat
         trials=12,
         change=early,
         default={"learning_rate": 2.0, "epochs": 3},
-        resources=_ONE_AT_A_TIME,
     )
     default, *others = table.trials
     assert (default.status, len(default.reports)) == ("completed", 3)
@@ -93,7 +92,7 @@ def test_a_trial_that_reaches_its_last_epoch_is_completed_whatever_the_rung_says
         "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2},
         "parameters": {"learning_rate": {"min": 0.0, "max": 1.0}, "epochs": {"value": 1}},
     }
-    table = synthetic.run(tmp_path, synthetic.falling, trials=6, change=change, resources=_ONE_AT_A_TIME)
+    table = synthetic.run(tmp_path, synthetic.falling, trials=6, change=change)
     assert {trial.status for trial in table.trials} == {"completed"}
 
 
@@ -124,7 +123,7 @@ def test_ctrl_c_keeps_what_was_finished_and_a_resume_completes_it(tmp_path: Path
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(SweepInterruptedError, match=r"interrupted with \d of 6 trials finished"):
-        synthetic.run(tmp_path, synthetic.slow, trials=6, table=table, resources=_ONE_AT_A_TIME, on_change=watch)
+        synthetic.run(tmp_path, synthetic.slow, trials=6, table=table, on_change=watch)
     kept = TrialTable.load(tmp_path / "trials.parquet")
     before = {trial.number: trial.trial_id for trial in kept.ended()}
     assert 2 <= len(before) < 6
@@ -143,7 +142,7 @@ def test_a_full_disk_ends_the_sweep_with_one_message_and_a_resume_completes_it(t
             raise OSError(28, "No space left on device")
 
     with pytest.raises(SweepFailedError, match=r"could not go on \(OSError: .* No space left on device\)"):
-        synthetic.run(tmp_path, synthetic.falling, trials=4, resources=_ONE_AT_A_TIME, on_change=fill)
+        synthetic.run(tmp_path, synthetic.falling, trials=4, on_change=fill)
     kept = TrialTable.load(tmp_path / "trials.parquet")
     assert len(kept.ended()) == 2
     assert synthetic.run(tmp_path, synthetic.falling, trials=4, table=kept).counts() == {"completed": 4}
@@ -157,7 +156,7 @@ def test_without_a_default_all_trials_are_drawn(tmp_path: Path) -> None:
 
 def test_a_reached_target_starts_no_further_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change = {"metric": {"name": "wer", "goal": "minimize", "target": 0.3}}
-    table = synthetic.run(tmp_path, synthetic.falling, trials=9, change=change, resources=_ONE_AT_A_TIME)
+    table = synthetic.run(tmp_path, synthetic.falling, trials=9, change=change)
     *before, last = table.trials
     assert len(table.trials) < 9
     assert last.last("wer") <= 0.3 or last.values("wer")[1] <= 0.3
@@ -176,7 +175,7 @@ def test_a_metric_that_no_trial_reports_ends_the_sweep_after_the_first(
     tmp_path: Path, train: TrainFunction, found: str
 ) -> None:
     with pytest.raises(SweepConfigError, match=f"metric.name: must be what trials report, found 'wer'; {found}"):
-        synthetic.run(tmp_path, train, trials=8, resources=_ONE_AT_A_TIME)
+        synthetic.run(tmp_path, train, trials=8)
     (trial,) = TrialTable.load(tmp_path / "trials.parquet").trials
     assert (trial.status, trial.error) == ("failed", "it never reported wer")
 
@@ -190,7 +189,6 @@ def test_wandbs_own_rule_can_do_the_stopping(tmp_path: Path) -> None:
         change=change,
         default=None,
         scheduler="wandb-hyperband",
-        resources=_ONE_AT_A_TIME,
     )
     sweep = SweepConfig.from_dict({**synthetic.SWEEP, **change})
     histories: dict[str, list[float]] = {}
@@ -214,7 +212,7 @@ def test_bayes_and_grid_take_the_same_way_and_go_on_after_a_stop(tmp_path: Path,
         "layers": {"parameters": {"frozen": {"values": [False, True]}}},
     }
     change = {"method": method, "parameters": parameters, "metric": {"name": "wer"}}
-    options = {"change": change, "default": None, "resources": _ONE_AT_A_TIME}
+    options = {"change": change, "default": None}
     whole = synthetic.run(tmp_path / "whole", synthetic.falling, trials=8, **options)
     part = synthetic.run(tmp_path / "part", synthetic.falling, trials=6, **options)
     kept = TrialTable.load(tmp_path / "part" / "trials.parquet")
@@ -236,7 +234,7 @@ def _stubborn(config: dict[str, Any]) -> None:
 
 def test_a_function_that_will_not_stop_delays_the_next_trial_and_loses_none(tmp_path: Path) -> None:
     change = {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2}}
-    table = synthetic.run(tmp_path, _stubborn, trials=4, change=change, default=None, resources=_ONE_AT_A_TIME)
+    table = synthetic.run(tmp_path, _stubborn, trials=4, change=change, default=None)
     assert len(table.ended()) == 4
     stopped = [trial for trial in table.trials if trial.status == "stopped_early"]
     assert stopped
@@ -245,7 +243,7 @@ def test_a_function_that_will_not_stop_delays_the_next_trial_and_loses_none(tmp_
 
 def test_early_stopping_goes_on_after_a_resume_where_it_was(tmp_path: Path) -> None:
     change = {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3}}
-    options = {"change": change, "default": None, "resources": _ONE_AT_A_TIME}
+    options = {"change": change, "default": None}
     for scheduler in ("asha", "wandb-hyperband"):
         folder = tmp_path / scheduler
         whole = synthetic.run(folder / "whole", synthetic.falling, trials=9, scheduler=scheduler, **options)
@@ -258,7 +256,7 @@ def test_early_stopping_goes_on_after_a_resume_where_it_was(tmp_path: Path) -> N
 
 def test_bayes_learns_the_same_of_failed_trials_after_a_resume(tmp_path: Path) -> None:
     change = {"method": "bayes", "metric": {"name": "wer"}}
-    options = {"change": change, "default": None, "resources": _ONE_AT_A_TIME}
+    options = {"change": change, "default": None}
     whole = synthetic.run(tmp_path / "whole", synthetic.troubled, trials=9, **options)
     assert {"failed", "diverged", "completed"} <= set(whole.counts())
     synthetic.run(tmp_path / "part", synthetic.troubled, trials=6, **options)
@@ -276,7 +274,9 @@ def _hasty(config: dict[str, Any]) -> None:
 
 def test_a_trial_that_returns_early_does_not_end_the_sweep_while_another_may_report(tmp_path: Path) -> None:
     parameters = {**synthetic.SWEEP["parameters"], "return_above": {"value": 0.7}}
-    table = synthetic.run(tmp_path, _hasty, trials=4, default=None, change={"parameters": parameters})
+    table = synthetic.run(
+        tmp_path, _hasty, trials=4, default=None, change={"parameters": parameters}, resources=_TWO_AT_A_TIME
+    )
     # of seed 0; the second trial is done before the first one reports
     assert [round(trial.configuration["learning_rate"], 2) for trial in table.trials] == [0.64, 0.89, 0.08, 0.89]
     assert [trial.status for trial in table.trials] == ["completed", "failed", "completed", "failed"]

@@ -166,6 +166,7 @@ def test_a_damaged_run_json_is_refused(tmp_path: Path) -> None:
             resume(tmp_path)
 
 
+@pytest.mark.slow
 def test_ctrl_c_exits_130_keeps_what_is_done_and_resume_finishes_it(
     tmp_path: Path, corpus: Path, small_model: str
 ) -> None:

@@ -15,6 +15,8 @@ from stt_tune.run.faults import read_faults
 from tests.ray_head import joined_node, running_head
 from tests.s3 import running_s3
 
+pytestmark = pytest.mark.slow
+
 _SCRIPT = """
 import json, sys
 from pathlib import Path
