@@ -47,10 +47,7 @@ def test_a_notebook_runs_and_shows_pictures(
     assert pictures == _PICTURES[path.stem]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in _SLOW)) for path in _NOTEBOOKS],
-)
+@pytest.mark.parametrize("path", _NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_committed_without_outputs(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
