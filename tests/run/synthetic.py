@@ -18,6 +18,7 @@ from stt_tune.run.trainable import TrainFunction, TrainingTask, build_trainable
 from stt_tune.run.trials import TrialPlan, run_trials
 from stt_tune.sweep.config import SweepConfig
 
+TWO_AT_A_TIME = TrialResources(cpus=1, gpus=0, max_concurrent=2)
 DEFAULT = {"learning_rate": 0.5, "epochs": 3}
 SWEEP: dict[str, Any] = {
     "name": "synthetic",

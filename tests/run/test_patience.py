@@ -176,7 +176,7 @@ def test_trials_that_wait_for_storage_that_only_they_miss_are_told_of_once(
 
     bringer = threading.Thread(target=bring_back)
     bringer.start()
-    table = synthetic.run(tmp_path / "run", train, trials=2)
+    table = synthetic.run(tmp_path / "run", train, trials=2, resources=synthetic.TWO_AT_A_TIME)
     bringer.join()
     assert table.counts() == {"completed": 2}
     told = capfd.readouterr().err

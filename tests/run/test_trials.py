@@ -13,7 +13,6 @@ import pytest
 import stt_tune.run.trials as trials_module
 from stt_tune.errors import SweepConfigError, SweepFailedError, SweepHaltedError, SweepInterruptedError
 from stt_tune.results.trials import Trial, TrialTable
-from stt_tune.run.cluster import TrialResources
 from stt_tune.run.recorder import UNREPORTED
 from stt_tune.run.reporting import report
 from stt_tune.run.trainable import TrainFunction
@@ -22,8 +21,6 @@ from stt_tune.sweep.config import SweepConfig
 from tests.run import synthetic
 
 pytestmark = pytest.mark.usefixtures("ray_session")
-
-_TWO_AT_A_TIME = TrialResources(cpus=1, gpus=0, max_concurrent=2)
 
 
 def _reports_another_metric(config: dict[str, Any]) -> None:
@@ -36,7 +33,7 @@ def _reports_nothing(config: dict[str, Any]) -> None:
 
 def test_the_first_trial_is_the_default_and_the_others_come_from_the_seed(tmp_path: Path) -> None:
     first = synthetic.run(tmp_path / "a", synthetic.falling, trials=5)
-    second = synthetic.run(tmp_path / "b", synthetic.falling, trials=5, resources=_TWO_AT_A_TIME)
+    second = synthetic.run(tmp_path / "b", synthetic.falling, trials=5, resources=synthetic.TWO_AT_A_TIME)
     other = synthetic.run(tmp_path / "c", synthetic.falling, trials=5, seed=1)
     assert [trial.is_default for trial in first.trials] == [True, False, False, False, False]
     assert first.trials[0].configuration == synthetic.DEFAULT
@@ -275,7 +272,7 @@ def _hasty(config: dict[str, Any]) -> None:
 def test_a_trial_that_returns_early_does_not_end_the_sweep_while_another_may_report(tmp_path: Path) -> None:
     parameters = {**synthetic.SWEEP["parameters"], "return_above": {"value": 0.7}}
     table = synthetic.run(
-        tmp_path, _hasty, trials=4, default=None, change={"parameters": parameters}, resources=_TWO_AT_A_TIME
+        tmp_path, _hasty, trials=4, default=None, change={"parameters": parameters}, resources=synthetic.TWO_AT_A_TIME
     )
     # of seed 0; the second trial is done before the first one reports
     assert [round(trial.configuration["learning_rate"], 2) for trial in table.trials] == [0.64, 0.89, 0.08, 0.89]
