@@ -19,7 +19,6 @@ from stt_tune.bench.search import SPACE, SearchBench, bench_search
 from stt_tune.cli import app
 from stt_tune.errors import SettingsError
 from stt_tune.results.trials import TrialTable
-from stt_tune.run.cluster import TrialResources
 from stt_tune.run.reporting import report
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.samplers import build_sampler
@@ -89,7 +88,6 @@ def test_a_replayed_sweep_has_the_trials_of_a_real_one(tmp_path: Path, scheduler
             change=dict(SPACE),
             default=_DEFAULT,
             scheduler=scheduler,
-            resources=TrialResources(cpus=1, gpus=0, max_concurrent=1),
         )
         sweep = SweepConfig.from_dict(SPACE)
         sampler = build_sampler(sweep, seed, _DEFAULT)

@@ -104,6 +104,10 @@ def _is_sent(url: str) -> bool:
         ("hostile", 390, "dark"),
         ("unfinished", 1280, "dark"),
         ("two", 390, "dark"),
+        *(
+            pytest.param(name, width, "dark", marks=pytest.mark.slow)
+            for name, width in (("hostile", 1280), ("unfinished", 390), ("two", 1280))
+        ),
     ],
 )
 def test_a_report_is_whole_at_every_width_and_in_both_schemes(

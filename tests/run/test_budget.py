@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,12 @@ from stt_tune.run.spent import Spent
 from stt_tune.sweep.config import SweepConfig
 from tests.run import synthetic
 
-_ONE_AT_A_TIME = TrialResources(cpus=1, gpus=0, max_concurrent=1)
-
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_spent_time_budget_stops_what_runs_but_the_default_and_says_so(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    options: dict[str, Any] = {"budget": Budget(time_s=2.5), "scheduler": "none", "resources": _ONE_AT_A_TIME}
+    options: dict[str, Any] = {"budget": Budget(time_s=2.5), "scheduler": "none"}
     table = synthetic.run(tmp_path, synthetic.slow, trials=30, **options)
     assert "the time budget of 2.5 s is spent" in capfd.readouterr().err
     assert table.trials[0].status == "completed"
@@ -42,7 +39,7 @@ def test_a_spent_time_budget_stops_what_runs_but_the_default_and_says_so(
 
 @pytest.mark.usefixtures("ray_session")
 def test_the_default_gets_its_full_result_whatever_is_spent(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"budget": Budget(time_s=0.01), "scheduler": "none", "resources": _ONE_AT_A_TIME}
+    options: dict[str, Any] = {"budget": Budget(time_s=0.01), "scheduler": "none"}
     table = synthetic.run(tmp_path, synthetic.slow, trials=30, **options)
     assert (table.trials[0].status, len(table.trials[0].reports)) == ("completed", 3)
     assert len(table.trials) <= 2
@@ -52,9 +49,7 @@ def test_the_default_gets_its_full_result_whatever_is_spent(tmp_path: Path) -> N
 def test_a_target_of_the_budget_comes_before_that_of_the_sweep(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    table = synthetic.run(
-        tmp_path, synthetic.falling, trials=12, budget=Budget(target=0.2), resources=_ONE_AT_A_TIME, scheduler="none"
-    )
+    table = synthetic.run(tmp_path, synthetic.falling, trials=12, budget=Budget(target=0.2), scheduler="none")
     *before, last = table.trials
     assert len(table.trials) < 12
     assert min(last.values("wer")) <= 0.2
@@ -76,7 +71,6 @@ def test_a_search_ends_where_its_model_expects_too_little(tmp_path: Path, capfd:
         default={"learning_rate": 0.5, "epochs": 1},
         complete=lambda drawn: {"epochs": 1, **drawn},
         budget=Budget(min_improvement=0.02),
-        resources=_ONE_AT_A_TIME,
     )
     assert len(table.trials) < 25
     assert min(trial.last("wer") for trial in table.trials) < 0.21
@@ -86,7 +80,7 @@ def test_a_search_ends_where_its_model_expects_too_little(tmp_path: Path, capfd:
 @pytest.mark.usefixtures("ray_session")
 def test_earlier_winners_are_the_first_trials_after_the_default(tmp_path: Path) -> None:
     first = ({"learning_rate": 0.25, "epochs": 2}, {"learning_rate": 0.75, "epochs": 3})
-    table = synthetic.run(tmp_path, synthetic.falling, trials=4, first=first, resources=_ONE_AT_A_TIME)
+    table = synthetic.run(tmp_path, synthetic.falling, trials=4, first=first)
     assert [trial.configuration for trial in table.trials[:3]] == [synthetic.DEFAULT, *first]
     assert len(table.trials) == 4
 
@@ -141,8 +135,8 @@ def test_what_is_no_budget_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"only the model of the method bayes knows .* and the method is random"):
         Budget(min_improvement=0.01).check(SweepConfig.from_dict(synthetic.SWEEP))
     with pytest.raises(SettingsError, match="ends nothing here, as no trial uses a GPU"):
-        Budget(gpu_hours=1).check_resources(_ONE_AT_A_TIME)
-    Budget(gpu_hours=1).check_resources(dataclasses.replace(_ONE_AT_A_TIME, gpus=1))
+        Budget(gpu_hours=1).check_resources(TrialResources(cpus=1, gpus=0, max_concurrent=1))
+    Budget(gpu_hours=1).check_resources(TrialResources(cpus=1, gpus=1, max_concurrent=1))
     path = RunFolder(tmp_path).spent
     path.write_text("{")
     with pytest.raises(SettingsError, match="must say what the sweep has spent"):

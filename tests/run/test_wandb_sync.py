@@ -13,7 +13,6 @@ from ray.tune.experiment import Trial
 
 from stt_tune.errors import SettingsError, WandbError, WandbSyncError
 from stt_tune.run import tracking
-from stt_tune.run.cluster import TrialResources
 from stt_tune.run.reporting import Reporter
 from stt_tune.run.tracking import WandbTracker, build_identity, build_trackers
 from stt_tune.run.wandb_function import WandbFunction
@@ -283,8 +282,7 @@ def test_a_sweep_ends_well_without_wandb_and_the_key_is_written_nowhere(
             server.failure = "401"
 
     server.before_answer = fail_after_the_first_trial
-    alone = TrialResources(cpus=1, gpus=0, max_concurrent=1)
-    table = synthetic.run(tmp_path, synthetic.slow, trials=2, wandb_mode="online", resources=alone)
+    table = synthetic.run(tmp_path, synthetic.slow, trials=2, wandb_mode="online")
     assert [trial.status for trial in table.trials] == ["completed"] * 2
     server.before_answer, server.failure = (lambda: None), ""
     assert _sync(tmp_path) == SyncResult((table.trials[1].trial_id,), 2)
