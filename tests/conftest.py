@@ -19,6 +19,7 @@ from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.features import prepare
 from stt_tune.speech.manifest import read_manifest
+from stt_tune.speech.memory import spare_modules
 from stt_tune.speech.model import load_model
 from stt_tune.speech.normalisers import load_normaliser
 from tests.speech.families import make_whisper
@@ -39,6 +40,11 @@ parameters:
   warmup_ratio: {min: 0.0, max: 0.2}
 early_terminate: {type: hyperband, min_iter: 1, eta: 3}
 """
+
+
+def pytest_collection_finish() -> None:
+    """As the workers do: each training searches for garbage, among all that tests have imported."""
+    spare_modules()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -28,6 +28,7 @@ from stt_tune.run.mailbox import tell_user
 from stt_tune.run.visibility import Marker, check_seen
 from stt_tune.speech.finetune import Report, finetune
 from stt_tune.speech.limits import use_cores
+from stt_tune.speech.memory import spare_modules
 from stt_tune.speech.ranks import ALONE, Ranks, joined
 from stt_tune.storage import is_url
 
@@ -82,6 +83,7 @@ def _train(
     ranks: Ranks,
 ) -> Any:
     task = ray.get(shared)
+    spare_modules()
     return finetune(
         configuration,
         task.data,

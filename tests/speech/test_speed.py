@@ -27,7 +27,7 @@ from stt_tune.speech.finetune import TrainingSettings, finetune
 from stt_tune.speech.frozen import compute_states, count_bytes, uses_states
 from stt_tune.speech.greedy import GreedyDecoder
 from stt_tune.speech.hyperparameters import Hyperparameters
-from stt_tune.speech.memory import ran_out
+from stt_tune.speech.memory import ran_out, spare_modules
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.precision import copy_in
 from stt_tune.speech.report import EpochReport
@@ -88,6 +88,14 @@ def test_a_copy_in_another_type_computes_the_same_and_goes_when_nobody_holds_it(
         assert held() is None
     finally:
         gc.enable()
+
+
+def test_what_was_alive_before_the_first_training_is_not_searched_for_garbage_and_later_trainings_are() -> None:
+    spare_modules()
+    spared = gc.get_freeze_count()
+    assert spared > 100_000
+    spare_modules()
+    assert gc.get_freeze_count() <= spared
 
 
 @pytest.mark.parametrize(
