@@ -9,6 +9,8 @@ import pytest
 
 from tests.run.gpu_cluster import ask, running_cluster
 
+pytestmark = pytest.mark.cluster
+
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
