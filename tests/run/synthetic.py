@@ -18,6 +18,7 @@ from stt_tune.run.trainable import TrainFunction, TrainingTask, build_trainable
 from stt_tune.run.trials import TrialPlan, run_trials
 from stt_tune.sweep.config import SweepConfig
 
+ONE_AT_A_TIME = TrialResources(cpus=1, gpus=0, max_concurrent=1)
 TWO_AT_A_TIME = TrialResources(cpus=1, gpus=0, max_concurrent=2)
 DEFAULT = {"learning_rate": 0.5, "epochs": 3}
 SWEEP: dict[str, Any] = {
@@ -81,7 +82,7 @@ def run(
     )
     arguments: dict[str, Any] = {
         "seed": 0,
-        "resources": TrialResources(cpus=1, gpus=0, max_concurrent=1),  # each worker takes long to start
+        "resources": ONE_AT_A_TIME,  # each worker takes long to start
         "scheduler": "asha",
         "default": DEFAULT,
         **options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 
 from stt_tune.errors import SettingsError
 from stt_tune.run.budget import Budget, read_duration
-from stt_tune.run.cluster import TrialResources
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.meter import Meter
 from stt_tune.run.spent import Spent
@@ -135,8 +135,8 @@ def test_what_is_no_budget_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"only the model of the method bayes knows .* and the method is random"):
         Budget(min_improvement=0.01).check(SweepConfig.from_dict(synthetic.SWEEP))
     with pytest.raises(SettingsError, match="ends nothing here, as no trial uses a GPU"):
-        Budget(gpu_hours=1).check_resources(TrialResources(cpus=1, gpus=0, max_concurrent=1))
-    Budget(gpu_hours=1).check_resources(TrialResources(cpus=1, gpus=1, max_concurrent=1))
+        Budget(gpu_hours=1).check_resources(synthetic.ONE_AT_A_TIME)
+    Budget(gpu_hours=1).check_resources(replace(synthetic.ONE_AT_A_TIME, gpus=1))
     path = RunFolder(tmp_path).spent
     path.write_text("{")
     with pytest.raises(SettingsError, match="must say what the sweep has spent"):

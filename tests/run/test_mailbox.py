@@ -11,7 +11,6 @@ import pytest
 import ray
 
 from stt_tune.run import mailbox, wandb_function
-from stt_tune.run.cluster import TrialResources
 from stt_tune.run.journal import Journal
 from stt_tune.run.mailbox import tell_user
 from stt_tune.run.reporting import report
@@ -47,7 +46,6 @@ def test_what_a_training_cannot_keep_is_told(
 ) -> None:
     model, folder = load_model(small_model), tmp_path / "gone"
     shared = ray.put(SpeechTask(speech_of(model), model, TrainingSettings(0, 4.0, "basic")))
-    resources = TrialResources(cpus=1, gpus=0, max_concurrent=1)
 
     def train(config: dict[str, Any]) -> None:
         journal = Journal(str(folder / "checkpoints" / "trial"))
@@ -56,9 +54,9 @@ def test_what_a_training_cannot_keep_is_told(
             shutil.rmtree(folder, ignore_errors=True)
             report(journal.enter(each.to_dict()))
 
-        finetune_together({"epochs": 2, "batch_size": 8}, shared, lose, resources, journal=journal)
+        finetune_together({"epochs": 2, "batch_size": 8}, shared, lose, synthetic.ONE_AT_A_TIME, journal=journal)
 
-    synthetic.run(tmp_path / "run", train, trials=1, resources=resources)
+    synthetic.run(tmp_path / "run", train, trials=1)
     told = capfd.readouterr().err
     assert f"{folder}/checkpoints/trial/reports.json: cannot be written ([Errno 2] No such file or directory" in told
     assert f"{folder}/checkpoints/trial: this epoch's checkpoint cannot be written ([Errno 2] No such file" in told
