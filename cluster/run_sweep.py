@@ -1,7 +1,8 @@
 r"""Run `stt-tune tune` on the Ray cluster that this job was submitted to; takes the same arguments.
 
     ray job submit --address http://127.0.0.1:8265 --working-dir . -- \
-        python cluster/run_sweep.py configs/digits.yaml --data /shared/manifest.jsonl --out /shared/runs/digits
+        python cluster/run_sweep.py configs/digits.yaml --data /shared/manifest.jsonl --out /shared/runs/digits \
+        --model openai/whisper-small
 
 `--out` must be an absolute path that every node sees, or a URL such as s3://bucket/runs/digits, and
 `--data` an absolute path that the driver's node sees, or a URL: the job runs in a copy of the

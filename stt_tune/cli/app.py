@@ -30,6 +30,12 @@ def interruptible(message: str = "Interrupted before a trial was started. Nothin
         raise SweepInterruptedError(message) from stop
 
 
+def read_cluster(address: str | None, *, insecure: bool) -> dict[str, Any]:
+    """The cluster to go on with as settings, those that are given."""
+    given = {"address": address, "insecure_cluster": insecure or None}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def print_json(document: Any) -> None:
     """Print a result for machines."""
     typer.echo(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False))

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, print_found
+from stt_tune.cli.app import app, interruptible, print_found, read_cluster
 from stt_tune.cli.options import (
     Address,
+    AddressNow,
     AsJson,
     AudioContext,
     Columns,
@@ -57,6 +58,8 @@ def export(
             show_default=False,
         ),
     ] = None,
+    address: AddressNow = None,
+    insecure_cluster: InsecureCluster = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a finished run's optimal_config.json, on request with a configuration for each kind of error that it helps.
@@ -68,7 +71,8 @@ def export(
         from stt_tune.run.export import describe_kinds
         from stt_tune.run.export import export as run_export
 
-        document, results = run_export(run_dir, out, per_error_type=per_error_type)
+        cluster = read_cluster(address, insecure=insecure_cluster)
+        document, results = run_export(run_dir, out, per_error_type=per_error_type, **cluster)
     print_found(document, as_json, *describe_kinds(results), f"Config:  {out}")
 
 
@@ -82,6 +86,8 @@ def confirm(
         float | None, typer.Option(help="How far the WER on the guard may rise, absolute.  [default: the run's]")
     ] = None,
     incumbent: Incumbent = None,
+    address: AddressNow = None,
+    insecure_cluster: InsecureCluster = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a run's best trials anew with fresh seeds, and choose among them on held-out speech.
@@ -100,6 +106,7 @@ def confirm(
             guard=locate(guard) if guard else None,
             guard_tolerance=guard_tolerance,
             incumbent=read_incumbent(incumbent) if incumbent else None,
+            **read_cluster(address, insecure=insecure_cluster),
         )
     config = f"{run_dir.rstrip('/')}/optimal_config.json"
     print_found(document, as_json, *describe_held_out(document), f"Config:  {config}")

@@ -135,6 +135,12 @@ AddressOrClient = Annotated[
         show_default=False,
     ),
 ]
+AddressNow = Annotated[
+    str | None,
+    typer.Option(
+        "--address", help="Ray cluster to join now; local: none.  [default: as the run was begun]", show_default=False
+    ),
+]
 InsecureCluster = Annotated[
     bool, typer.Option("--insecure-cluster", help="Join a cluster that others can reach and that asks for no token.")
 ]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stt_tune.cli.app import app, interruptible
+from stt_tune.cli.app import app, interruptible, read_cluster
 from stt_tune.cli.forward import forward
 from stt_tune.cli.options import (
+    AddressNow,
     AddressOrClient,
     AsJson,
     AudioContext,
@@ -168,6 +169,8 @@ def resume(
     target_wer: TargetWer = None,
     min_improvement: MinImprovement = None,
     data: Annotated[str | None, typer.Option(help="Where the same data lie now.", show_default=False)] = None,
+    address: AddressNow = None,
+    insecure_cluster: InsecureCluster = False,
     as_json: AsJson = False,
     json_lines: JsonLines = False,
 ) -> None:
@@ -184,6 +187,7 @@ def resume(
             "trials": trials,
             **_read_limits(time_budget, gpu_hours, target_wer, min_improvement),
             "data": None if data is None else locate(data),
+            **read_cluster(address, insecure=insecure_cluster),
         }
         result = resume_run(run_dir, **{name: value for name, value in given.items() if value is not None})
         show(result, output)
@@ -201,6 +205,8 @@ def refine(
     gpu_hours: GpuHours = None,
     target_wer: TargetWer = None,
     min_improvement: MinImprovement = None,
+    address: AddressNow = None,
+    insecure_cluster: InsecureCluster = False,
     as_json: AsJson = False,
     json_lines: JsonLines = False,
 ) -> None:
@@ -218,6 +224,7 @@ def refine(
             trials=trials,
             expand=expand,
             **_read_limits(time_budget, gpu_hours, target_wer, min_improvement),
+            **read_cluster(address, insecure=insecure_cluster),
         )
         show(result, output)
 
@@ -233,7 +240,7 @@ def demo(
     as_json: AsJson = False,
     json_lines: JsonLines = False,
 ) -> None:
-    """Run the main job on synthesised speech with Whisper tiny.en, in about three minutes on two cores.
+    """Run the main job on synthesised speech with Whisper tiny.en, in three to six minutes on two cores.
 
     Example: stt-tune demo --out runs/demo
     """

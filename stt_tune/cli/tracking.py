@@ -10,11 +10,14 @@ import typer
 
 from stt_tune.cli.app import app, interruptible, print_found, print_json
 from stt_tune.cli.options import AsJson
+from stt_tune.errors import SettingsError
+
+LocalRun = Annotated[str, typer.Argument(metavar="RUN_DIR", help="A run's folder.", show_default=False)]
 
 
 @app.command("wandb-sync")
 def wandb_sync(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's folder.", show_default=False)],
+    run_dir: LocalRun,
     as_json: AsJson = False,
 ) -> None:
     """Upload what W&B lacks of a run: trials kept offline, and those that W&B failed in the middle of.
@@ -26,7 +29,7 @@ def wandb_sync(
     with interruptible("Interrupted: what was uploaded is marked, and the same command goes on with the rest."):
         from stt_tune.run.wandb_sync import sync_wandb
 
-        result = sync_wandb(run_dir)
+        result = sync_wandb(_locate(run_dir))
     if as_json:
         print_json(dataclasses.asdict(result))
         return
@@ -42,7 +45,7 @@ def wandb_sync(
 
 @app.command("wandb-workspace")
 def wandb_workspace(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's folder.", show_default=False)],
+    run_dir: LocalRun,
     as_json: AsJson = False,
 ) -> None:
     """Save a view of a run in W&B: parallel coordinates, parameter importance, curves by rung, a table.
@@ -54,5 +57,15 @@ def wandb_workspace(
     with interruptible("Interrupted: the view may have been saved; the same command saves it anew."):
         from stt_tune.run.wandb_workspace import save_workspace
 
-        url = save_workspace(run_dir)
+        url = save_workspace(_locate(run_dir))
     print_found({"url": url}, as_json, url)
+
+
+def _locate(run_dir: str) -> Path:
+    from stt_tune.storage import as_path, is_url
+
+    if is_url(run_dir):
+        raise SettingsError(
+            f"{run_dir}: must be a folder on this machine, found a URL. Copy it here and name the copy."
+        )
+    return Path(as_path(run_dir))

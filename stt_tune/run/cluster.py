@@ -18,6 +18,7 @@ from stt_tune.run.nodes import ACCELERATOR, NODE_ID, find_nodes, measure_gpu_mem
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
 
+_OWN = "local"
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -93,7 +94,7 @@ def connect(address: str | None, *, insecure: bool = False) -> Iterator[None]:
     """Be connected to Ray inside the block.
 
     Args:
-        address: A cluster to join (`auto`, `HOST:PORT`); None starts a Ray of its
+        address: A cluster to join (`auto`, `HOST:PORT`); None or `local` starts a Ray of its
             own on this machine and never joins one that happens to run here. Where this process is
             connected already, that connection is used and left.
         insecure: Whether a cluster may be joined that others can reach, and that asks for no token.
@@ -114,14 +115,16 @@ def connect(address: str | None, *, insecure: bool = False) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    if not address:
+    address = address or _OWN
+    is_own = address == _OWN
+    if is_own:
         say("starting Ray")
     else:
         check_cluster(address, is_insecure_allowed=insecure)
     # without a number of CPUs when joining: Ray refuses one
     ray.init(
-        address=address or "local",
-        include_dashboard=None if address else False,
+        address=address,
+        include_dashboard=False if is_own else None,
         log_to_driver=False,
         logging_level=logging.ERROR,
     )

@@ -24,6 +24,7 @@ def confirm(
     guard: str | None = None,
     guard_tolerance: float | None = None,
     incumbent: Mapping[str, Any] | None = None,
+    **given: Any,
 ) -> dict[str, Any]:
     """Train the best trials of a finished run and what they have to beat anew, and judge them again.
 
@@ -36,6 +37,7 @@ def confirm(
         guard: A manifest of what has to go on being right; None: the run's, if it has one.
         guard_tolerance: How far the WER on it may rise, absolute; None: the run's.
         incumbent: What production uses today; None: the run's, if it has one.
+        **given: Fields of `TuneSettings` that are others than then, such as `address`.
 
     Returns:
         What `optimal_config.json` holds.
@@ -44,7 +46,7 @@ def confirm(
         SettingsError: The folder holds no finished run of `stt-tune tune`.
         SttTuneError: Model or data cannot be used any more, or training failed.
     """
-    with opened_finished(run_dir) as (folder, settings):
+    with opened_finished(run_dir, **given) as (folder, settings):
         asked = replace(
             settings,
             guard=guard or settings.guard,

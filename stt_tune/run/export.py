@@ -74,7 +74,9 @@ class KindResult:
         }
 
 
-def export(run_dir: str | Path, out: str, *, per_error_type: bool) -> tuple[dict[str, Any], list[KindResult]]:
+def export(
+    run_dir: str | Path, out: str, *, per_error_type: bool, **given: Any
+) -> tuple[dict[str, Any], list[KindResult]]:
     """Write a finished run's `optimal_config.json` to `out`.
 
     Args:
@@ -84,6 +86,7 @@ def export(run_dir: str | Path, out: str, *, per_error_type: bool) -> tuple[dict
             general one: for each kind, the trial that is best on dev's cases of it and the general
             configuration are trained anew with fresh seeds and compared on the test cases of it.
             Intervals and tests of all kinds hold together.
+        **given: Fields of `TuneSettings` that are others than then, such as `address`.
 
     Returns:
         What was written, and what was found for each kind.
@@ -92,7 +95,7 @@ def export(run_dir: str | Path, out: str, *, per_error_type: bool) -> tuple[dict
         SettingsError: The folder holds no finished run of `stt-tune tune`.
         SttTuneError: Model or data cannot be used any more, training failed, or `out` cannot be written.
     """
-    with opened_finished(run_dir) as (folder, settings):
+    with opened_finished(run_dir, **given) as (folder, settings):
         return _export(folder, settings, out, per_error_type=per_error_type)
 
 

@@ -35,7 +35,7 @@ class Faults:
     a *preemption*, which counts for nothing: its node was taken back, or went before the trial had begun.
     A trial that is lost again goes to another node: others may do well on the one that has too little memory for it.
     An *error* was raised by the training itself and would come again on the same machine; it is tried once
-    more on another node, if there is one, so that a node that is broken costs no trial.
+    more, on another node, if there is one, so that a node that is broken costs no trial.
     """
 
     def __init__(self, path: Path, find_nodes: Callable[[], Collection[str]]) -> None:
@@ -81,7 +81,8 @@ class Faults:
             self._failed_on.setdefault(trial_id, set()).add(node)
         is_retried = len(self._lost_on[trial_id]) < MOST_LOSSES
         if kind == ERROR:
-            is_retried = bool(node) and not set(self._find_nodes()) <= self._aside | self._failed_on[trial_id]
+            failed_on = self._failed_on.get(trial_id, set())
+            is_retried = len(failed_on) == 1 and not set(self._find_nodes()) <= self._aside | failed_on
         if is_retried:
             say(f"{name}: {reason}; it is begun again{' on another node' if kind == ERROR else ''}")
         self._log(trial=name, node=node, reason=reason, outcome="retried" if is_retried else "failed")

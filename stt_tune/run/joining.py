@@ -19,7 +19,7 @@ from stt_tune.progress import say
 CLIENT = "ray://"
 _PATIENCE_S = 30
 _TOKEN = "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or ~/.ray/auth_token)"
-_ADVICE = f"Check the address, and that {_TOKEN} hold the cluster's token."
+_ADVICE = f"Check the address (local: no cluster), and that {_TOKEN} hold the cluster's token."
 
 
 def is_client(address: str) -> bool:

@@ -17,6 +17,8 @@ from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import TuneResult, check_fits, check_same_data, load_prepared, run_on
 from stt_tune.speech.report import METRICS
 
+_CLUSTER = {"address", "insecure_cluster"}
+
 
 def resume(path: str | Path, **given: Any) -> TuneResult:
     """Continue the interrupted run in the folder `path` to its full number of trials.
@@ -24,7 +26,7 @@ def resume(path: str | Path, **given: Any) -> TuneResult:
     Args:
         path: The run folder, a path or a URL.
         **given: Fields of `TuneSettings` that are others from now on: more trials, higher limits, or
-            where the data lie now. With them a finished run goes on, too.
+            where the data lie now. With them a finished run goes on, too, but not with another cluster alone.
 
     Raises:
         SttTuneError: As `tune`; also if the run is finished and given nothing, or its data have changed.
@@ -37,7 +39,7 @@ def resume(path: str | Path, **given: Any) -> TuneResult:
 def _resume(folder: RunFolder, path: str | Path, given: Mapping[str, Any]) -> TuneResult:
     run = folder.read_run()
     is_finished = folder.optimal_config.exists()
-    if is_finished and not given:
+    if is_finished and not given.keys() - _CLUSTER:
         return _conclude_again(folder, run)
     if SETTINGS not in run:
         raise SettingsError(f"{path}: must be a run of stt-tune tune, and is another.\n{folder.how_to_go_on()}")

@@ -22,6 +22,8 @@ from stt_tune.sweep.numerals import read_numerals
 
 AUTO = "auto"
 WANDB_MODES = ("offline", "online", "disabled")
+_OF_THIS_VERSION = "run.json: its settings must be those of this version of stt_tune"
+_UPGRADE = "A run is gone on with by the version that began it, or a newer one."
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class TuneSettings:
         audio_context_s: What clips are padded to in training, in seconds; None: to the longest of each batch.
         language: Whisper's code of the spoken language, for multilingual models.
         skip_bad: Whether bad rows are set aside instead of refused.
-        address: A Ray cluster to join; None: a Ray of this run's own.
+        address: A Ray cluster to join; None or `local`: a Ray of this run's own.
         insecure_cluster: Whether it may be one that others can reach, and that asks for no token.
         only_error_type: Leave only the cases of this kind, one of `KINDS`, in every split; None: all cases.
         replay: A manifest of utterances that the system gets right today, for `replay_ratio`.
@@ -133,8 +135,14 @@ class TuneSettings:
                 (
                     "--trials-per-gpu",
                     self.trials_per_gpu,
-                    f"{AUTO} or at least 1, and given without --gpus-per-trial",
-                    self.trials_per_gpu is None or (_is_count(self.trials_per_gpu) and self.gpus_per_trial is None),
+                    f"{AUTO} or at least 1",
+                    self.trials_per_gpu is None or _is_count(self.trials_per_gpu),
+                ),
+                (
+                    "--gpus-per-trial",
+                    self.gpus_per_trial,
+                    "left out where --trials-per-gpu is given",
+                    self.trials_per_gpu is None or self.gpus_per_trial is None,
                 ),
                 (
                     "--only-error-type",
@@ -143,9 +151,9 @@ class TuneSettings:
                     self.only_error_type in (None, *KINDS),
                 ),
                 (
-                    "--ctranslate2",
-                    self.ctranslate2,
-                    "given with --keep-best-model",
+                    "--keep-best-model",
+                    self.keep_best_model,
+                    "given with --ctranslate2",
                     self.keep_best_model or not self.ctranslate2,
                 ),
                 ("--time-budget", self.time_budget_s, "above 0", self.time_budget_s is None or self.time_budget_s > 0),
@@ -232,11 +240,12 @@ class TuneSettings:
         """
         known = {field.name for field in fields(cls)}
         if set(document) - known:
-            raise SettingsError(f"settings: unknown {', '.join(sorted(set(document) - known))}.")
+            unknown = ", ".join(sorted(set(document) - known))
+            raise SettingsError(f"{_OF_THIS_VERSION}, found {unknown}, too. {_UPGRADE}")
         try:
             return cls(**document)
         except TypeError as error:
-            raise SettingsError(f"settings: {error}.") from error
+            raise SettingsError(f"{_OF_THIS_VERSION}, and some are missing. {_UPGRADE}") from error
 
 
 def _is_count(trials: int | str) -> bool:

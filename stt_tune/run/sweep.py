@@ -165,7 +165,8 @@ def run_sweep(
             own, if it has one. A grid never has it.
         first: Configurations of the first trials after the default, such as earlier winners; not for a grid.
         budget: What ends the sweep before its last trial.
-        trial_timeout_s: A trial that reports nothing for so long is taken to hang: its process is ended, and it failed.
+        trial_timeout_s: A trial that reports nothing for so long is taken to hang: its process is ended, and the trial
+            begun again; one that hangs eight times without an epoch between has failed.
         complete: Fills in what the sweep leaves out of a configuration; None: the default does.
         address: A Ray cluster to join; None: a Ray of this run's own, unless one is connected to.
         insecure_cluster: Whether it may be one that others can reach, and that asks for no token.

@@ -146,8 +146,8 @@ def run_new(
 
 
 @contextlib.contextmanager
-def opened_finished(run_dir: str | Path) -> Iterator[tuple[RunFolder, TuneSettings]]:
-    """Open the folder of a finished run of `stt-tune tune`, a path or a URL, inside the block.
+def opened_finished(run_dir: str | Path, **given: Any) -> Iterator[tuple[RunFolder, TuneSettings]]:
+    """Open the folder of a finished run of `stt-tune tune`, a path or a URL; its settings are as then, but for `given`.
 
     Raises:
         SettingsError: It is none.
@@ -158,7 +158,7 @@ def opened_finished(run_dir: str | Path) -> Iterator[tuple[RunFolder, TuneSettin
         if SETTINGS not in run or not folder.optimal_config.exists():
             hint = "It is running: wait for its end." if folder.is_locked else folder.how_to_go_on()
             raise SettingsError(f"{run_dir}: must be a finished run of stt-tune tune.\n{hint}")
-        yield folder, TuneSettings.from_dict(run[SETTINGS])
+        yield folder, replace(TuneSettings.from_dict(run[SETTINGS]), **given)
 
 
 def check_same_data(path: str | Path, run: Mapping[str, Any], settings: TuneSettings, speech: PreparedSpeech) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from stt_tune.errors import TrainingMemoryError
 from stt_tune.speech.batching import make_ahead
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Batch, Heard, Listen, SpeechModel, take_rows
@@ -104,7 +105,12 @@ def _set_up(model: SpeechModel, network: PreTrainedModel) -> Listen:
         if not ran_out(error):
             raise
     free()
-    return model.listener(network)
+    try:
+        return model.listener(network)
+    except RuntimeError as error:
+        if not ran_out(error):
+            raise
+    raise TrainingMemoryError("memory ran out before one utterance was heard: a smaller model is needed.")
 
 
 def measure_at_full_context(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import tempfile
 import time
@@ -22,11 +23,11 @@ from transformers import (
     set_seed,
 )
 
-from stt_tune.errors import DivergedError
+from stt_tune.errors import DivergedError, TrainingMemoryError
 from stt_tune.progress import say
 from stt_tune.speech.adaptation import Adaptation
 from stt_tune.speech.checkpoint import take_whole
-from stt_tune.speech.decode import list_cases, measure, summarise_kinds
+from stt_tune.speech.decode import Measurement, list_cases, measure, summarise_kinds
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.frozen import uses_states, without_states
@@ -226,17 +227,23 @@ class _ReportEpoch(TrainerCallback):
         if not math.isfinite(train_loss):
             self._give_up(epoch, train_loss, math.nan)
         with self._adaptation.applied():
-            dev = measure(
-                network,
-                examples,
-                self._model,
-                audio_context_s=self._settings.audio_context_s,
-                normalise=self._normalise,
-            )
+            dev = self._measure(network, examples)
         if not math.isfinite(dev.loss):
             self._give_up(epoch, train_loss, dev.loss)
         self._send(epoch, summarise(dev.utterances), train_loss, dev.loss, examples, dev.utterances)
         network.train()
+
+    def _measure(self, network: PreTrainedModel, examples: Sequence[Example]) -> Measurement:
+        context_s = self._settings.audio_context_s
+        hear = functools.partial(
+            measure, network, examples, self._model, audio_context_s=context_s, normalise=self._normalise
+        )
+        try:
+            return hear()
+        except TrainingMemoryError:
+            if not self._trainer.give_back_memory():
+                raise
+        return hear()
 
     def _send(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from typing import Any
 
 import torch
@@ -69,6 +70,16 @@ class GreedyDecoder:
         return bias
 
 
+@functools.cache
+def _find_stream() -> torch.cuda.Stream:
+    """The one that graphs of steps are captured in, which no training gets, as it is of another priority.
+
+    A graph that goes takes along what cuBLAS works with in its stream, and graphs of trainings would read it still
+    (pytorch issue 193402); of streams of one priority there are 32, given in turn.
+    """
+    return torch.cuda.Stream(priority=-1)
+
+
 class _Step:
     """One token more for each of a batch of one shape: [b, positions, the most tokens with the prompt]."""
 
@@ -106,7 +117,7 @@ class _Step:
         self._advance()
         if self._token.is_cuda:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):  # nothing is computed in here
+            with torch.cuda.graph(self._graph, stream=_find_stream()):  # nothing is computed in here
                 self._advance()
         return self._token
 

@@ -7,6 +7,8 @@ than they run.
 from __future__ import annotations
 
 import contextlib
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -21,7 +23,8 @@ from stt_tune.speech.memory import free
 # Computes the gradients of a batch, for the mean over so many tokens, and gives its loss in all.
 ComputePass = Callable[[Batch, torch.Tensor], torch.Tensor]
 
-_MOST = 32  # shapes that are captured; each costs about as long as three passes
+_MOST = 32  # shapes that are captured
+_PAYS = 6  # passes of a shape that have to be expected: a capture takes as long as three, and saves half of each
 _Shapes = tuple[tuple[str, torch.Size], ...]
 
 
@@ -53,14 +56,20 @@ class GraphedPasses:
         self._network = network
         self._tell = tell
         self._gradients: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
-        self._known: set[_Shapes] = set()
+        self._seen: Counter[_Shapes] = Counter()
+        self._to_come = math.inf
         self._graphs: dict[_Shapes, _Captured] = {}
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream()
         self._is_captured = True
 
-    def begin(self) -> None:
-        """Begin a step, with gradients of 0."""
+    def begin(self, to_come: float = math.inf) -> None:
+        """Begin a step, with gradients of 0.
+
+        Args:
+            to_come: How many passes are to come for each so far, of whatever shape; at 0 nothing is captured.
+        """
+        self._to_come = to_come
         if not self._gradients:
             return  # none has been computed yet
         torch._foreach_zero_([gradient for _parameter, gradient in self._gradients])
@@ -70,11 +79,15 @@ class GraphedPasses:
     def __call__(self, batch: Batch, tokens: torch.Tensor) -> torch.Tensor:
         """Compute one pass."""
         shapes = tuple((name, tensor.shape) for name, tensor in batch.items())
-        if self._is_captured and shapes in self._known and shapes not in self._graphs and len(self._graphs) < _MOST:
+        if self._pays(shapes):
             self._capture(shapes, batch, tokens)
         captured = self._graphs.get(shapes)
         if captured is None:
-            return self._warm_up(shapes, batch, tokens)
+            total = self._warm_up(shapes, batch, tokens)
+            # the largest first: smaller graphs find room in its memory, and larger ones none in theirs
+            if all(_measure(shapes) > _measure(other) for other in self._graphs) and self._pays(shapes):
+                self._capture(shapes, batch, tokens)
+            return total
         for name, tensor in batch.items():
             captured.batch[name].copy_(tensor, non_blocking=True)
         captured.tokens.copy_(tokens)
@@ -83,7 +96,7 @@ class GraphedPasses:
 
     def release(self) -> bool:
         """Give back the memory that graphs hold and capture no more; False where there are none."""
-        if not self._is_captured or not self._known:
+        if not self._is_captured or not self._seen:
             return False
         self._is_captured = False
         self._graphs.clear()
@@ -93,14 +106,19 @@ class GraphedPasses:
     def compile(self) -> None:
         """Fuse the kernels of the layers from here on."""
         compile_layers(self._network)
-        self._known.clear()
+        self._seen.clear()
         self._graphs.clear()
+
+    def _pays(self, shapes: _Shapes) -> bool:
+        """Whether a shape that has been seen is to be captured, as it will be seen often enough."""
+        is_possible = self._is_captured and shapes not in self._graphs and len(self._graphs) < _MOST
+        return is_possible and shapes in self._seen and self._seen[shapes] * self._to_come >= _PAYS
 
     def _warm_up(self, shapes: _Shapes, batch: Batch, tokens: torch.Tensor) -> torch.Tensor:
         """Compute a pass, and set up what its kernels need."""
         with self._aside():
             total = self._compute(batch, tokens)
-        self._known.add(shapes)
+        self._seen[shapes] += 1
         if not self._gradients:
             self._gradients = [(each, each.grad) for each in self._network.parameters() if each.grad is not None]
         return total
@@ -108,11 +126,12 @@ class GraphedPasses:
     def _capture(self, shapes: _Shapes, batch: Batch, tokens: torch.Tensor) -> None:
         """Capture a pass, none of which is computed; where that fails, as for want of memory, none is any more."""
         batch, tokens = {name: tensor.clone() for name, tensor in batch.items()}, tokens.clone()
-        graph = torch.cuda.CUDAGraph()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 total = self._compute(batch, tokens)
         except RuntimeError as error:
+            torch.cuda.set_stream(stream)  # torch leaves that of a broken capture in its place
             self.release()
             self._tell(f"passes through the network are not captured, which makes them slower: {first_line(error)}")
             return
@@ -125,3 +144,8 @@ class GraphedPasses:
         with torch.cuda.stream(self._stream):
             yield
         torch.cuda.current_stream().wait_stream(self._stream)
+
+
+def _measure(shapes: _Shapes) -> int:
+    """How large a batch is, in elements."""
+    return sum(shape.numel() for _name, shape in shapes)

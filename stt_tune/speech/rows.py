@@ -115,7 +115,10 @@ def check_there(source: str | None) -> None:
         ManifestError: It is not there.
     """
     if source and not source.startswith(HUB) and not is_url(source) and not Path(as_path(source)).exists():
-        raise ManifestError(f"{source}: the manifest must be a readable file, found none there.")
+        raise ManifestError(
+            f"{source}: the manifest must be a readable file, found none there. Check the path; of a run whose data "
+            "have moved, stt-tune resume RUN_DIR --data PATH tells it."
+        )
 
 
 def _read_file(source: str, path: Path) -> Iterator[Row]:

@@ -84,6 +84,10 @@ class SpeechTrainer(Trainer):
         self._total, self._tokens = 0.0, 0
         return mean
 
+    def give_back_memory(self) -> bool:
+        """Give back what passes hold between steps, and so go on slower; False where they hold nothing."""
+        return bool(self._passes and self._passes.release())
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         model, examples = self._speech_model, cast("Sequence[Example]", train_dataset or self.train_dataset)
         if has_one_length(examples, model, self._audio_context_s):
@@ -134,7 +138,7 @@ class SpeechTrainer(Trainer):
         total, failure = torch.zeros((), device=self.args.device), None
         try:
             while (loss := self._try_step(model, batches, tokens)) is None:
-                if not (self._passes and self._passes.release()):
+                if not self.give_back_memory():
                     batches = self._save_memory(model, batches)
             total = loss
         except Exception as error:  # noqa: BLE001 - raised again once the others know
@@ -151,7 +155,9 @@ class SpeechTrainer(Trainer):
         total = torch.zeros((), device=self.args.device)
         compute = self._passes or functools.partial(self._compute, model)
         if self._passes:
-            self._passes.begin()
+            done = self.state.global_step
+            # the optimizer takes its memory at the end of the first step, before graphs take any
+            self._passes.begin((self.state.max_steps - done) / done if done else 0.0)
         try:
             for batch in batches:
                 total += compute(batch, tokens)

@@ -14,7 +14,7 @@ from stt_tune.speech.families.base import SpeechModel, count_tokens
 from stt_tune.speech.limits import CONTEXT_BYTES
 from stt_tune.speech.memory import ran_out
 from stt_tune.speech.passes import GraphedPasses
-from stt_tune.speech.precision import autocast, find_type
+from stt_tune.speech.precision import autocast, find_precision, find_type
 
 _MOST = 16  # trainings at a time; each is a process with a context and libraries of its own
 _PASSES = 10
@@ -63,7 +63,8 @@ def _measure(model: SpeechModel, examples: Sequence[Example], batch_size: int, a
         (total / tokens).backward()
         return total.detach()
 
-    step = GraphedPasses(compute, network) if model.can_be_captured(network) else compute
+    is_captured = find_precision("cuda") == "bf16" and model.can_be_captured(network)
+    step = GraphedPasses(compute, network) if is_captured else compute
 
     def time_pass(size: int) -> float:
         rows = [examples[i % len(examples)] for i in range(size)]

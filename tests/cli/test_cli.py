@@ -152,7 +152,9 @@ def test_data_that_are_not_there_are_told_at_once(run: Run, tmp_path: Path, swee
     gone = tmp_path / "gone.jsonl"
     given = (sweep, "--data", gone) if verb == "tune" else (gone,)
     code, out, err = run(verb, *given, "--out", tmp_path / "run")
-    assert (code, out, err) == (2, "", f"{gone}: the manifest must be a readable file, found none there.\n")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"{gone}: the manifest must be a readable file, found none there. Check the path;")
+    assert err.count("\n") == 1
 
 
 def test_a_run_that_goes_on_is_not_confirmed(run: Run, tmp_path: Path, small_run: TuneResult) -> None:
@@ -284,6 +286,21 @@ def test_a_result_is_printed_in_one_way(run: Run, verb: tuple[str, ...]) -> None
     assert err.startswith("--json, --json-lines: must not be given together")
 
 
+@pytest.mark.parametrize("verb", [("refine",), ("confirm",), ("export", "--per-error-type"), ("resume", "--trials", 9)])
+def test_what_goes_on_with_a_run_does_so_on_the_cluster_that_is_named(
+    verb: tuple[object, ...], run: Run, small_run: TuneResult
+) -> None:
+    name, *options = verb
+    code, out, err = run(name, small_run.folder.path, *options, "--address", "ray://127.0.0.1:1")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith("address ray://127.0.0.1:1: must be auto or HOST:PORT, as a sweep is driven")
+
+
+def test_a_finished_run_that_is_given_another_cluster_alone_is_finished(run: Run, small_run: TuneResult) -> None:
+    code, _, err = run("resume", small_run.folder.path, "--address", "local", "--insecure-cluster")
+    assert (code, "must be an interrupted run, and is finished: see" in err) == (2, True)
+
+
 def test_the_status_of_a_run_is_told_from_its_folder(run: Run, tmp_path: Path, small_run: TuneResult) -> None:
     code, out, err = run("status", small_run.folder.path)
     assert (code, err) == (0, "")
@@ -407,6 +424,12 @@ def test_a_config_that_cannot_be_used_is_told(
 def test_wandb_sync_says_where_nothing_is_left_to_upload(run: Run, tmp_path: Path) -> None:
     code, _, err = run("wandb-sync", tmp_path)
     assert (code, f"{tmp_path}: must hold W&B runs" in err) == (2, True)
+    for verb in ("wandb-sync", "wandb-workspace"):
+        code, _, err = run(verb, "s3://bucket/run")
+        assert (code, err) == (
+            2,
+            "s3://bucket/run: must be a folder on this machine, found a URL. Copy it here and name the copy.\n",
+        )
     folder = tmp_path / "wandb" / "offline-run-20260101_000000-abc"
     folder.mkdir(parents=True)
     for name in ("run-abc.wandb", "run-abc.wandb.synced"):

@@ -86,7 +86,7 @@ def test_the_commands_in_the_header_are_three_and_exist(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "rights"), [("aws.yaml", "IamInstanceProfile"), ("gcp.yaml", "serviceAccounts")])
 def test_where_machines_share_no_disk_the_run_lies_in_a_bucket_that_all_may_write_to(name: str, rights: str) -> None:
-    assert re.search(r" --data (s3|gs)://\S+ --out \1://\S+$", _read_commands(name)[-1])
+    assert re.search(r" --data (s3|gs)://\S+ --out \1://\S+ --model \S+$", _read_commands(name)[-1])
     types = yaml.safe_load((_CLUSTER / name).read_text())["available_node_types"]
     assert len(types) == 3
     assert all(rights in each["node_config"] for kind, each in types.items() if kind != "head")

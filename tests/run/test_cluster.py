@@ -26,8 +26,9 @@ print("left connected:", ray.is_initialized())
     return done.stdout
 
 
-def test_without_an_address_a_ray_of_its_own_is_started_whatever_the_environment_says() -> None:
-    out = _connect(None, RAY_ADDRESS="127.0.0.1:1")
+@pytest.mark.parametrize("address", [None, "local"])
+def test_without_an_address_a_ray_of_its_own_is_started_whatever_the_environment_says(address: str | None) -> None:
+    out = _connect(address, RAY_ADDRESS="127.0.0.1:1")
     assert "connected to 1 node" in out
     assert "left connected: False" in out
 

@@ -162,11 +162,13 @@ def test_gpus_of_a_trial_are_a_fraction_or_processes_that_train_together() -> No
     assert TuneSettings(data="d", model="m", gpus_per_trial=4).resources_per_trial == {"gpu": 4, "workers": 4}
     assert TuneSettings(data="d", model="m", trials_per_gpu=4).resources_per_trial == {"gpu": 0.25}
     assert TuneSettings(data="d", model="m", trials_per_gpu="auto").resources_per_trial == {}
-    for given in ({"trials_per_gpu": 0}, {"trials_per_gpu": "many"}, {"trials_per_gpu": 2, "gpus_per_trial": 0.5}):
-        with pytest.raises(
-            SettingsError, match="--trials-per-gpu must be auto or at least 1, and given without --gpus"
-        ):
-            TuneSettings(data="d", model="m", **given)
+    for given in (0, "many"):
+        with pytest.raises(SettingsError, match=f"--trials-per-gpu must be auto or at least 1, found {given!r}"):
+            TuneSettings(data="d", model="m", trials_per_gpu=given)
+    with pytest.raises(
+        SettingsError, match=r"--gpus-per-trial must be left out where --trials-per-gpu is given, found 0\.5"
+    ):
+        TuneSettings(data="d", model="m", trials_per_gpu=2, gpus_per_trial=0.5)
     for number in (1.5, -1):
         with pytest.raises(SettingsError, match="--gpus-per-trial must be a fraction of one, or a whole number, found"):
             TuneSettings(data="d", model="m", gpus_per_trial=number)

@@ -68,6 +68,12 @@ def test_an_error_of_the_training_is_tried_on_another_node_where_there_is_one(tm
     assert not _fail(faults, "t", "b", ERROR)
 
 
+def test_an_error_that_comes_on_a_second_node_is_that_of_the_trial_however_many_there_are(tmp_path: Path) -> None:
+    faults = _faults(tmp_path, "a", "b", "c", "d")
+    assert [_fail(faults, "t", node, ERROR) for node in ("a", "b")] == [True, False]
+    assert faults.excluded("t") == {"a", "b"}
+
+
 def test_a_node_on_which_three_trials_in_a_row_fail_is_set_aside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,7 +38,8 @@ class Graphs:
             "CUDAGraph": lambda: _Graph(self),
             "graph": self._capture,
             "graph_pool_handle": object,
-            "Stream": lambda: stream,
+            "Stream": lambda priority=0: stream,
+            "set_stream": lambda _stream: None,
             "current_stream": lambda: stream,
             "stream": lambda _stream: contextlib.nullcontext(),
         }.items():

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, TrainingArguments
 
 import stt_tune.speech.finetune as finetune_module
 from stt_tune.demo.corpus import CorpusSize, make_corpus
-from stt_tune.errors import DivergedError
+from stt_tune.errors import DivergedError, TrainingMemoryError
 from stt_tune.speech import decode
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import Batch, SpeechModel
@@ -102,6 +102,25 @@ def test_accumulated_batches_give_the_loss_of_one_large_batch(speech: SpeechData
     )
     assert parts.train_loss == pytest.approx(large.train_loss, rel=0.02)
     assert parts.dev_loss == pytest.approx(large.dev_loss, rel=0.02)
+
+
+def test_evaluation_gets_the_memory_that_passes_hold_where_it_lacks_some(
+    speech: SpeechData, tiny: SpeechModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = replace(speech, train=speech.train[:4], dev=speech.dev[:1])
+    held = [True]
+
+    def measure(*args: Any, **given: Any) -> decode.Measurement:
+        if held[0]:
+            raise TrainingMemoryError("memory ran out")
+        return decode.measure(*args, **given)
+
+    monkeypatch.setattr(finetune_module, "measure", measure)
+    with pytest.raises(TrainingMemoryError):
+        _train({"epochs": 1, "batch_size": 4}, few, tiny)  # on a CPU they hold nothing
+    monkeypatch.setattr(SpeechTrainer, "give_back_memory", lambda _trainer: held.__setitem__(0, False) or True)
+    (report,) = _train({"epochs": 1, "batch_size": 4}, few, tiny)
+    assert math.isfinite(report.dev_loss)
 
 
 def test_a_batch_is_padded_to_its_own_longest_clip(

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import http.server
 import json
 import shutil
 import struct
+import threading
 from pathlib import Path
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
@@ -114,6 +117,37 @@ def test_other_families_and_unknown_models_are_refused_by_name(tmp_path: Path, m
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(HubUnreachableError, match="the model hub could not be reached"):
         load_model("openai/whisper-no-such")
+
+
+def test_a_hub_that_has_no_such_model_for_transformers_is_not_taken_for_one_that_is_not_reached(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Hub(http.server.BaseHTTPRequestHandler):
+        """Has a repository, and none of the files that transformers asks for."""
+
+        def do_HEAD(self) -> None:
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(
+            huggingface_hub.constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            f"http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+        )
+        with pytest.raises(ModelError, match=r"^--model nvidia/a-nemo-model: must be a model that transformers loads"):
+            load_model("nvidia/a-nemo-model")
+        server.shutdown()
 
 
 def test_padded_features_equal_those_of_a_padded_clip(tiny: SpeechModel, corpus: Path) -> None:

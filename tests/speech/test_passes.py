@@ -114,3 +114,24 @@ def test_graphs_that_are_released_are_not_captured_again(
     assert ours.release()
     training.run(ours, ours.begin)
     assert (graphs.captured, graphs.replayed) == (3, 7)
+
+
+def test_a_shape_is_captured_where_it_will_be_seen_often_and_the_largest_at_once(
+    small: WhisperModel, speech: SpeechData, graphs: Graphs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passes, "compile_layers", lambda _network: None)
+    training = Training(small, speech)
+    ours = GraphedPasses(training.compute, training.network)
+
+    def run(length_s: float, to_come: float) -> int:
+        batch = small.collate(speech.train[:2], length_s)
+        ours.begin(to_come)
+        ours(batch, count_tokens(batch))
+        return graphs.captured
+
+    assert [run(1.5, 0), run(1.5, 0)] == [0, 0]
+    assert [run(2.0, 5), run(2.0, 3), run(2.0, 2)] == [0, 1, 1]
+    assert [run(3.0, 10), run(2.5, 10), run(2.5, 10)] == [2, 2, 3]
+    assert [run(1.0, 0.5) for _time in range(9)] == [3] * 9
+    ours.compile()
+    assert [run(2.0, 10), run(3.0, 5), run(3.0, 5), run(3.0, 5)] == [4, 4, 5, 5]

@@ -28,6 +28,7 @@ from stt_tune.speech.frozen import compute_states, count_bytes, uses_states
 from stt_tune.speech.greedy import GreedyDecoder
 from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.memory import ran_out, spare_modules
+from stt_tune.speech.model import load_model
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.precision import copy_in
 from stt_tune.speech.report import EpochReport
@@ -201,6 +202,42 @@ def test_a_pass_does_the_same_and_is_not_compiled_anew_while_it_is_captured(
     for context_s in (2.0, 2.5, 3.5, _CONTEXT_S):
         run(context_s=context_s)
         assert counters["stats"]["unique_graphs"] == compiled
+
+
+def test_layers_that_drop_as_much_or_little_as_they_like_are_compiled_once(
+    small_model: str, speech: SpeechData
+) -> None:
+    model = load_model(small_model)
+    assert isinstance(model, WhisperModel)
+    batches = [model.collate(speech.train[:count], length) for count in (4, 3) for length in (2.0, 3.0, 4.0)]
+    graphs: list[int] = []
+
+    def train(dropout: float) -> list[float]:
+        network = model.build({"dropout": dropout}).train()
+        compile_layers(network, backend="eager")
+        losses = [float(model.compute_loss(network, batch).total.detach()) for batch in (*batches, *batches)]
+        graphs.append(counters["stats"]["unique_graphs"])
+        return losses
+
+    still = train(0.0)
+    assert still[: len(batches)] == pytest.approx(still[len(batches) :], rel=1e-6)
+    for dropout in (0.3, 0.1, 0.2, 0.4, 0.05):
+        drawn = train(dropout)
+        assert len(set(drawn)) == len(drawn)
+    assert len(set(graphs[1:])) == 1
+    assert train(0.0) == pytest.approx(still, rel=1e-6)
+    assert len(set(graphs[1:])) == 1
+
+
+def test_dropout_by_tensor_drops_its_share_and_keeps_the_mean(tiny: WhisperModel) -> None:
+    layer: Any = tiny.build({"dropout": 0.25}).get_encoder().layers[0]  # type: ignore[no-untyped-call]
+    layer.fc2 = torch.nn.Identity()
+    compilation._drop_by_tensor(layer)
+    ones = torch.ones(400, 500)
+    dropped = layer.train().fc2(ones)
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
+    assert float(dropped.mean()) == pytest.approx(1, abs=0.01)
+    assert torch.equal(layer.eval().fc2(ones), ones)
 
 
 def test_layers_are_compiled_once_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
