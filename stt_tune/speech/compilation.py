@@ -82,6 +82,6 @@ def _drop(part: Any, args: tuple[Any, ...], output: Any) -> Any:
     if part.share_dropped is None or not part.training:
         return output
     hidden, *others = output if isinstance(output, tuple) else (output,)
-    is_kept = torch.rand_like(hidden, dtype=torch.float32) >= part.share_dropped
-    hidden = (hidden * is_kept / (1 - part.share_dropped)).to(hidden.dtype)
+    is_kept = torch.rand_like(hidden, dtype=torch.float32) >= part.share_dropped  # bf16 is too coarse to draw from
+    hidden = hidden * is_kept / (1 - part.share_dropped)
     return (hidden, *others) if isinstance(output, tuple) else hidden

@@ -19,6 +19,7 @@ from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import Listen, SpeechModel
 from stt_tune.speech.families.whisper import EvenProjection, WhisperModel
 from stt_tune.speech.finetune import TrainingSettings, finetune
+from stt_tune.speech.greedy import _find_stream
 from stt_tune.speech.memory import free
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.report import EpochReport
@@ -127,6 +128,10 @@ def test_transcripts_written_step_by_graph_are_those_of_transformers(tiny: Speec
     pairs = zip(quick.utterances, plain.utterances, strict=True)
     same = [ours.hypothesis == theirs.hypothesis for ours, theirs in pairs]
     assert np.mean(same) >= 0.9  # bf16 decides the others the other way
+
+
+def test_steps_of_decoding_are_captured_in_a_stream_that_no_training_gets() -> None:
+    assert _find_stream().cuda_stream not in {torch.cuda.Stream().cuda_stream for _training in range(64)}
 
 
 def test_a_vocabulary_that_is_filled_up_gives_the_same() -> None:

@@ -237,6 +237,7 @@ def test_dropout_by_tensor_drops_its_share_and_keeps_the_mean(tiny: WhisperModel
     dropped = layer.train().fc2(ones)
     assert float((dropped == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
     assert float(dropped.mean()) == pytest.approx(1, abs=0.01)
+    assert layer.fc2(ones.bfloat16()).dtype == torch.bfloat16
     assert torch.equal(layer.eval().fc2(ones), ones)
 
 
