@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from typing import Any
 
@@ -50,7 +49,7 @@ class CompilationClock:
             self._begun_s.append(time.monotonic())
         if step == _TO and len(self._begun_s) > 1:
             # not the mean: some of these steps capture what they compute
-            note_trained(statistics.median(np.diff(self._begun_s)) * steps)
+            note_trained(float(np.median(np.diff(self._begun_s))) * steps)
         self._is_decided = _trained_s * _SAVED > _COST_S
         return self._is_decided
 

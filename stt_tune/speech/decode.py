@@ -99,17 +99,13 @@ def measure(
 
 def _set_up(model: SpeechModel, network: PreTrainedModel) -> Listen:
     """What hears batches; it may take memory of its own, which garbage may lie in."""
-    try:
-        return model.listener(network)
-    except RuntimeError as error:
-        if not ran_out(error):
-            raise
-    free()
-    try:
-        return model.listener(network)
-    except RuntimeError as error:
-        if not ran_out(error):
-            raise
+    for _attempt in range(2):
+        try:
+            return model.listener(network)
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
+        free()
     raise TrainingMemoryError("memory ran out before one utterance was heard: a smaller model is needed.")
 
 

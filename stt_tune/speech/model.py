@@ -20,7 +20,9 @@ from stt_tune.speech.families.base import SpeechModel, numpy_weights
 
 PACKAGED_MODEL = "tiny.en"
 _FAMILIES = "stt_tune.speech.families"
-_LACKING = ("EntryNotFoundError", "RemoteEntryNotFoundError")  # of hubs that are reached
+# what hubs that are reached answer
+_NOT_FOUND = {"RepositoryNotFoundError", "GatedRepoError"}
+_LACKING = {"EntryNotFoundError", "RemoteEntryNotFoundError"}
 # The family of each model_type that a checkpoint's config may name: module and class.
 FAMILIES = {
     "whisper": ("whisper", "WhisperModel"),
@@ -148,10 +150,11 @@ def _explain(source: str, error: Exception) -> ModelError | HubUnreachableError:
     causes: list[Any] = [error]
     while causes[-1].__cause__ or causes[-1].__context__:
         causes.append(causes[-1].__cause__ or causes[-1].__context__)
-    if any(type(cause).__name__ in ("RepositoryNotFoundError", "GatedRepoError") for cause in causes):
+    names = {type(cause).__name__ for cause in causes}
+    if names & _NOT_FOUND:
         return ModelError(f"--model {source}: the hub has no such model, or it needs a login (hf auth login).")
     # of what hubs hold; what is not reached is an OSError, too, and so is a file that they lack
-    if not isinstance(error, OSError) or any(type(cause).__name__ in _LACKING for cause in causes):
+    if not isinstance(error, OSError) or names & _LACKING:
         return ModelError(
             f"--model {source}: must be a model that transformers loads, with its tokenizer and feature extractor, and "
             f"is not ({first_line(error)})"

@@ -108,17 +108,17 @@ def test_evaluation_gets_the_memory_that_passes_hold_where_it_lacks_some(
     speech: SpeechData, tiny: SpeechModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = replace(speech, train=speech.train[:4], dev=speech.dev[:1])
-    held = [True]
+    held = ["the memory of graphs"]
 
     def measure(*args: Any, **given: Any) -> decode.Measurement:
-        if held[0]:
+        if held:
             raise TrainingMemoryError("memory ran out")
         return decode.measure(*args, **given)
 
     monkeypatch.setattr(finetune_module, "measure", measure)
     with pytest.raises(TrainingMemoryError):
         _train({"epochs": 1, "batch_size": 4}, few, tiny)  # on a CPU they hold nothing
-    monkeypatch.setattr(SpeechTrainer, "give_back_memory", lambda _trainer: held.__setitem__(0, False) or True)
+    monkeypatch.setattr(SpeechTrainer, "give_back_memory", lambda _trainer: bool(held.pop()))
     (report,) = _train({"epochs": 1, "batch_size": 4}, few, tiny)
     assert math.isfinite(report.dev_loss)
 
