@@ -172,6 +172,14 @@ class Recorder(Unpickled, Callback):
             forget_journals(self._folder.share(self._folder.checkpoints), self._done_with)
             self._done_with = []
 
+    def finish(self) -> None:
+        """Save the table for the last time.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self._file.finish()
+
     def _find_reason(self, trial: RayTrial) -> str:
         silence_s = time.monotonic() - self._heard_at.get(trial.trial_id, time.monotonic())
         if self._timeout_s is not None and silence_s >= self._timeout_s:

@@ -25,7 +25,6 @@ from stt_tune.run.interrupts import lent_to_tune
 from stt_tune.run.journal import forget_journals
 from stt_tune.run.mailbox import Mailbox
 from stt_tune.run.meter import Meter
-from stt_tune.run.patience import insist
 from stt_tune.run.recorder import UNREPORTED, Recorder
 from stt_tune.run.spent import Spent
 from stt_tune.run.tracking import build_trackers
@@ -156,7 +155,7 @@ def run_trials(
             with contextlib.suppress(OSError):  # it may be the disk that has halted it
                 table.save(folder.trials)
             raise
-    insist(lambda: table.save(folder.trials), folder.path)
+    recorder.finish()
     meter.save()
     _forget_ended(folder, table)
     expected = (

@@ -106,23 +106,39 @@ def test_a_disk_that_stays_full_costs_a_trial_its_weights_and_not_its_result(
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_sweep_outlives_a_disk_that_is_full_for_a_while(small_disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    folder = small_disk / "run"
+def test_a_sweep_outlives_a_disk_that_is_full_for_a_while(
+    small_disk: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, freed = small_disk / "run", tmp_path / "freed"
     ballast: list[Path] = []
+    told: list[str] = []
 
-    def fill_and_free(table: TrialTable, _trial: object) -> None:
-        if len(table.ended()) == 1 and not ballast:
+    def train(config: dict[str, Any]) -> None:
+        while config != synthetic.DEFAULT and not freed.exists():  # all but the first trial
+            time.sleep(0.05)
+        synthetic.falling(config)
+
+    def fill(table: TrialTable, _trial: object) -> None:
+        if table.ended() and not ballast:
             ballast.append(_fill(small_disk))
-        if len(table.ended()) == 3:
-            ballast[0].unlink(missing_ok=True)
 
-    table = synthetic.run(folder, synthetic.falling, trials=5, on_change=fill_and_free)
+    def free_once_told() -> None:
+        while "trials.parquet: cannot be written now" not in "".join(told):
+            time.sleep(0.05)
+            told.append(capfd.readouterr().err)
+        ballast[0].unlink()
+        freed.touch()
+
+    liberator = threading.Thread(target=free_once_told)
+    liberator.start()
+    table = synthetic.run(folder, train, trials=5, on_change=fill)
+    liberator.join()
     assert table.counts() == {"completed": 5}
     assert TrialTable.load(folder / "trials.parquet").to_arrow().equals(table.to_arrow())
-    told = capfd.readouterr().err
-    assert told.count("trials.parquet: cannot be written now") == 1
-    assert "No space left on device" in told
-    assert "can be written again" in told
+    text = "".join([*told, capfd.readouterr().err])
+    assert text.count("trials.parquet: cannot be written now") == 1
+    assert "No space left on device" in text
+    assert "can be written again" in text
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -191,10 +207,15 @@ def test_a_disk_that_stays_full_ends_the_sweep_with_one_message(
     monkeypatch.setattr(patience, "PATIENCE_S", 0.0)
     folder = small_disk / "run"
 
+    def train(config: dict[str, Any]) -> None:
+        if config != synthetic.DEFAULT:  # the first trial's end is on the disk before the second ends
+            wait_for_table(folder, lambda table: bool(table.ended()))
+        synthetic.falling(config)
+
     def fill(table: TrialTable, _trial: object) -> None:
         if len(table.ended()) == 2 and not (small_disk / "ballast").exists():
             _fill(small_disk)
 
     with pytest.raises((SweepHaltedError, OSError), match="No space left on device"):
-        synthetic.run(folder, synthetic.falling, trials=6, on_change=fill)
+        synthetic.run(folder, train, trials=6, on_change=fill)
     assert len(TrialTable.load(folder / "trials.parquet").ended()) >= 1
