@@ -30,9 +30,11 @@ def interruptible(message: str = "Interrupted before a trial was started. Nothin
         raise SweepInterruptedError(message) from stop
 
 
-def read_cluster(address: str | None, *, insecure: bool) -> dict[str, Any]:
-    """The cluster to go on with as settings, those that are given."""
-    given = {"address": address, "insecure_cluster": insecure or None}
+def read_now(data: str | None, address: str | None, *, insecure: bool) -> dict[str, Any]:
+    """Where the data and the cluster are now that a run is to go on with, as settings, those that are given."""
+    from stt_tune.run.settings import locate
+
+    given = {"data": locate(data) if data else None, "address": address, "insecure_cluster": insecure or None}
     return {name: value for name, value in given.items() if value is not None}
 
 

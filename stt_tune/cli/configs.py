@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, print_found, read_cluster
+from stt_tune.cli.app import app, interruptible, print_found, read_now
 from stt_tune.cli.options import (
     Address,
     AddressNow,
@@ -21,6 +21,7 @@ from stt_tune.cli.options import (
     ConfigModel,
     ConfigNormaliser,
     Data,
+    DataNow,
     ExtendVocabulary,
     GpusPerTrial,
     GpuType,
@@ -58,6 +59,7 @@ def export(
             show_default=False,
         ),
     ] = None,
+    data: DataNow = None,
     address: AddressNow = None,
     insecure_cluster: InsecureCluster = False,
     as_json: AsJson = False,
@@ -71,8 +73,8 @@ def export(
         from stt_tune.run.export import describe_kinds
         from stt_tune.run.export import export as run_export
 
-        cluster = read_cluster(address, insecure=insecure_cluster)
-        document, results = run_export(run_dir, out, per_error_type=per_error_type, **cluster)
+        now = read_now(data, address, insecure=insecure_cluster)
+        document, results = run_export(run_dir, out, per_error_type=per_error_type, **now)
     print_found(document, as_json, *describe_kinds(results), f"Config:  {out}")
 
 
@@ -86,6 +88,7 @@ def confirm(
         float | None, typer.Option(help="How far the WER on the guard may rise, absolute.  [default: the run's]")
     ] = None,
     incumbent: Incumbent = None,
+    data: DataNow = None,
     address: AddressNow = None,
     insecure_cluster: InsecureCluster = False,
     as_json: AsJson = False,
@@ -106,7 +109,7 @@ def confirm(
             guard=locate(guard) if guard else None,
             guard_tolerance=guard_tolerance,
             incumbent=read_incumbent(incumbent) if incumbent else None,
-            **read_cluster(address, insecure=insecure_cluster),
+            **read_now(data, address, insecure=insecure_cluster),
         )
     config = f"{run_dir.rstrip('/')}/optimal_config.json"
     print_found(document, as_json, *describe_held_out(document), f"Config:  {config}")

@@ -135,6 +135,7 @@ AddressOrClient = Annotated[
         show_default=False,
     ),
 ]
+DataNow = Annotated[str | None, typer.Option(help="Where the same data lie now.", show_default=False)]
 AddressNow = Annotated[
     str | None,
     typer.Option(

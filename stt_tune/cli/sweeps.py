@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, read_cluster
+from stt_tune.cli.app import app, interruptible, read_now
 from stt_tune.cli.forward import forward
 from stt_tune.cli.options import (
     AddressNow,
@@ -17,6 +17,7 @@ from stt_tune.cli.options import (
     Columns,
     CTranslate2,
     Data,
+    DataNow,
     Default,
     ExtendVocabulary,
     GpuHours,
@@ -168,7 +169,7 @@ def resume(
     gpu_hours: GpuHours = None,
     target_wer: TargetWer = None,
     min_improvement: MinImprovement = None,
-    data: Annotated[str | None, typer.Option(help="Where the same data lie now.", show_default=False)] = None,
+    data: DataNow = None,
     address: AddressNow = None,
     insecure_cluster: InsecureCluster = False,
     as_json: AsJson = False,
@@ -181,13 +182,11 @@ def resume(
     output = choose_output(as_json=as_json, json_lines=json_lines)
     with printing(output), interruptible():
         from stt_tune.run.resume import resume as resume_run
-        from stt_tune.run.settings import locate
 
         given = {
             "trials": trials,
             **_read_limits(time_budget, gpu_hours, target_wer, min_improvement),
-            "data": None if data is None else locate(data),
-            **read_cluster(address, insecure=insecure_cluster),
+            **read_now(data, address, insecure=insecure_cluster),
         }
         result = resume_run(run_dir, **{name: value for name, value in given.items() if value is not None})
         show(result, output)
@@ -205,6 +204,7 @@ def refine(
     gpu_hours: GpuHours = None,
     target_wer: TargetWer = None,
     min_improvement: MinImprovement = None,
+    data: DataNow = None,
     address: AddressNow = None,
     insecure_cluster: InsecureCluster = False,
     as_json: AsJson = False,
@@ -224,7 +224,7 @@ def refine(
             trials=trials,
             expand=expand,
             **_read_limits(time_budget, gpu_hours, target_wer, min_improvement),
-            **read_cluster(address, insecure=insecure_cluster),
+            **read_now(data, address, insecure=insecure_cluster),
         )
         show(result, output)
 
@@ -240,7 +240,7 @@ def demo(
     as_json: AsJson = False,
     json_lines: JsonLines = False,
 ) -> None:
-    """Run the main job on synthesised speech with Whisper tiny.en, in three to six minutes on two cores.
+    """Run the main job on synthesised speech with Whisper tiny.en, in three to seven minutes on two cores.
 
     Example: stt-tune demo --out runs/demo
     """

@@ -155,7 +155,9 @@ def opened_finished(run_dir: str | Path, **given: Any) -> Iterator[tuple[RunFold
     with opened(run_dir) as folder:
         folder.check_existing()
         run = folder.read_run()
-        if SETTINGS not in run or not folder.optimal_config.exists():
+        if SETTINGS not in run:
+            raise SettingsError(f"{run_dir}: must be a run of stt-tune tune, and is one of another training function.")
+        if not folder.optimal_config.exists():
             hint = "It is running: wait for its end." if folder.is_locked else folder.how_to_go_on()
             raise SettingsError(f"{run_dir}: must be a finished run of stt-tune tune.\n{hint}")
         yield folder, replace(TuneSettings.from_dict(run[SETTINGS]), **given)

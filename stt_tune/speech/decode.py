@@ -19,7 +19,9 @@ from stt_tune.speech.normalisers import Normalise, load_normaliser
 from stt_tune.speech.precision import autocast
 from stt_tune.speech.rates import KINDS, UtteranceErrors, count_errors, summarise
 
-_BATCH = {"cpu": 8, "cuda": 128}  # utterances, by type of device
+_MOST = {"cpu": 32, "cuda": 128}  # utterances that are heard at a time, by type of device
+# A CPU hears more of them where they are short, by the memory they take: seconds of audio, and the least utterances.
+_AUDIO_S, _LEAST = 240.0, 8
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def measure(
     longest = max(len(example.labels) for example in examples)
     hypotheses = [""] * len(examples)
     total, tokens = 0.0, 0
-    size = _BATCH[device]
+    size = _find_size(device, audio_context_s or model.find_context(examples))
     chunks = [order[start : start + size] for start in range(0, len(order), size)]
 
     def collate(chunk: Sequence[int]) -> Batch:
@@ -95,6 +97,11 @@ def measure(
                 hypotheses[i] = text
     ids, references = [example.id for example in examples], [example.reference for example in examples]
     return Measurement(total / tokens, count_errors(ids, references, hypotheses, normalise))
+
+
+def _find_size(device: str, context_s: float) -> int:
+    """How many utterances padded to `context_s` are heard at a time."""
+    return _MOST[device] if device == "cuda" else min(max(int(_AUDIO_S / context_s), _LEAST), _MOST[device])
 
 
 def _set_up(model: SpeechModel, network: PreTrainedModel) -> Listen:

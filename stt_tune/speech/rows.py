@@ -117,7 +117,7 @@ def check_there(source: str | None) -> None:
     if source and not source.startswith(HUB) and not is_url(source) and not Path(as_path(source)).exists():
         raise ManifestError(
             f"{source}: the manifest must be a readable file, found none there. Check the path; of a run whose data "
-            "have moved, stt-tune resume RUN_DIR --data PATH tells it."
+            "have moved, --data says where they lie now."
         )
 
 

@@ -286,7 +286,20 @@ def test_a_result_is_printed_in_one_way(run: Run, verb: tuple[str, ...]) -> None
     assert err.startswith("--json, --json-lines: must not be given together")
 
 
-@pytest.mark.parametrize("verb", [("refine",), ("confirm",), ("export", "--per-error-type"), ("resume", "--trials", 9)])
+_GOING_ON = [("refine",), ("confirm",), ("export", "--per-error-type"), ("resume", "--trials", 9)]
+
+
+@pytest.mark.parametrize("verb", _GOING_ON)
+def test_what_goes_on_with_a_run_does_so_with_data_where_they_are_now(
+    verb: tuple[object, ...], run: Run, small_run: TuneResult, tmp_path: Path
+) -> None:
+    name, *options = verb
+    code, out, err = run(name, small_run.folder.path, *options, "--data", tmp_path / "moved.jsonl")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith(f"{tmp_path / 'moved.jsonl'}: the manifest must be a readable file, found")
+
+
+@pytest.mark.parametrize("verb", _GOING_ON)
 def test_what_goes_on_with_a_run_does_so_on_the_cluster_that_is_named(
     verb: tuple[object, ...], run: Run, small_run: TuneResult
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,9 @@ _SETTINGS = TuneSettings(data="data.jsonl", model="tiny.en", default={"epochs": 
 _DEFAULT = _SETTINGS.default_configuration()
 
 
-def test_the_best_trials_are_confirmed_and_no_training_is_done_twice(own_run: RunFolder, ray_session: None) -> None:
+def test_the_best_trials_are_confirmed_and_no_training_is_done_twice(
+    own_run: RunFolder, corpus: Path, ray_session: None, tmp_path: Path
+) -> None:
     before = read_optimal_config(own_run.optimal_config)
     done = {path.name: path.stat().st_mtime_ns for path in own_run.confirm.iterdir()}
     document = confirm(own_run.path, top=1, trainings=2)
@@ -45,8 +48,10 @@ def test_the_best_trials_are_confirmed_and_no_training_is_done_twice(own_run: Ru
     files = {path.name: path.stat().st_mtime_ns for path in own_run.confirm.iterdir()}
     assert done.items() <= files.items()
     assert len(files) == 5  # the base model, too
+    moved = tmp_path / "moved"
+    shutil.copytree(corpus.parent, moved)
     start = time.monotonic()
-    again = confirm(own_run.path, top=1, trainings=2)
+    again = confirm(own_run.path, top=1, trainings=2, data=str(moved / corpus.name))
     assert {path.name: path.stat().st_mtime_ns for path in own_run.confirm.iterdir()} == files
     assert again["held_out"]["wer"] == held_out["wer"]
     assert time.monotonic() - start < 60
@@ -55,6 +60,14 @@ def test_the_best_trials_are_confirmed_and_no_training_is_done_twice(own_run: Ru
 def test_only_a_finished_run_can_be_confirmed(own_run: RunFolder) -> None:
     own_run.optimal_config.unlink()
     with pytest.raises(SettingsError, match=r"must be a finished run of stt-tune tune\.\nContinue with"):
+        confirm(own_run.path)
+
+
+def test_a_run_of_another_training_cannot_be_confirmed(own_run: RunFolder) -> None:
+    run = own_run.read_run()
+    del run["settings"]
+    own_run.run.write_text(json.dumps(run))
+    with pytest.raises(SettingsError, match=r"must be a run of stt-tune tune, and is one of another training function"):
         confirm(own_run.path)
 
 

@@ -134,7 +134,7 @@ def test_a_batch_is_padded_to_its_own_longest_clip(
         fit(self, network, batch)
 
     monkeypatch.setattr(WhisperModel, "fit", spy)
-    monkeypatch.setattr(decode, "_BATCH", {"cpu": 4, "cuda": 4})
+    monkeypatch.setattr(decode, "_MOST", {"cpu": 4, "cuda": 4})
     (report,) = _train({"epochs": 1, "batch_size": 4}, speech, tiny)
 
     def pad(examples: list[Example]) -> list[int]:
@@ -148,6 +148,12 @@ def test_a_batch_is_padded_to_its_own_longest_clip(
     assert min(lengths[True]) < max(lengths[True]) == pad(speech.train)[0]
     (fixed,) = _train({"epochs": 1, "batch_size": 4}, speech, tiny, replace(_SETTINGS, audio_context_s=4.0))
     assert report.dev_loss == pytest.approx(fixed.dev_loss, rel=0.1)
+
+
+def test_a_cpu_hears_as_many_at_a_time_as_take_the_memory_of_eight_of_30_s() -> None:
+    sizes = {context_s: decode._find_size("cpu", context_s) for context_s in (2.0, 7.5, 10.0, 30.0, 40.0)}
+    assert sizes == {2.0: 32, 7.5: 32, 10.0: 24, 30.0: 8, 40.0: 8}
+    assert decode._find_size("cuda", 30.0) == 128
 
 
 def test_how_a_batch_is_divided_does_not_change_what_it_is_padded_to(speech: SpeechData, tiny: SpeechModel) -> None:
