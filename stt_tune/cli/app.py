@@ -30,11 +30,11 @@ def interruptible(message: str = "Interrupted before a trial was started. Nothin
         raise SweepInterruptedError(message) from stop
 
 
-def read_now(data: str | None, address: str | None, *, insecure: bool) -> dict[str, Any]:
-    """Where the data and the cluster are now that a run is to go on with, as settings, those that are given."""
+def read_whereabouts(data: str | None, address: str | None, *, insecure: bool) -> dict[str, Any]:
+    """Settings of where data and cluster are now; what is not given is left out."""
     from stt_tune.run.settings import locate
 
-    given = {"data": locate(data) if data else None, "address": address, "insecure_cluster": insecure or None}
+    given = {"data": None if data is None else locate(data), "address": address, "insecure_cluster": insecure or None}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, print_found, read_now
+from stt_tune.cli.app import app, interruptible, print_found, read_whereabouts
 from stt_tune.cli.options import (
     Address,
     AddressNow,
@@ -70,10 +70,16 @@ def export(
     """
     out = out or f"{run_dir.rstrip('/')}/optimal_config.json"
     with interruptible("Interrupted: nothing was written."):
+        from stt_tune.errors import SettingsError
         from stt_tune.run.export import describe_kinds
         from stt_tune.run.export import export as run_export
 
-        now = read_now(data, address, insecure=insecure_cluster)
+        now = read_whereabouts(data, address, insecure=insecure_cluster)
+        if now and not per_error_type:
+            raise SettingsError(
+                "--data, --address, --insecure-cluster: must be given with --per-error-type, as nothing is trained "
+                "without. Leave them out."
+            )
         document, results = run_export(run_dir, out, per_error_type=per_error_type, **now)
     print_found(document, as_json, *describe_kinds(results), f"Config:  {out}")
 
@@ -109,7 +115,7 @@ def confirm(
             guard=locate(guard) if guard else None,
             guard_tolerance=guard_tolerance,
             incumbent=read_incumbent(incumbent) if incumbent else None,
-            **read_now(data, address, insecure=insecure_cluster),
+            **read_whereabouts(data, address, insecure=insecure_cluster),
         )
     config = f"{run_dir.rstrip('/')}/optimal_config.json"
     print_found(document, as_json, *describe_held_out(document), f"Config:  {config}")

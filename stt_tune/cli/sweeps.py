@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, read_now
+from stt_tune.cli.app import app, interruptible, read_whereabouts
 from stt_tune.cli.forward import forward
 from stt_tune.cli.options import (
     AddressNow,
@@ -186,9 +186,12 @@ def resume(
         given = {
             "trials": trials,
             **_read_limits(time_budget, gpu_hours, target_wer, min_improvement),
-            **read_now(data, address, insecure=insecure_cluster),
         }
-        result = resume_run(run_dir, **{name: value for name, value in given.items() if value is not None})
+        result = resume_run(
+            run_dir,
+            **{name: value for name, value in given.items() if value is not None},
+            **read_whereabouts(data, address, insecure=insecure_cluster),
+        )
         show(result, output)
 
 
@@ -224,7 +227,7 @@ def refine(
             trials=trials,
             expand=expand,
             **_read_limits(time_budget, gpu_hours, target_wer, min_improvement),
-            **read_now(data, address, insecure=insecure_cluster),
+            **read_whereabouts(data, address, insecure=insecure_cluster),
         )
         show(result, output)
 

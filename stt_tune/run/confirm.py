@@ -9,10 +9,11 @@ from typing import Any
 
 from stt_tune.results.optimal_config import update_config
 from stt_tune.run.cluster import connect, find_resources
+from stt_tune.run.earlier import check_same_data, opened_finished, remember_data
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.showing import show_result
-from stt_tune.run.tune import check_same_data, load_prepared, opened_finished
+from stt_tune.run.tune import load_prepared
 from stt_tune.speech.report import METRICS
 
 
@@ -37,7 +38,7 @@ def confirm(
         guard: A manifest of what has to go on being right; None: the run's, if it has one.
         guard_tolerance: How far the WER on it may rise, absolute; None: the run's.
         incumbent: What production uses today; None: the run's, if it has one.
-        **given: Fields of `TuneSettings` that are others than then, such as `address`.
+        **given: Fields of `TuneSettings` that are others than then, such as `data` or `address`.
 
     Returns:
         What `optimal_config.json` holds.
@@ -70,6 +71,7 @@ def _confirm(
     from stt_tune.run.labels import select_cases
 
     with folder.written(), folder.locked(), connect(settings.address, insecure=settings.insecure_cluster):
+        remember_data(folder, settings)
         resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
         task = select_cases(speech.task, resources, "test", settings.only_error_type)
         confirmation = confirm_systems(

@@ -14,11 +14,12 @@ from stt_tune.results.optimal_config import publish, read_optimal_config, update
 from stt_tune.results.statistics import Gain, compare, correct, find_noise
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import connect, find_resources
+from stt_tune.run.earlier import check_same_data, opened_finished, remember_data
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.showing import show_result
-from stt_tune.run.tune import LIGHT_TRAININGS, check_same_data, load_prepared, opened_finished
+from stt_tune.run.tune import LIGHT_TRAININGS, load_prepared
 from stt_tune.speech.rates import KINDS
 from stt_tune.speech.report import METRICS
 from stt_tune.storage import as_path, is_url
@@ -86,7 +87,7 @@ def export(
             general one: for each kind, the trial that is best on dev's cases of it and the general
             configuration are trained anew with fresh seeds and compared on the test cases of it.
             Intervals and tests of all kinds hold together.
-        **given: Fields of `TuneSettings` that are others than then, such as `address`.
+        **given: Fields of `TuneSettings` that are others than then, such as `data` or `address`.
 
     Returns:
         What was written, and what was found for each kind.
@@ -125,6 +126,7 @@ def _compare_kinds(
     from stt_tune.run.labels import select_cases
 
     with folder.written(), folder.locked(), connect(settings.address, insecure=settings.insecure_cluster):
+        remember_data(folder, settings)
         resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=settings.resources_per_trial)
         task = select_cases(speech.task, resources, "test", settings.only_error_type)
         kinds = [example.kind for example in task.data.test]

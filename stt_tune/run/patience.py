@@ -107,19 +107,16 @@ class PatientWriter:
             elif now - self._failing_since > PATIENCE_S:
                 raise
             return False
-        self._succeeded()
+        if self._failing_since is not None:
+            self._failing_since = None
+            say(f"{self._path}: can be written again, and nothing is lost")
         return True
 
     def finish(self) -> None:
-        """Write the file for the last time; see `insist`.
+        """Write the file, however often that has to be tried.
 
         Raises:
             OSError: It could not be written for `PATIENCE_S`.
         """
-        insist(self._write, self._folder)
-        self._succeeded()
-
-    def _succeeded(self) -> None:
-        if self._failing_since is not None:
-            self._failing_since = None
-            say(f"{self._path}: can be written again, and nothing is lost")
+        while not self.write():
+            time.sleep(_PAUSE_S)

@@ -176,7 +176,7 @@ class Recorder(Unpickled, Callback):
         """Save the table for the last time.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: It could not be written for `PATIENCE_S`.
         """
         self._file.finish()
 

@@ -11,10 +11,11 @@ from typing import Any
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.results.trials import Trial, TrialTable
+from stt_tune.run.earlier import check_same_data, opened_finished
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.opening import opened
 from stt_tune.run.settings import TuneSettings
-from stt_tune.run.tune import TuneResult, check_fits, check_same_data, load_prepared, opened_finished, run_new
+from stt_tune.run.tune import TuneResult, check_fits, load_prepared, run_new
 from stt_tune.speech.hyperparameters import find_problems
 from stt_tune.speech.report import METRICS
 from stt_tune.sweep.config import SweepConfig

@@ -10,11 +10,12 @@ from typing import Any
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.results.optimal_config import read_optimal_config
+from stt_tune.run.earlier import check_same_data, read_settings
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.opening import opened
 from stt_tune.run.replacement import conclude
 from stt_tune.run.settings import TuneSettings
-from stt_tune.run.tune import TuneResult, check_fits, check_same_data, load_prepared, run_on
+from stt_tune.run.tune import TuneResult, check_fits, load_prepared, run_on
 from stt_tune.speech.report import METRICS
 
 _CLUSTER = {"address", "insecure_cluster"}
@@ -41,9 +42,7 @@ def _resume(folder: RunFolder, path: str | Path, given: Mapping[str, Any]) -> Tu
     is_finished = folder.optimal_config.exists()
     if is_finished and not given.keys() - _CLUSTER:
         return _conclude_again(folder, run)
-    if SETTINGS not in run:
-        raise SettingsError(f"{path}: must be a run of stt-tune tune, and is another.\n{folder.how_to_go_on()}")
-    settings = replace(TuneSettings.from_dict(run[SETTINGS]), **given)
+    settings = replace(read_settings(folder), **given)
     if is_finished and settings.retunes:
         raise SettingsError(f"{path}: must not be a finished re-tune, which has been decided. Start another one.")
     sweep = folder.read_sweep()

@@ -31,7 +31,6 @@ from stt_tune.run.status import HAS_SEARCHED
 from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.run.visibility import check_visible
 from stt_tune.speech.hyperparameters import NAMES, complete, find_problems
-from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.report import METRICS
 from stt_tune.speech.rows import check_there
 from stt_tune.sweep.config import SweepConfig, find_examples
@@ -145,48 +144,6 @@ def run_new(
     return run_on(folder, sweep, settings, speech, start)
 
 
-@contextlib.contextmanager
-def opened_finished(run_dir: str | Path, **given: Any) -> Iterator[tuple[RunFolder, TuneSettings]]:
-    """Open the folder of a finished run of `stt-tune tune`, a path or a URL; its settings are as then, but for `given`.
-
-    Raises:
-        SettingsError: It is none.
-    """
-    with opened(run_dir) as folder:
-        folder.check_existing()
-        run = folder.read_run()
-        if SETTINGS not in run:
-            raise SettingsError(f"{run_dir}: must be a run of stt-tune tune, and is one of another training function.")
-        if not folder.optimal_config.exists():
-            hint = "It is running: wait for its end." if folder.is_locked else folder.how_to_go_on()
-            raise SettingsError(f"{run_dir}: must be a finished run of stt-tune tune.\n{hint}")
-        yield folder, replace(TuneSettings.from_dict(run[SETTINGS]), **given)
-
-
-def check_same_data(path: str | Path, run: Mapping[str, Any], settings: TuneSettings, speech: PreparedSpeech) -> None:
-    """Make sure that a run goes on with what it began with.
-
-    Raises:
-        SettingsError: The data, or how they are measured, have changed.
-    """
-    beside = f"{settings.replay or ''} {settings.guard or ''}".strip()
-    for name, source, found in (
-        ("data_hash", settings.data, speech.data_hash),
-        ("beside_hash", beside, speech.beside_hash),
-    ):
-        if run.get(name, found) != found:
-            raise SettingsError(
-                f"{source}: must be the data that the run began with, and has changed. "
-                "Start a new run, or restore the data."
-            )
-    normaliser = describe_normaliser(speech.task.settings.normaliser)
-    if run.get("normaliser") != normaliser:
-        raise SettingsError(
-            f"{path}: must be measured as it began, with {run.get('normaliser')}, found {normaliser}. Start a new run, "
-            "or install the version of then."
-        )
-
-
 def find_speech_problems(parameters: Mapping[str, Parameter], metric: Metric | None) -> list[str]:
     """Say what of a sweep fine-tuning does not know, one line a problem.
 
@@ -247,8 +204,9 @@ def load_prepared(settings: TuneSettings) -> PreparedSpeech:
     Raises:
         SttTuneError: They cannot be used.
     """
-    for source in (settings.data, settings.replay, settings.guard):
-        check_there(source)
+    check_there(settings.data, "of a run whose data have moved, --data says where they lie now")
+    for source in (settings.replay, settings.guard):
+        check_there(source, "of a run that goes on, put it back there")
     say(f"loading the model {settings.model} and checking {settings.data}")
     # transformers prints to stdout on import where W&B is offline; stdout is for results
     with contextlib.redirect_stdout(sys.stderr):

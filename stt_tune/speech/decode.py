@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ from stt_tune.speech.precision import autocast
 from stt_tune.speech.rates import KINDS, UtteranceErrors, count_errors, summarise
 
 _MOST = {"cpu": 32, "cuda": 128}  # utterances that are heard at a time, by type of device
-# A CPU hears more of them where they are short, by the memory they take: seconds of audio, and the least utterances.
-_AUDIO_S, _LEAST = 240.0, 8
+# A CPU hears so many seconds of audio at a time, padding included, but no fewer utterances.
+_CPU_AUDIO_S, _CPU_LEAST = 240.0, 8
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def measure(
     longest = max(len(example.labels) for example in examples)
     hypotheses = [""] * len(examples)
     total, tokens = 0.0, 0
-    size = _find_size(device, audio_context_s or model.find_context(examples))
-    chunks = [order[start : start + size] for start in range(0, len(order), size)]
+    size = _MOST[device]
+    chunks = list(_divide(order, lambda i: _find_size(device, audio_context_s or model.find_context([examples[i]]))))
 
     def collate(chunk: Sequence[int]) -> Batch:
         these = [examples[i] for i in chunk]
@@ -99,9 +99,19 @@ def measure(
     return Measurement(total / tokens, count_errors(ids, references, hypotheses, normalise))
 
 
+def _divide(order: Sequence[int], find_size: Callable[[int], int]) -> Iterator[Sequence[int]]:
+    """Make batches, each as large as its first utterance says."""
+    start = 0
+    while start < len(order):
+        end = start + find_size(order[start])
+        yield order[start:end]
+        start = end
+
+
 def _find_size(device: str, context_s: float) -> int:
     """How many utterances padded to `context_s` are heard at a time."""
-    return _MOST[device] if device == "cuda" else min(max(int(_AUDIO_S / context_s), _LEAST), _MOST[device])
+    most = _MOST[device]
+    return most if device == "cuda" else min(max(int(_CPU_AUDIO_S / context_s), _CPU_LEAST), most)
 
 
 def _set_up(model: SpeechModel, network: PreTrainedModel) -> Listen:

@@ -153,7 +153,7 @@ def test_data_that_are_not_there_are_told_at_once(run: Run, tmp_path: Path, swee
     given = (sweep, "--data", gone) if verb == "tune" else (gone,)
     code, out, err = run(verb, *given, "--out", tmp_path / "run")
     assert (code, out) == (2, "")
-    assert err.startswith(f"{gone}: the manifest must be a readable file, found none there. Check the path;")
+    assert err.startswith(f"{gone}: the manifest must be a readable file, found none there. Check the path")
     assert err.count("\n") == 1
 
 
@@ -307,6 +307,13 @@ def test_what_goes_on_with_a_run_does_so_on_the_cluster_that_is_named(
     code, out, err = run(name, small_run.folder.path, *options, "--address", "ray://127.0.0.1:1")
     assert (code, out) == (2, "")
     assert err.splitlines()[-1].startswith("address ray://127.0.0.1:1: must be auto or HOST:PORT, as a sweep is driven")
+
+
+def test_an_export_that_trains_nothing_takes_neither_data_nor_cluster(run: Run, small_run: TuneResult) -> None:
+    for option in ("--data", "--address"):
+        code, out, err = run("export", small_run.folder.path, option, "somewhere")
+        assert (code, out) == (2, "")
+        assert err.splitlines()[-1].startswith("--data, --address, --insecure-cluster: must be given with --per-error-")
 
 
 def test_a_finished_run_that_is_given_another_cluster_alone_is_finished(run: Run, small_run: TuneResult) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stt_tune.errors import SettingsError
+from stt_tune.errors import ManifestError, SettingsError
 from stt_tune.results.confirmation import CANDIDATE, DEFAULT, INCUMBENT
 from stt_tune.results.optimal_config import publish, read_optimal_config
 from stt_tune.results.trials import COMPLETED, DIVERGED, Trial, TrialTable
@@ -34,9 +34,7 @@ _SETTINGS = TuneSettings(data="data.jsonl", model="tiny.en", default={"epochs": 
 _DEFAULT = _SETTINGS.default_configuration()
 
 
-def test_the_best_trials_are_confirmed_and_no_training_is_done_twice(
-    own_run: RunFolder, corpus: Path, ray_session: None, tmp_path: Path
-) -> None:
+def test_the_best_trials_are_confirmed_and_no_training_is_done_twice(own_run: RunFolder, ray_session: None) -> None:
     before = read_optimal_config(own_run.optimal_config)
     done = {path.name: path.stat().st_mtime_ns for path in own_run.confirm.iterdir()}
     document = confirm(own_run.path, top=1, trainings=2)
@@ -48,13 +46,24 @@ def test_the_best_trials_are_confirmed_and_no_training_is_done_twice(
     files = {path.name: path.stat().st_mtime_ns for path in own_run.confirm.iterdir()}
     assert done.items() <= files.items()
     assert len(files) == 5  # the base model, too
-    moved = tmp_path / "moved"
-    shutil.copytree(corpus.parent, moved)
     start = time.monotonic()
-    again = confirm(own_run.path, top=1, trainings=2, data=str(moved / corpus.name))
+    again = confirm(own_run.path, top=1, trainings=2)
     assert {path.name: path.stat().st_mtime_ns for path in own_run.confirm.iterdir()} == files
     assert again["held_out"]["wer"] == held_out["wer"]
     assert time.monotonic() - start < 60
+
+
+def test_where_data_have_moved_to_is_told_once(
+    own_run: RunFolder, corpus: Path, ray_session: None, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved" / corpus.name
+    shutil.copytree(corpus.parent, moved.parent)
+    run = own_run.read_run()
+    own_run.note(settings={**run["settings"], "data": str(tmp_path / "gone.jsonl")})
+    with pytest.raises(ManifestError, match=r"gone\.jsonl: .*; of a run whose data have moved, --data says where"):
+        confirm(own_run.path, top=1, trainings=1)
+    confirm(own_run.path, top=1, trainings=1, data=str(moved))
+    assert own_run.read_run()["settings"] == {**run["settings"], "data": str(moved)}
 
 
 def test_only_a_finished_run_can_be_confirmed(own_run: RunFolder) -> None:
@@ -67,7 +76,7 @@ def test_a_run_of_another_training_cannot_be_confirmed(own_run: RunFolder) -> No
     run = own_run.read_run()
     del run["settings"]
     own_run.run.write_text(json.dumps(run))
-    with pytest.raises(SettingsError, match=r"must be a run of stt-tune tune, and is one of another training function"):
+    with pytest.raises(SettingsError, match=r"must be a run of stt-tune tune, and has a training function of its own"):
         confirm(own_run.path)
 
 

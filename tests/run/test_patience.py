@@ -67,6 +67,20 @@ def test_what_cannot_be_written_is_told_once_and_written_when_it_can_be(
     assert path.stat().st_size == _SIZE
 
 
+def test_what_is_written_for_the_last_time_is_tried_until_it_can_be(
+    small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = small_disk / "file"
+    ballast = _fill(small_disk)
+    writer = PatientWriter(path, lambda: _write(path), small_disk)
+    writer.write()
+    threading.Timer(1.5, ballast.unlink).start()
+    writer.finish()
+    assert path.stat().st_size == _SIZE
+    told = capsys.readouterr().err
+    assert (told.count("cannot be written now"), told.count("can be written again")) == (1, 1)
+
+
 def test_what_is_insisted_on_waits_for_the_disk(small_disk: Path) -> None:
     path = small_disk / "file"
     ballast = _fill(small_disk)
@@ -107,14 +121,15 @@ def test_a_disk_that_stays_full_costs_a_trial_its_weights_and_not_its_result(
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_sweep_outlives_a_disk_that_is_full_for_a_while(
-    small_disk: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder, freed = small_disk / "run", tmp_path / "freed"
     ballast: list[Path] = []
-    told: list[str] = []
+    say = patience.say
 
     def train(config: dict[str, Any]) -> None:
-        while config != synthetic.DEFAULT and not freed.exists():  # all but the first trial
+        end = time.monotonic() + 60
+        while config != synthetic.DEFAULT and not freed.exists() and time.monotonic() < end:  # all but the first trial
             time.sleep(0.05)
         synthetic.falling(config)
 
@@ -122,23 +137,20 @@ def test_a_sweep_outlives_a_disk_that_is_full_for_a_while(
         if table.ended() and not ballast:
             ballast.append(_fill(small_disk))
 
-    def free_once_told() -> None:
-        while "trials.parquet: cannot be written now" not in "".join(told):
-            time.sleep(0.05)
-            told.append(capfd.readouterr().err)
-        ballast[0].unlink()
-        freed.touch()
+    def free_once_told(text: str) -> None:
+        say(text)
+        if "cannot be written now" in text and not freed.exists():
+            ballast[0].unlink()
+            freed.touch()
 
-    liberator = threading.Thread(target=free_once_told)
-    liberator.start()
+    monkeypatch.setattr(patience, "say", free_once_told)
     table = synthetic.run(folder, train, trials=5, on_change=fill)
-    liberator.join()
     assert table.counts() == {"completed": 5}
     assert TrialTable.load(folder / "trials.parquet").to_arrow().equals(table.to_arrow())
-    text = "".join([*told, capfd.readouterr().err])
-    assert text.count("trials.parquet: cannot be written now") == 1
-    assert "No space left on device" in text
-    assert "can be written again" in text
+    told = capfd.readouterr().err
+    assert told.count("trials.parquet: cannot be written now") == 1
+    assert "No space left on device" in told
+    assert told.count("trials.parquet: can be written again") == 1
 
 
 @pytest.mark.usefixtures("ray_session")

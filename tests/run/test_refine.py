@@ -21,12 +21,13 @@ from stt_tune.sweep.narrow import find_outside, narrow_sweep
 
 
 def test_a_finished_run_is_refined_with_all_that_it_has_learnt(
-    own_run: RunFolder, ray_session: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    own_run: RunFolder, corpus: Path, ray_session: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    own_run.note(settings={**own_run.read_run()["settings"], "data": "moved.jsonl"})
     before = TrialTable.load(own_run.trials)
     confirmed = before.trials[1].configuration
     update_config(own_run.optimal_config, lambda old: {**old, "decision": "winner", "hyperparameters": confirmed})
-    result = refine(own_run.path, tmp_path / "refined", trials=1)
+    result = refine(own_run.path, tmp_path / "refined", trials=1, data=str(corpus))
     told = capfd.readouterr().err
     assert "the space around trials" in told
     assert told.index("the space around trials") < told.index("trial 4 epoch 1")
@@ -46,7 +47,8 @@ def test_a_finished_run_is_refined_with_all_that_it_has_learnt(
     assert roles.count("candidate") == is_new  # what there is already is not trained as a candidate, too
     assert confirmed.items() <= result.folder.read_run()["settings"]["incumbent"].items()
     assert result.document["trials"] == 5
-    assert json.loads(result.folder.run.read_text())["settings"]["trials"] == 5
+    settings = json.loads(result.folder.run.read_text())["settings"]
+    assert (settings["trials"], settings["data"]) == (5, str(corpus))
 
 
 def test_where_the_best_trial_lies_outside_of_the_space_it_is_said() -> None:

@@ -150,10 +150,25 @@ def test_a_batch_is_padded_to_its_own_longest_clip(
     assert report.dev_loss == pytest.approx(fixed.dev_loss, rel=0.1)
 
 
-def test_a_cpu_hears_as_many_at_a_time_as_take_the_memory_of_eight_of_30_s() -> None:
-    sizes = {context_s: decode._find_size("cpu", context_s) for context_s in (2.0, 7.5, 10.0, 30.0, 40.0)}
-    assert sizes == {2.0: 32, 7.5: 32, 10.0: 24, 30.0: 8, 40.0: 8}
-    assert decode._find_size("cuda", 30.0) == 128
+def test_a_cpu_hears_more_utterances_at_a_time_where_they_are_shorter(
+    speech: SpeechData, tiny: WhisperModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    fit = WhisperModel.fit
+
+    def spy(self: WhisperModel, network: PreTrainedModel, batch: Batch) -> None:
+        heard.append(len(batch["labels"]))
+        fit(self, network, batch)
+
+    monkeypatch.setattr(WhisperModel, "fit", spy)
+    monkeypatch.setattr(decode, "_CPU_AUDIO_S", 10.0)
+    monkeypatch.setattr(decode, "_CPU_LEAST", 2)
+    network, lengths = tiny.build(), sorted((tiny.find_context([each]) for each in speech.dev), reverse=True)
+    for context_s, longest in ((None, lengths[0]), (4.0, 4.0), (9.0, 9.0)):
+        heard.clear()
+        decode.measure(network, speech.dev, tiny, audio_context_s=context_s, normalise=load_normaliser("none"))
+        assert heard[0] == max(int(10 / longest), 2)
+        assert sum(heard) == len(speech.dev)
 
 
 def test_how_a_batch_is_divided_does_not_change_what_it_is_padded_to(speech: SpeechData, tiny: SpeechModel) -> None:
