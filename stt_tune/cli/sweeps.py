@@ -243,7 +243,7 @@ def demo(
     as_json: AsJson = False,
     json_lines: JsonLines = False,
 ) -> None:
-    """Run the main job on synthesised speech with Whisper tiny.en, in three to seven minutes on two cores.
+    """Run the main job on synthesised speech with Whisper tiny.en, in three to eight minutes on two cores.
 
     Example: stt-tune demo --out runs/demo
     """
