@@ -204,9 +204,9 @@ def load_prepared(settings: TuneSettings) -> PreparedSpeech:
     Raises:
         SttTuneError: They cannot be used.
     """
-    check_there(settings.data, "of a run whose data have moved, --data says where they lie now")
+    check_there(settings.data, "Check the path; of a run whose data have moved, --data says where they lie now.")
     for source in (settings.replay, settings.guard):
-        check_there(source, "of a run that goes on, put it back there")
+        check_there(source, "Check the path; of a run that goes on, put it back there.")
     say(f"loading the model {settings.model} and checking {settings.data}")
     # transformers prints to stdout on import where W&B is offline; stdout is for results
     with contextlib.redirect_stdout(sys.stderr):

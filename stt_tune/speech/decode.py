@@ -76,11 +76,15 @@ def measure(
     hypotheses = [""] * len(examples)
     total, tokens = 0.0, 0
     size = _MOST[device]
-    chunks = list(_divide(order, lambda i: _find_size(device, audio_context_s or model.find_context([examples[i]]))))
+
+    def find_context(these: Sequence[Example]) -> float:
+        return audio_context_s or model.find_context(these)
 
     def collate(chunk: Sequence[int]) -> Batch:
         these = [examples[i] for i in chunk]
-        return model.collate(these, audio_context_s or model.find_context(these))
+        return model.collate(these, find_context(these))
+
+    chunks = list(_divide(order, lambda i: _find_size(device, find_context([examples[i]]))))
 
     for chunk, batch in zip(chunks, make_ahead(collate, chunks), strict=True):
         start = 0

@@ -108,21 +108,18 @@ def _place(row: Row, clip: FileClip, found: Mapping[str, Path | str]) -> Row:
     return replace(row, clip=replace(clip, path=file)) if file else row
 
 
-def check_there(source: str | None, else_do: str = "") -> None:
+def check_there(source: str | None, advice: str = "Check the path.") -> None:
     """Refuse a source that would be on this machine and is not, before anything is loaded for it.
 
     Args:
         source: A path, a URL, or a name on the hub.
-        else_do: What helps where its path is right.
+        advice: What to do.
 
     Raises:
         ManifestError: It is not there.
     """
     if source and not source.startswith(HUB) and not is_url(source) and not Path(as_path(source)).exists():
-        raise ManifestError(
-            f"{source}: the manifest must be a readable file, found none there. Check the path"
-            f"{'; ' if else_do else ''}{else_do}."
-        )
+        raise ManifestError(f"{source}: the manifest must be a readable file, found none there. {advice}")
 
 
 def _read_file(source: str, path: Path) -> Iterator[Row]:

@@ -147,13 +147,18 @@ def test_bad_rows_stop_the_run_with_their_lines(run: Run, tmp_path: Path, sweep:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("verb", ["tune", "prepare"])
-def test_data_that_are_not_there_are_told_at_once(run: Run, tmp_path: Path, sweep: Path, verb: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "advice"),
+    [("tune", "Check the path; of a run whose data have moved, --data"), ("prepare", "Check the path.\n")],
+)
+def test_data_that_are_not_there_are_told_at_once(
+    run: Run, tmp_path: Path, sweep: Path, verb: str, advice: str
+) -> None:
     gone = tmp_path / "gone.jsonl"
     given = (sweep, "--data", gone) if verb == "tune" else (gone,)
     code, out, err = run(verb, *given, "--out", tmp_path / "run")
     assert (code, out) == (2, "")
-    assert err.startswith(f"{gone}: the manifest must be a readable file, found none there. Check the path")
+    assert err.startswith(f"{gone}: the manifest must be a readable file, found none there. {advice}")
     assert err.count("\n") == 1
 
 

@@ -51,12 +51,17 @@ def _fill(disk: Path) -> Path:
     return ballast
 
 
+def _make_writer(disk: Path) -> tuple[Path, PatientWriter]:
+    """What writes a file of `_SIZE`, and where."""
+    path = disk / "file"
+    return path, PatientWriter(path, lambda: _write(path), disk)
+
+
 def test_what_cannot_be_written_is_told_once_and_written_when_it_can_be(
     small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = small_disk / "file"
     ballast = _fill(small_disk)
-    writer = PatientWriter(path, lambda: _write(path), small_disk)
+    path, writer = _make_writer(small_disk)
     writer.write()
     writer.write()
     told = capsys.readouterr().err
@@ -70,9 +75,8 @@ def test_what_cannot_be_written_is_told_once_and_written_when_it_can_be(
 def test_what_is_written_for_the_last_time_is_tried_until_it_can_be(
     small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = small_disk / "file"
     ballast = _fill(small_disk)
-    writer = PatientWriter(path, lambda: _write(path), small_disk)
+    path, writer = _make_writer(small_disk)
     writer.write()
     threading.Timer(1.5, ballast.unlink).start()
     writer.finish()
@@ -92,10 +96,9 @@ def test_what_is_insisted_on_waits_for_the_disk(small_disk: Path) -> None:
 def test_patience_ends(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "PATIENCE_S", 0.0)
     _fill(small_disk)
-    path = small_disk / "file"
+    path, writer = _make_writer(small_disk)
     with pytest.raises(OSError, match="No space left"):
         insist(lambda: _write(path))
-    writer = PatientWriter(path, lambda: _write(path), small_disk)
     writer.write()
     with pytest.raises(OSError, match="No space left"):
         writer.write()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -123,17 +124,22 @@ def test_evaluation_gets_the_memory_that_passes_hold_where_it_lacks_some(
     assert math.isfinite(report.dev_loss)
 
 
+def _watch(monkeypatch: pytest.MonkeyPatch, note: Callable[[Batch], None]) -> None:
+    """Call `note` with each batch that a Whisper is given."""
+    fit = WhisperModel.fit
+
+    def spy(self: WhisperModel, network: PreTrainedModel, batch: Batch) -> None:
+        note(batch)
+        fit(self, network, batch)
+
+    monkeypatch.setattr(WhisperModel, "fit", spy)
+
+
 def test_a_batch_is_padded_to_its_own_longest_clip(
     speech: SpeechData, tiny: WhisperModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths: dict[bool, list[int]] = {True: [], False: []}
-    fit = WhisperModel.fit
-
-    def spy(self: WhisperModel, network: PreTrainedModel, batch: Batch) -> None:
-        lengths[torch.is_grad_enabled()].append(batch["input_features"].shape[-1])
-        fit(self, network, batch)
-
-    monkeypatch.setattr(WhisperModel, "fit", spy)
+    _watch(monkeypatch, lambda batch: lengths[torch.is_grad_enabled()].append(batch["input_features"].shape[-1]))
     monkeypatch.setattr(decode, "_MOST", {"cpu": 4, "cuda": 4})
     (report,) = _train({"epochs": 1, "batch_size": 4}, speech, tiny)
 
@@ -154,17 +160,11 @@ def test_a_cpu_hears_more_utterances_at_a_time_where_they_are_shorter(
     speech: SpeechData, tiny: WhisperModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[int] = []
-    fit = WhisperModel.fit
-
-    def spy(self: WhisperModel, network: PreTrainedModel, batch: Batch) -> None:
-        heard.append(len(batch["labels"]))
-        fit(self, network, batch)
-
-    monkeypatch.setattr(WhisperModel, "fit", spy)
+    _watch(monkeypatch, lambda batch: heard.append(len(batch["labels"])))
     monkeypatch.setattr(decode, "_CPU_AUDIO_S", 10.0)
     monkeypatch.setattr(decode, "_CPU_LEAST", 2)
-    network, lengths = tiny.build(), sorted((tiny.find_context([each]) for each in speech.dev), reverse=True)
-    for context_s, longest in ((None, lengths[0]), (4.0, 4.0), (9.0, 9.0)):
+    network = tiny.build()
+    for context_s, longest in ((None, tiny.find_context(speech.dev)), (4.0, 4.0), (9.0, 9.0)):
         heard.clear()
         decode.measure(network, speech.dev, tiny, audio_context_s=context_s, normalise=load_normaliser("none"))
         assert heard[0] == max(int(10 / longest), 2)
