@@ -122,6 +122,9 @@ def test_a_report_is_whole_at_every_width_and_in_both_schemes(
         assert not page.evaluate(_FIND_WIDE)
         assert not page.evaluate(_FIND_CUT)
         assert page.evaluate(_FIND_CONTRAST) > 4.5
+        levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map((each) => +each.tagName[1])")
+        assert levels[0] == 1
+        assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 def test_what_would_be_wrong_is_found(browser: Browser, tmp_path: Path) -> None:
@@ -157,13 +160,3 @@ def test_figures_follow_the_scheme_when_it_changes(browser: Browser, pages: dict
         page.wait_for_timeout(500)
         assert page.evaluate(_FIND_CONTRAST) > 4.5
         assert not wrong
-
-
-def test_headings_leave_no_level_out(browser: Browser, pages: dict[str, Path]) -> None:
-    with browser.new_context() as context:
-        page = context.new_page()
-        for name in pages:
-            page.goto(pages[name].as_uri())
-            levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map((each) => +each.tagName[1])")
-            assert levels[0] == 1
-            assert all(after <= before + 1 for before, after in itertools.pairwise(levels))

@@ -80,6 +80,7 @@ def test_threads_that_write_at_once_lose_nothing(location: str) -> None:
     assert len(history) == 40
 
 
+@pytest.mark.slow
 def test_eight_processes_that_write_fifty_times_each_lose_nothing(tmp_path: Path) -> None:
     location = str(tmp_path / "optimal_config.json")
     save_config(location, _PARAMS)

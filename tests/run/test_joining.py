@@ -34,6 +34,7 @@ def _without_token(head: Head) -> dict[str, str]:
     return {name: value for name, value in head.environment.items() if not name.startswith("RAY_AUTH")}
 
 
+@pytest.mark.cluster
 def test_a_cluster_with_a_token_is_joined_with_that_token_alone(tmp_path: Path) -> None:
     with running_head(tmp_path) as head:
         assert "joined: 1 node" in _join(head.address, head.environment)
@@ -45,6 +46,7 @@ def test_a_cluster_with_a_token_is_joined_with_that_token_alone(tmp_path: Path) 
             assert head.environment["RAY_AUTH_TOKEN"] not in said
 
 
+@pytest.mark.cluster
 def test_a_cluster_that_others_reach_without_a_token_is_joined_only_on_purpose(tmp_path: Path) -> None:
     with running_head(tmp_path, has_token=False) as head:
         said = _join(head.address, head.environment)

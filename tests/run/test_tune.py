@@ -198,6 +198,7 @@ def test_ctrl_c_exits_130_keeps_what_is_done_and_resume_finishes_it(
     assert math.isfinite(document["held_out"]["wer"])
 
 
+@pytest.mark.slow
 def test_sigterm_while_confirming_ends_the_run_as_ctrl_c_does(tmp_path: Path, corpus: Path, small_model: str) -> None:
     sweep = tmp_path / "one.yaml"
     sweep.write_text("method: random\nparameters: {epochs: {value: 1}}\n")

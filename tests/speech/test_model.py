@@ -105,6 +105,13 @@ def test_multilingual_models_are_told_language_and_task(tmp_path: Path, tiny: Sp
         load_model(str(tmp_path), language="klingon")
 
 
+def _move_hub(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Let the hub be elsewhere: it is read from the environment only when the library is loaded."""
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
+    template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
 def test_other_families_and_unknown_models_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "speech_to_text"}))
     with pytest.raises(ModelError, match=r"must be one of whisper, moonshine, .* parakeet_ctc; found speech_to_text"):
@@ -114,7 +121,8 @@ def test_other_families_and_unknown_models_are_refused_by_name(tmp_path: Path, m
         load_model(str(tmp_path))
     with pytest.raises(ModelError, match="'no-such-model' is none of these"):
         load_model("no-such-model")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    _move_hub(monkeypatch, "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _seconds: None)  # 23 s between six tries
     with pytest.raises(HubUnreachableError, match="the model hub could not be reached"):
         load_model("openai/whisper-no-such")
 
@@ -139,12 +147,7 @@ def test_a_hub_that_has_no_such_model_for_transformers_is_not_taken_for_one_that
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setattr(
-            huggingface_hub.constants,
-            "HUGGINGFACE_CO_URL_TEMPLATE",
-            f"http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
-        )
+        _move_hub(monkeypatch, f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(ModelError, match=r"^--model nvidia/a-nemo-model: must be a model that transformers loads"):
             load_model("nvidia/a-nemo-model")
         server.shutdown()
