@@ -8,12 +8,17 @@ r"""Run `stt-tune tune` on the Ray cluster that this job was submitted to; takes
 `--data` an absolute path that the driver's node sees, or a URL: the job runs in a copy of the
 working directory. The command waits for the sweep, prints its output and ends with a non-zero exit
 code when it failed.
+
+What goes on with a run is given by its own name, `python cluster/run_sweep.py resume /shared/runs/digits`.
 """
 
 import sys
 
 from stt_tune.cli import main
 
+_GO_ON = ("resume", "refine", "confirm", "export")  # they know from their run where to join
+
 if __name__ == "__main__":
-    sys.argv[1:1] = ["tune", "--address", "auto"]
+    if not sys.argv[1:] or sys.argv[1] not in _GO_ON:
+        sys.argv[1:1] = ["tune", "--address", "auto"]
     main()

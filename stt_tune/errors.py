@@ -76,7 +76,7 @@ class SweepHaltedError(SweepFailedError):
 
 
 class SweepInterruptedError(SttTuneError):
-    """A sweep stopped by Ctrl-C or SIGTERM; what was finished is kept."""
+    """A sweep stopped by Ctrl-C, SIGTERM or a terminal that closed; what was finished is kept."""
 
     exit_code = 130
 

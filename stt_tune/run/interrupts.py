@@ -1,13 +1,15 @@
-"""Ctrl-C, and SIGTERM for the same: none is lost, whatever Ray makes of signals."""
+"""Ctrl-C, and SIGTERM and SIGHUP for the same: none is lost, whatever Ray makes of signals."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 _SOON_S = 0.1
@@ -15,11 +17,12 @@ _SOON_S = 0.1
 
 @contextlib.contextmanager
 def heeding_interrupts() -> Iterator[None]:
-    """Let no Ctrl-C be lost inside the block, and take SIGTERM for one.
+    """Let no Ctrl-C be lost inside the block, and take SIGTERM and SIGHUP for one.
 
-    By SIGTERM schedulers and clouds end a process, and Ray would just exit. What a signal's handler raises in a
-    finalizer, Python throws away, so it comes again: Ray Tune leaves some, and a signal waits as long as garbage is
-    looked for, which takes a third of a second.
+    By SIGTERM schedulers and clouds end a process, and Ray would just exit; SIGHUP comes when a terminal closes, or the
+    connection that it is of, unless `nohup` has it ignored. What a signal's handler raises in a finalizer, Python
+    throws away, so it comes again: Ray Tune leaves some, and a signal waits as long as garbage is looked for, which
+    takes a third of a second.
     """
     if not _is_main_thread():
         yield  # only the main thread may say what signals do
@@ -37,7 +40,9 @@ def heeding_interrupts() -> Iterator[None]:
 
     # Ray blocks it in all that a node starts, and so in its jobs
     blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, _hang_up)
     sys.unraisablehook = bring_back
     try:
         yield
@@ -45,7 +50,8 @@ def heeding_interrupts() -> Iterator[None]:
         if again:
             again.cancel()
         sys.unraisablehook = hook
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         if again and again.is_alive():  # it was not too late
             raise KeyboardInterrupt
@@ -57,6 +63,15 @@ def _interrupt(_number: int, frame: FrameType | None) -> None:
     if not callable(handler):
         raise KeyboardInterrupt
     handler(signal.SIGINT, frame)
+
+
+def _hang_up(number: int, frame: FrameType | None) -> None:
+    """Do what Ctrl-C does, and say nothing more to a terminal that is gone: each word would be an error."""
+    with Path(os.devnull).open("w") as nowhere:
+        for stream in (sys.__stdout__, sys.__stderr__):
+            if stream and stat.S_ISCHR(os.fstat(stream.fileno()).st_mode):
+                os.dup2(nowhere.fileno(), stream.fileno())
+    _interrupt(number, frame)
 
 
 @contextlib.contextmanager
