@@ -11,6 +11,7 @@ from scipy import stats
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
 _RESAMPLES = 4999
+_FARTHEST = np.log(1000)  # that trainings lie apart: of two of them a t has one degree of freedom, and has no end
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class TrainingNoise:
         if not self.df:
             return np.ones(_RESAMPLES)
         error = self.sd * np.sqrt(sum(1 / count for count in trainings))
-        factors: np.ndarray = np.exp(error * rng.standard_t(self.df, _RESAMPLES))
+        factors: np.ndarray = np.exp(np.clip(error * rng.standard_t(self.df, _RESAMPLES), -_FARTHEST, _FARTHEST))
         return factors
 
 

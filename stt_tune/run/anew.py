@@ -25,6 +25,8 @@ from stt_tune.run.spent import describe_roughly
 from stt_tune.run.together import finetune_together
 from stt_tune.run.untrained import hear_untrained
 from stt_tune.speech.decode import measure_at_full_context
+from stt_tune.speech.example import SpeechData
+from stt_tune.speech.hyperparameters import Hyperparameters
 from stt_tune.speech.rates import UtteranceErrors
 
 
@@ -84,7 +86,7 @@ def train_anew(
     """
     pairs = [(configuration, seed) for configuration in configurations for seed in seeds]
     paths = [_place(store, configuration, seed, data) for configuration, seed in pairs]
-    todo = [i for i, path in enumerate(paths) if _load(path) is None]
+    todo = [i for i, path in enumerate(paths) if _load(path, task.data) is None]
     if todo:
         again = f", {len(pairs) - len(todo)} more are there already" if len(todo) < len(pairs) else ""
         say(f"confirming: {len(todo)} trainings anew with other seeds{again}")
@@ -104,7 +106,7 @@ def train_anew(
 
         calls = [(pairs[i][0], [tasks[pairs[i][1]]], resources, paths[i].stem) for i in todo]
         run_on_workers(_train_and_measure, calls, resources, "confirming failed while training anew", keep)
-    found = [_load(path) for path in paths]
+    found = [_load(path, task.data) for path in paths]
     if not all(found):
         raise SweepFailedError(f"{store}: what trainings gave was written there, and cannot be read any more.")
     results = iter([each for each in found if each])
@@ -125,7 +127,7 @@ def measure_base(task: SpeechTask, resources: TrialResources, store: Path, data:
         OSError: The store cannot be written.
     """
     path = _place(store, None, None, data)
-    found = _load(path)
+    found = _load(path, task.data)
     if found is None:
         splits = [name for name in ("test", "guard") if getattr(task.data, name)]
         heard = hear_untrained(task, [*task.data.test, *task.data.guard], resources, " and ".join(splits))
@@ -157,13 +159,18 @@ def _train_and_measure(
 
 
 def _place(store: Path, configuration: Mapping[str, Any] | None, seed: int | None, data: str) -> Path:
-    known = configuration and dict(configuration)
+    known = configuration and Hyperparameters.from_mapping(configuration).to_dict()
     name = hashlib.sha256(json.dumps([known, seed, data], sort_keys=True).encode()).hexdigest()[:16]
     return store / f"{name}.json"
 
 
-def _load(path: Path) -> Training | None:
+def _load(path: Path, data: SpeechData) -> Training | None:
+    """Read what is kept of a training; None where it is not done yet, is damaged, or was measured on other cases."""
     try:
-        return Training.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        training = Training.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # not done yet, or damaged: it is done again
+        return None
+    # which cases are of one kind hangs on labels, and on what the base model hears, which devices round differently
+    measured = [each.id for each in (*training.test, *training.guard)]
+    is_of_these = measured == [each.id for each in (*data.test, *data.guard)]
+    return training if training.diverged or is_of_these else None

@@ -12,7 +12,7 @@ from stt_tune.progress import say
 from stt_tune.run.profile import profile_data, shorten_profile
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.speech_trial import SpeechTask
-from stt_tune.speech.families.base import SpeechModel
+from stt_tune.speech.families.base import SpeechModel, hash_weights
 from stt_tune.speech.features import prepare
 from stt_tune.speech.finetune import TrainingSettings
 from stt_tune.speech.inspection import telling_of_cache
@@ -31,6 +31,7 @@ class PreparedSpeech:
     Attributes:
         task: Data, model and settings for the trials.
         data_hash: Changes when ids, splits, transcripts or audio do.
+        model_hash: Changes when the weights do that training starts from.
         split_by: `manifest`, `speaker` or `utterance`.
         beside_hash: The same of what is replayed and of the guard.
         profile: What the data are like.
@@ -40,6 +41,7 @@ class PreparedSpeech:
     task: SpeechTask
     data_hash: str
     beside_hash: str
+    model_hash: str
     split_by: str
     profile: Mapping[str, Any]
     rejected: list[str]
@@ -61,6 +63,7 @@ class PreparedSpeech:
         return {
             "data_hash": self.data_hash,
             "beside_hash": self.beside_hash,
+            "model_hash": self.model_hash,
             "split_by": self.split_by,
             "utterances": {"train": len(data.train), "dev": len(data.dev), "test": len(data.test)},
             "data_profile": shorten_profile(self.profile),
@@ -80,6 +83,7 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
         SttTuneError: The model or the data cannot be used; all bad rows are told at once.
     """
     model = load_model(settings.model, language=settings.language)
+    model_hash = hash_weights(model)
     normaliser = find_normaliser(settings.normaliser, settings.language)
     normalise = load_normaliser(normaliser)
     utterances, rejected = _read(settings.data, settings, model, normalise)
@@ -99,7 +103,7 @@ def load_speech(settings: TuneSettings) -> PreparedSpeech:
         settings=TrainingSettings(seed=settings.seed, audio_context_s=settings.audio_context_s, normaliser=normaliser),
     )
     lines = [bad.to_json() for bad in rejected]
-    hashes = hash_data(utterances), hash_data([*replay, *guard])
+    hashes = hash_data(utterances), hash_data([*replay, *guard]), model_hash
     return PreparedSpeech(task, *hashes, split_by, profile_data(utterances, normalise), lines)
 
 

@@ -53,7 +53,7 @@ def check_same_data(path: str | Path, run: Mapping[str, Any], settings: TuneSett
     """Make sure that a run goes on with what it began with.
 
     Raises:
-        SettingsError: The data, or how they are measured, have changed.
+        SettingsError: The data, how they are measured, or the model has changed.
     """
     beside = f"{settings.replay or ''} {settings.guard or ''}".strip()
     for name, source, found in (
@@ -65,6 +65,11 @@ def check_same_data(path: str | Path, run: Mapping[str, Any], settings: TuneSett
                 f"{source}: must be the data that the run began with, and has changed. "
                 "Start a new run, or restore the data."
             )
+    if run.get("model_hash", speech.model_hash) != speech.model_hash:
+        raise SettingsError(
+            f"{settings.model}: must be the model that the run began with, and has other weights now. "
+            "Start a new run, or restore the model."
+        )
     normaliser = describe_normaliser(speech.task.settings.normaliser)
     if run.get("normaliser") != normaliser:
         raise SettingsError(

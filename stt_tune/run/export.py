@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.earlier import check_same_data, opened_finished, remember_data
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.guard import find_objection, find_rise
 from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.showing import show_result
@@ -44,6 +45,7 @@ class KindResult:
         wer: That configuration's on the test cases, trained anew.
         general_wer: The general configuration's, trained with the same seeds.
         gain: Relative, with its interval; None where there is nothing to compare.
+        objection: Why it cannot be taken, whatever it gains.
     """
 
     kind: str
@@ -52,11 +54,12 @@ class KindResult:
     wer: float | None = None
     general_wer: float | None = None
     gain: Gain | None = None
+    objection: str | None = None
 
     @property
     def is_better(self) -> bool:
-        """Whether the own configuration is better beyond chance."""
-        return self.gain is not None and self.gain.is_real
+        """Whether the own configuration is better beyond chance, and may be taken."""
+        return self.gain is not None and self.gain.is_real and self.objection is None
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in `by_error_type`."""
@@ -86,7 +89,7 @@ def export(
         per_error_type: Whether to look for configurations that do better on one kind of error than the
             general one: for each kind, the trial that is best on dev's cases of it and the general
             configuration are trained anew with fresh seeds and compared on the test cases of it.
-            Intervals and tests of all kinds hold together.
+            Intervals and tests of all kinds hold together. What the run's guard refuses is refused here, too.
         **given: Fields of `TuneSettings` that are others than then, such as `data` or `address`.
 
     Returns:
@@ -121,8 +124,10 @@ def _export(
 def _compare_kinds(
     folder: RunFolder, settings: TuneSettings, speech: PreparedSpeech, general: Mapping[str, Any]
 ) -> list[KindResult]:
-    chosen = _choose(folder.read_table(METRICS), general)
-    from stt_tune.run.anew import train_anew
+    complete = settings.complete_configuration
+    general = complete(general)
+    chosen = _choose(folder.read_table(METRICS), lambda trial: complete(trial.configuration) != general)
+    from stt_tune.run.anew import measure_base, train_anew
     from stt_tune.run.labels import select_cases
 
     with folder.written(), folder.locked(), connect(settings.address, insecure=settings.insecure_cluster):
@@ -133,19 +138,28 @@ def _compare_kinds(
         chosen = {kind: trial for kind, trial in chosen.items() if kinds.count(kind) >= _LEAST_CASES}
         if not chosen:
             return [KindResult(kind, kinds.count(kind)) for kind in KINDS]
-        configurations = [dict(general), *(dict(trial.configuration) for trial in chosen.values())]
+        configurations = [general, *(complete(trial.configuration) for trial in chosen.values())]
         unique = [each for i, each in enumerate(configurations) if each not in configurations[:i]]
-        seeds = settings.fresh_seeds(LIGHT_TRAININGS)
-        trained = train_anew(task, unique, seeds, resources, folder.confirm, folder.data_name(speech.beside_hash))
-    trainings = dict(zip(map(repr, unique), trained, strict=True))
-    before = _count(trainings[repr(dict(general))])
+        seeds, data = settings.fresh_seeds(LIGHT_TRAININGS), folder.data_name(speech.beside_hash)
+        guarded = measure_base(task, resources, folder.confirm, data).guard if task.data.guard else []
+        trained = train_anew(task, unique, seeds, resources, folder.confirm, data)
+
+    def find_trainings(configuration: Mapping[str, Any]) -> Sequence[Training]:
+        return trained[unique.index(complete(configuration))]
+
+    def object_to(trial: Trial) -> str | None:
+        forgot = [each.guard for each in find_trainings(trial.configuration)]
+        return find_objection(find_rise(guarded, forgot, task.data.guard, settings.seed), settings.guard_tolerance)
+
+    before = _count(find_trainings(general))
     if before is None:
         raise SweepFailedError(
             "the general configuration diverged when trained anew: there is nothing to compare with."
         )
-    after = {kind: _count(trainings[repr(dict(trial.configuration))]) for kind, trial in chosen.items()}
-    words = count_words(trainings[repr(dict(general))][0].test)
-    return judge_kinds(task.data.test, words, chosen, before, after, settings.seed)
+    after = {kind: _count(find_trainings(trial.configuration)) for kind, trial in chosen.items()}
+    words = count_words(find_trainings(general)[0].test)
+    results = judge_kinds(task.data.test, words, chosen, before, after, settings.seed)
+    return [replace(each, objection=object_to(each.trial)) if guarded and each.trial else each for each in results]
 
 
 def _count(trainings: Sequence[Training]) -> np.ndarray | None:
@@ -155,13 +169,13 @@ def _count(trainings: Sequence[Training]) -> np.ndarray | None:
     return tabulate_errors([each.test for each in trainings])
 
 
-def _choose(table: TrialTable, general: Mapping[str, Any]) -> dict[str, Trial]:
+def _choose(table: TrialTable, is_other: Callable[[Trial], bool]) -> dict[str, Trial]:
     """For each kind, the completed trial that is best on it, unless that has the general configuration."""
     chosen = {}
     for kind in KINDS:
         done = [trial for trial in table.trials if trial.status == COMPLETED and trial.values(f"wer_{kind}")]
         best = min(done, key=lambda trial: trial.last(f"wer_{kind}"), default=None)
-        if best is not None and dict(best.configuration) != dict(general):
+        if best is not None and is_other(best):
             chosen[kind] = best
     return chosen
 
@@ -213,5 +227,7 @@ def describe_kinds(results: list[KindResult]) -> list[str]:
             f"{each.gain.relative:+.1%} (interval {each.gain.low:+.1%} to {each.gain.high:+.1%})"
         )
         verdict = "its own configuration" if each.is_better else "not beyond chance, the general one stays"
+        if each.objection:
+            verdict = f"{each.objection}, the general one stays"
         lines.append(f"{where}: {figures}: {verdict}.")
     return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from stt_tune.errors import SweepFailedError
-from stt_tune.progress import say
 from stt_tune.results.confirmation import (
     CANDIDATE,
     DEFAULT,
@@ -26,6 +24,7 @@ from stt_tune.results.utterances import save_utterances
 from stt_tune.run.anew import Training, measure_base, train_anew
 from stt_tune.run.cluster import TrialResources
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.guard import find_objection, find_rise, warn_of_guard
 from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.speech_trial import SpeechTask
@@ -36,9 +35,6 @@ from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.rates import UtteranceErrors, summarise
 from stt_tune.speech.splits import count_speakers
 from stt_tune.sweep.metric import Metric
-
-_WRONG_GUARD = 0.05
-_SEEN = 4  # errors; fewer are no accident only if no error was to be expected (Poisson)
 
 
 @dataclass(frozen=True)
@@ -201,7 +197,7 @@ def confirm_systems(
             "base_wer": summarise(base.guard).wer,
             "tolerance": settings.guard_tolerance,
         }
-        _warn_of_guard(base.guard, settings.guard_tolerance)
+        warn_of_guard(base.guard, settings.guard_tolerance)
     context_s = task.model.max_context_s if task.model.has_fixed_context else None
     speakers = count_speakers(task.data.test)
     measured = verdict.measured  # the same utterances as for the others
@@ -224,13 +220,9 @@ def _measure(
     good = [each for each in trainings if not each.diverged]
     facts, refused = dict(planned.facts), None
     if base and good:
-        rise = _find_rise(base, [each.guard for each in good], guarded, settings.seed)
+        rise = find_rise(base, [each.guard for each in good], guarded, settings.seed)
         facts["guard"] = {"rise": rise.value, "interval": [rise.low, rise.high]}
-        if rise.value > settings.guard_tolerance and rise.low > 0:
-            refused = (
-                f"the guard's WER rises by {100 * rise.value:.1f} points (95 % interval {100 * rise.low:.1f} to "
-                f"{100 * rise.high:.1f}), tolerated are {100 * settings.guard_tolerance:.1f}"
-            )
+        refused = find_objection(rise, settings.guard_tolerance)
     return System(
         role=planned.role,
         name=planned.name,
@@ -242,29 +234,6 @@ def _measure(
         refused=refused,
         facts=facts,
     )
-
-
-def _find_rise(
-    base: Sequence[UtteranceErrors], after: Sequence[list[UtteranceErrors]], guarded: Sequence[Example], seed: int
-) -> Interval:
-    """How far the WER on the guard rises over the base model's, absolute."""
-    blocks, _are = find_blocks(guarded)
-    return find_rate(tabulate_errors(after) - tabulate_errors([base]), count_words(base), blocks, seed=seed)
-
-
-def _warn_of_guard(base: Sequence[UtteranceErrors], tolerance: float) -> None:
-    """Say what keeps a guard from guarding: errors of the base model, or too few words."""
-    words, wer = sum(each.words for each in base), summarise(base).wer
-    if wer > _WRONG_GUARD:
-        say(
-            f"--guard: is to hold what the system gets right today, and the base model's WER on it is {wer:.2f}: what "
-            "is learned anew hides what is forgotten. Check it, and --normaliser."
-        )
-    if tolerance and words * tolerance < _SEEN:
-        say(
-            f"--guard: is small: on its {words} words a rise of {100 * tolerance:g} points is {words * tolerance:.1f} "
-            f"errors, too few to tell from chance. It takes about {math.ceil(_SEEN / tolerance)} words."
-        )
 
 
 def _save(

@@ -67,10 +67,14 @@ def _refine(
     refined = narrow_sweep(sweep, configurations, expand=expand, allows=_may_be)
     unlimited = {"time_budget_s": None, "gpu_hours": None, "target_wer": None, "min_improvement": None}
     found = earlier.read_config() or {}
-    # it stays unless something better is found; of a re-tune, the default is the incumbent already
-    is_confirmed = found.get("decision") == "winner" and not settings.retunes
-    incumbent = found["hyperparameters"] if is_confirmed else settings.incumbent
-    settings = replace(settings, trials=len(table.ended()) + trials, incumbent=incumbent, **{**unlimited, **given})
+    incumbent = found["hyperparameters"] if found.get("decision") == "winner" else settings.incumbent
+    settings = replace(
+        settings,
+        trials=len(table.ended()) + trials,
+        incumbent=incumbent,  # it stays unless something better is found
+        retunes=None,  # that file is a re-tune's to replace, which has been at its end
+        **{**unlimited, **given},
+    )
     check_fits(refined, settings)
     speech = load_prepared(settings)
     check_same_data(earlier.location, earlier.read_run(), settings, speech)

@@ -87,6 +87,8 @@ def _find_objection(document: Mapping[str, Any], min_gain: float) -> str | None:
     if len(objections) == len(candidates):
         return f"the best new configuration cannot be taken: {objections[0]}"
     new, incumbent = held_out["wer"], held_out["incumbent_wer"]
+    if new == 0:
+        return "a new WER of 0 is more likely a fault of what was measured than a system without errors"
     if not is_lower(new, incumbent, min_gain):
         return f"the new WER {new:.4f} is not {min_gain:.0%} below the incumbent's {incumbent:.4f}"
     if document["decision"] != "winner":

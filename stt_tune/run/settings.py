@@ -225,7 +225,11 @@ class TuneSettings:
         """What production uses, with all its hyperparameters; None where that is not known."""
         if self.incumbent is None:
             return None
-        return complete(self.incumbent, self.default_configuration())
+        return self.complete_configuration(self.incumbent)
+
+    def complete_configuration(self, configuration: Mapping[str, Any]) -> dict[str, Any]:
+        """A configuration with all its hyperparameters, in the one form by which they can be compared."""
+        return Hyperparameters.from_mapping(complete(configuration, self.default_configuration())).to_dict()
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in `run.json`."""

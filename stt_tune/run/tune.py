@@ -336,7 +336,7 @@ def _confirm(
     from stt_tune.run.held_out import confirm_systems, plan_systems
 
     best = result.best_trial
-    is_known = complete(best.configuration, settings.default_configuration()) == settings.incumbent_configuration()
+    is_known = settings.complete_configuration(best.configuration) == settings.incumbent_configuration()
     top = 0 if best.is_default or is_known else 1
     planned = plan_systems(result.table, result.sweep.metric, settings, top)
     trainings = RETUNE_TRAININGS if settings.retunes else LIGHT_TRAININGS

@@ -137,6 +137,12 @@ def test_noise_widens_the_interval_and_leaves_the_gain() -> None:
     assert noisy.low < calm.low < calm.high < noisy.high
 
 
+def test_an_interval_has_an_end_however_far_two_trainings_on_little_speech_lie_apart() -> None:
+    errors = np.array([[2, 2], [0, 0]])
+    found = find_rate(errors, np.array([4, 4]), np.array([0, 1]), noise=find_noise([errors]))
+    assert 0 <= found.low < found.value < found.high < 1000
+
+
 def test_an_error_rate_lies_in_its_interval() -> None:
     rng = np.random.default_rng(7)
     words = rng.integers(2, 9, 300)

@@ -106,6 +106,9 @@ def test_the_best_completed_trials_are_the_candidates() -> None:
     with_incumbent = replace(_SETTINGS, incumbent={"learning_rate": 2e-4})
     planned = plan_systems(table, metric, with_incumbent, top=1)
     assert [each.name for each in planned] == ["default", "incumbent", "trial 4"]
+    said = {"learning_rate": 2e-4, "lr_scheduler_type": "linear"}  # which is what it is where nothing is said
+    planned = plan_systems(table, metric, replace(_SETTINGS, incumbent=said), top=1)
+    assert [each.name for each in planned] == ["default", "incumbent", "trial 4"]
     assert planned[1].configuration == {**_DEFAULT, "learning_rate": 2e-4}
 
 
@@ -163,6 +166,9 @@ def test_a_damaged_record_of_a_training_is_made_again(tmp_path: Path, task: Spee
     ((second,),) = train_anew(task, [_DEFAULT], [5], resources, tmp_path, "d")
     assert second.test == first.test
     assert json.loads(path.read_text())["diverged"] is False
+    fewer = replace(task, data=replace(task.data, test=task.data.test[1:]))  # as other labels leave other cases
+    ((third,),) = train_anew(fewer, [_DEFAULT], [5], resources, tmp_path, "d")
+    assert [each.id for each in third.test] == [each.id for each in fewer.data.test]
 
 
 def _document(wer: float = 0.08, incumbent: float = 0.1, decision: str = "winner", **system: Any) -> dict[str, Any]:
@@ -186,7 +192,7 @@ def _document(wer: float = 0.08, incumbent: float = 0.1, decision: str = "winner
     [
         (_document(), None),
         (_document(wer=0.0951), "the new WER 0.0951 is not 5% below the incumbent's 0.1000"),
-        (_document(wer=0.0), "the new WER 0.0000 is not"),
+        (_document(wer=0.0), "a new WER of 0 is more likely a fault"),
         (_document(decision="incumbent_kept"), "the difference is not beyond chance"),
         (_document(objection="diverged in 1 of 3 trainings"), "diverged in 1 of 3 trainings"),
     ],

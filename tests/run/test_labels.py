@@ -11,14 +11,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from stt_tune.demo.corpus import CorpusSize, make_corpus
 from stt_tune.errors import ManifestError, SettingsError, SweepConfigError
+from stt_tune.results.optimal_config import update_config
+from stt_tune.results.statistics import Interval
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.run.cluster import find_resources
 from stt_tune.run.export import _choose, describe_kinds, export, judge_kinds
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.labels import check_objective, keep_kind, label_cases
+from stt_tune.run.settings import TuneSettings
 from stt_tune.run.speech_trial import SpeechTask
-from stt_tune.run.tune import TuneResult
+from stt_tune.run.tune import TuneResult, load_prepared
 from stt_tune.speech.decode import measure
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import SpeechModel
@@ -105,14 +109,38 @@ def test_a_finished_run_is_exported_with_what_helps_single_kinds(
         export(tmp_path, str(tmp_path / "other.json"), per_error_type=False)
 
 
+def test_what_the_guard_refuses_is_no_configuration_for_a_kind_either(
+    own_run: RunFolder, corpus: Path, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = make_corpus(CorpusSize(train=2, dev=2, test=2), seed=7, cache=tmp_path / "cache")
+    settings = {**own_run.read_run()["settings"], "guard": str(guard)}
+    own_run.note(settings=settings, beside_hash=load_prepared(TuneSettings.from_dict(settings)).beside_hash)
+    general = {**settings["default"], "epochs": 1, "learning_rate": 2e-6}  # no trial has it
+    update_config(own_run.optimal_config, lambda before: {**before, "hyperparameters": general})
+    rises: list[Interval] = []
+
+    def refuse(rise: Interval, _tolerance: float) -> str:
+        rises.append(rise)
+        return "it forgets too much"
+
+    monkeypatch.setattr("stt_tune.run.export.find_objection", refuse)
+    document, results = export(own_run.path, str(tmp_path / "config.json"), per_error_type=True)
+    compared = [each for each in results if each.trial]
+    assert len(rises) == len(compared) > 0
+    assert document["by_error_type"] == {}
+    assert sum("it forgets too much, the general one stays" in line for line in describe_kinds(results)) == len(rises)
+
+
 def test_a_kind_has_its_own_configuration_only_beyond_chance() -> None:
     def trial(number: int, deletion: float) -> Trial:
         reports = [{"epoch": 1, "wer": 0.5, "wer_deletion": deletion}]
         return Trial(f"t{number}", number, number == 0, {"epochs": number}, COMPLETED, reports=reports)
 
     table = TrialTable(("wer",), [trial(0, 0.3), trial(1, 0.1), trial(2, 0.2)])
-    assert {kind: each.number for kind, each in _choose(table, {"epochs": 0}).items()} == {"deletion": 1}
-    assert _choose(table, {"epochs": 1}) == {}
+    assert {kind: each.number for kind, each in _choose(table, lambda trial: trial.number != 0).items()} == {
+        "deletion": 1
+    }
+    assert _choose(table, lambda trial: trial.number != 1) == {}
     kinds = ["deletion", "substitution"] * 30 + [None] * 10
     cases = [Example(str(i), "", np.zeros(0), [], kind) for i, kind in enumerate(kinds)]
     words, general = np.full(70, 10), np.full((2, 70), 4.0)

@@ -23,7 +23,8 @@ from stt_tune.sweep.narrow import find_outside, narrow_sweep
 def test_a_finished_run_is_refined_with_all_that_it_has_learnt(
     own_run: RunFolder, corpus: Path, ray_session: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    own_run.note(settings={**own_run.read_run()["settings"], "data": "moved.jsonl"})
+    shared = tmp_path / "shared.json"  # as if it had been a re-tune
+    own_run.note(settings={**own_run.read_run()["settings"], "data": "moved.jsonl", "retunes": str(shared)})
     before = TrialTable.load(own_run.trials)
     confirmed = before.trials[1].configuration
     update_config(own_run.optimal_config, lambda old: {**old, "decision": "winner", "hyperparameters": confirmed})
@@ -48,7 +49,8 @@ def test_a_finished_run_is_refined_with_all_that_it_has_learnt(
     assert confirmed.items() <= result.folder.read_run()["settings"]["incumbent"].items()
     assert result.document["trials"] == 5
     settings = json.loads(result.folder.run.read_text())["settings"]
-    assert (settings["trials"], settings["data"]) == (5, str(corpus))
+    assert (settings["trials"], settings["data"], settings["retunes"]) == (5, str(corpus), None)
+    assert not shared.exists()
 
 
 def test_where_the_best_trial_lies_outside_of_the_space_it_is_said() -> None:

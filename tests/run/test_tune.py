@@ -40,6 +40,7 @@ def test_the_run_folder_explains_itself(small_run: TuneResult) -> None:
     assert run["utterances"] == {"train": 16, "dev": 8, "test": 8}
     assert {"ray", "torch", "transformers", "wandb", "stt-tune"} <= set(run["versions"])
     assert len(run["data_hash"]) == 64
+    assert len(run["model_hash"]) == 32
 
 
 def test_the_table_holds_every_trial_and_its_configuration(small_run: TuneResult) -> None:
@@ -156,6 +157,13 @@ def test_a_run_whose_data_changed_is_not_resumed(small_run: TuneResult, tmp_path
     folder.run.write_text(json.dumps(document))
     with pytest.raises(SettingsError, match="must be the data that the run began with, and has changed"):
         resume(folder.path)
+
+
+def test_a_run_whose_model_changed_is_not_resumed(own_run: RunFolder) -> None:
+    own_run.optimal_config.unlink()
+    own_run.note(model_hash="of other weights")
+    with pytest.raises(SettingsError, match="must be the model that the run began with, and has other weights now"):
+        resume(own_run.path)
 
 
 def test_a_damaged_run_json_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import xxhash
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
@@ -207,6 +208,15 @@ def numpy_weights(network: PreTrainedModel) -> dict[str, np.ndarray]:
     """The state of a network, each tied weight once."""
     tied = set(getattr(network, "all_tied_weights_keys", None) or ())
     return {name: tensor.numpy() for name, tensor in network.state_dict().items() if name not in tied}
+
+
+def hash_weights(model: SpeechModel) -> str:
+    """Tell models apart by what training starts from, in hexadecimal digits."""
+    digest = xxhash.xxh3_128()
+    for name in sorted(model.weights):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(model.weights[name]))
+    return digest.hexdigest()
 
 
 def count_tokens(batch: Batch) -> torch.Tensor:
