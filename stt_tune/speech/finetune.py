@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import tempfile
 import time
@@ -32,7 +31,7 @@ from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.frozen import uses_states, without_states
 from stt_tune.speech.hyperparameters import Hyperparameters
-from stt_tune.speech.memory import free
+from stt_tune.speech.memory import free, ran_out
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.precision import find_precision
 from stt_tune.speech.ranks import ALONE, Ranks
@@ -226,24 +225,29 @@ class _ReportEpoch(TrainerCallback):
         train_loss = self._trainer.pop_mean_loss()
         if not math.isfinite(train_loss):
             self._give_up(epoch, train_loss, math.nan)
-        with self._adaptation.applied():
-            dev = self._measure(network, examples)
+        dev = self._measure(network, examples)
         if not math.isfinite(dev.loss):
             self._give_up(epoch, train_loss, dev.loss)
         self._send(epoch, summarise(dev.utterances), train_loss, dev.loss, examples, dev.utterances)
         network.train()
 
     def _measure(self, network: PreTrainedModel, examples: Sequence[Example]) -> Measurement:
-        context_s = self._settings.audio_context_s
-        hear = functools.partial(
-            measure, network, examples, self._model, audio_context_s=context_s, normalise=self._normalise
-        )
         try:
-            return hear()
+            return self._hear(network, examples)
         except TrainingMemoryError:
             if not self._trainer.give_back_memory():
                 raise
-        return hear()
+        return self._hear(network, examples)
+
+    def _hear(self, network: PreTrainedModel, examples: Sequence[Example]) -> Measurement:
+        context_s = self._settings.audio_context_s
+        try:
+            with self._adaptation.applied():
+                return measure(network, examples, self._model, audio_context_s=context_s, normalise=self._normalise)
+        except RuntimeError as error:  # where weights are kept twice for that
+            if not ran_out(error):
+                raise
+            raise TrainingMemoryError("memory ran out before dev was heard: a smaller model is needed.") from error
 
     def _send(
         self,

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from transformers import EncoderDecoderCache, GenerationConfig, PreTrainedModel, StaticCache
 
+from stt_tune.speech.capture import capturing
+
 _LOOK_EVERY = 8  # steps; to look whether all have ended waits for the device
 
 
@@ -116,9 +118,10 @@ class _Step:
         # the first time, so that nothing is set up while the graph is captured
         self._advance()
         if self._token.is_cuda:
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=_find_stream()):  # nothing is computed in here
+            graph = torch.cuda.CUDAGraph()
+            with capturing(graph, stream=_find_stream()):
                 self._advance()
+            self._graph = graph
         return self._token
 
     def _advance(self) -> None:

@@ -10,8 +10,9 @@ from accelerate.utils.memory import should_reduce_batch_size
 
 from stt_tune.errors import TrainingMemoryError
 
-# What accelerate does not know: memory that others on the GPU have taken, or that a library asks for beside torch.
-_SIGNS = ("CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+# What accelerate does not know: memory that others on the GPU have taken, or that the driver, Triton or another library
+# asks for beside torch.
+_SIGNS = ("out of memory", "STATUS_ALLOC_FAILED")
 
 
 def ran_out(error: RuntimeError) -> bool:

@@ -16,6 +16,7 @@ import torch
 
 from stt_tune.errors import first_line
 from stt_tune.progress import say
+from stt_tune.speech.capture import capturing
 from stt_tune.speech.compilation import compile_layers
 from stt_tune.speech.families.base import Batch
 from stt_tune.speech.memory import free
@@ -59,15 +60,15 @@ class GraphedPasses:
         self._seen: Counter[_Shapes] = Counter()
         self._to_come = math.inf
         self._graphs: dict[_Shapes, _Captured] = {}
-        self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream()
-        self._is_captured = True
+        self.begin_anew()
 
     def begin(self, to_come: float = math.inf) -> None:
         """Begin a step, with gradients of 0.
 
         Args:
-            to_come: How many passes are to come for each so far, of whatever shape; at 0 nothing is captured.
+            to_come: How many passes are to come for each since it was begun anew, of whatever shape; at 0 nothing is
+                captured.
         """
         self._to_come = to_come
         if not self._gradients:
@@ -96,18 +97,29 @@ class GraphedPasses:
 
     def release(self) -> bool:
         """Give back the memory that graphs hold and capture no more; False where there are none."""
-        if not self._is_captured or not self._seen:
-            return False
+        held = bool(self._graphs)
+        if held:
+            self.stop()
+        return held
+
+    def stop(self) -> None:
+        """Capture no more."""
         self._is_captured = False
         self._graphs.clear()
         free()
-        return True
+
+    def begin_anew(self) -> None:
+        """Capture as if nothing had been seen: batches are smaller, or layers others, than they were."""
+        self._is_captured = True
+        self._seen.clear()
+        self._graphs.clear()
+        self._pool = torch.cuda.graph_pool_handle()
 
     def compile(self) -> None:
         """Fuse the kernels of the layers from here on."""
+        self.stop()  # what is compiled needs memory, too
         compile_layers(self._network)
-        self._seen.clear()
-        self._graphs.clear()
+        self.begin_anew()
 
     def _pays(self, shapes: _Shapes) -> bool:
         """Whether a shape that has been seen is to be captured, as it will be seen often enough."""
@@ -126,13 +138,12 @@ class GraphedPasses:
     def _capture(self, shapes: _Shapes, batch: Batch, tokens: torch.Tensor) -> None:
         """Capture a pass, none of which is computed; where that fails, as for want of memory, none is any more."""
         batch, tokens = {name: tensor.clone() for name, tensor in batch.items()}, tokens.clone()
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            with capturing(graph, pool=self._pool, stream=self._stream):
                 total = self._compute(batch, tokens)
         except RuntimeError as error:
-            torch.cuda.set_stream(stream)  # torch leaves that of a broken capture in its place
-            self.release()
+            self.stop()
             self._tell(f"passes through the network are not captured, which makes them slower: {first_line(error)}")
             return
         self._graphs[shapes] = _Captured(graph, batch, tokens, total)

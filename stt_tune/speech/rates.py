@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import jiwer
+from rapidfuzz.distance import Levenshtein
 
 from stt_tune.speech.normalisers import Normalise
 from stt_tune.speech.sounds import sounds_alike
@@ -103,7 +104,6 @@ def _count_errors(name: str, reference: str, hypothesis: str) -> UtteranceErrors
     if not reference:  # jiwer aligns with something only
         return UtteranceErrors(name, "", hypothesis, 0, 0, 0, len(hypothesis.split()), 0, len(hypothesis), 0)
     words = jiwer.process_words(reference, hypothesis)
-    characters = jiwer.process_characters(reference, hypothesis)
     return UtteranceErrors(
         id=name,
         reference=reference,
@@ -113,8 +113,8 @@ def _count_errors(name: str, reference: str, hypothesis: str) -> UtteranceErrors
         deletions=words.deletions,
         insertions=words.insertions,
         words=len(words.references[0]),
-        character_errors=characters.substitutions + characters.deletions + characters.insertions,
-        characters=len(characters.references[0]),
+        character_errors=Levenshtein.distance(reference, hypothesis),  # jiwer aligns them, too, in five times the time
+        characters=len(reference),
     )
 
 

@@ -73,6 +73,7 @@ class SpeechTrainer(Trainer):
         self._ranks = ranks
         self._computes_twice = False
         self._passes: GraphedPasses | None = None
+        self._passes_since = 0  # the step at which they were begun, or begun anew
         self._clock = CompilationClock()
         # the sums stay on the device, so that no step waits for them; a NaN in any step shows in them
         self._total: torch.Tensor | float = 0.0
@@ -132,7 +133,7 @@ class SpeechTrainer(Trainer):
         """
         model.train()
         self._prepare_passes(model)
-        batches: list[Batch] = inputs[_BATCHES]
+        batches = self._divide(inputs[_BATCHES])  # made ahead, maybe when memory held larger ones
         tokens = sum((count_tokens(batch) for batch in batches), torch.zeros((), dtype=torch.long))
         tokens = self._ranks.add(tokens.to(self.args.device))
         total, failure = torch.zeros((), device=self.args.device), None
@@ -155,9 +156,9 @@ class SpeechTrainer(Trainer):
         total = torch.zeros((), device=self.args.device)
         compute = self._passes or functools.partial(self._compute, model)
         if self._passes:
-            done = self.state.global_step
+            done = self.state.global_step - self._passes_since
             # the optimizer takes its memory at the end of the first step, before graphs take any
-            self._passes.begin((self.state.max_steps - done) / done if done else 0.0)
+            self._passes.begin((self.state.max_steps - self.state.global_step) / done if done else 0.0)
         try:
             for batch in batches:
                 total += compute(batch, tokens)
@@ -181,8 +182,10 @@ class SpeechTrainer(Trainer):
         is_possible = self.args.bf16 and not self.args.use_cpu and self._speech_model.can_be_captured(model)
         if is_possible and self._passes is None:
             self._passes = GraphedPasses(functools.partial(self._compute, model), model, self._tell)
+            self._passes_since = self.state.global_step
         if self._passes and self._clock.is_time(self.state.global_step, self.state.max_steps):
             self._passes.compile()
+            self._passes_since = self.state.global_step
 
     def _save_memory(self, model: PreTrainedModel, batches: Sequence[Batch]) -> list[Batch]:
         """Make smaller micro-batches; where there are none, keep no activations for the way back."""
@@ -193,12 +196,21 @@ class SpeechTrainer(Trainer):
             with warnings.catch_warnings(action="ignore", category=FutureWarning):  # later versions name it otherwise
                 model.gradient_checkpointing_enable({"use_reentrant": False})
             free()
+            if self._passes:
+                self._passes.stop()  # what is computed twice draws the same dropout, by a state that has to be read
             self._tell("memory ran out with one utterance in a pass: going on slower, with activations computed twice")
             return list(batches)
         self.micro_batch = halve(size)
         self._tell(
             f"memory ran out: going on with {self.micro_batch} utterances in one pass, the effective batch unchanged"
         )
+        if self._passes:
+            self._passes.begin_anew()
+            self._passes_since = self.state.global_step
+        return self._divide(batches)
+
+    def _divide(self, batches: Sequence[Batch]) -> list[Batch]:
+        """Into micro-batches of the size of now."""
         return [
             take_rows(batch, start, self.micro_batch)
             for batch in batches

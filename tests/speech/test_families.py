@@ -244,6 +244,16 @@ def test_when_memory_runs_out_the_step_is_repeated_in_halves(
     assert "memory ran out: going on with 2 utterances in one pass" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("model", ["whisper"], indirect=True)
+def test_what_was_made_before_memory_ran_out_is_not_tried_as_it_is(
+    model: SpeechModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgetful = _Forgetful(model.compute_loss, most=3)
+    monkeypatch.setattr(type(model), "compute_loss", lambda self, *given, **options: forgetful(*given, **options))
+    _train(model, epochs=1, batch_size=4)
+    assert forgetful.sizes == [4, 2, 2, 2, 2]
+
+
 @pytest.mark.parametrize("model", ["whisper", "wavlm", "parakeet"], indirect=True)
 def test_when_one_utterance_is_too_much_activations_are_computed_twice(
     model: SpeechModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -15,6 +15,7 @@ import stt_tune.speech.finetune as finetune_module
 from stt_tune.demo.corpus import CorpusSize, make_corpus
 from stt_tune.errors import DivergedError, TrainingMemoryError
 from stt_tune.speech import decode
+from stt_tune.speech.adaptation import Adaptation
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import Batch, SpeechModel
 from stt_tune.speech.families.silence import POSITIONS
@@ -122,6 +123,19 @@ def test_evaluation_gets_the_memory_that_passes_hold_where_it_lacks_some(
     monkeypatch.setattr(SpeechTrainer, "give_back_memory", lambda _trainer: bool(held.pop()))
     (report,) = _train({"epochs": 1, "batch_size": 4}, few, tiny)
     assert math.isfinite(report.dev_loss)
+
+    interpolate = Adaptation._interpolate
+
+    def lack_memory(adaptation: Adaptation) -> None:  # where the weights are kept twice
+        monkeypatch.setattr(Adaptation, "_interpolate", interpolate)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    held.append("the memory of graphs")
+    monkeypatch.setattr(finetune_module, "measure", decode.measure)
+    monkeypatch.setattr(Adaptation, "_interpolate", lack_memory)
+    (report,) = _train({"epochs": 1, "batch_size": 4, "base_weight": 0.3}, few, tiny)
+    assert math.isfinite(report.dev_loss)
+    assert not held
 
 
 def _watch(monkeypatch: pytest.MonkeyPatch, note: Callable[[Batch], None]) -> None:

@@ -114,6 +114,7 @@ def test_what_was_alive_before_the_first_training_is_not_searched_for_garbage_an
         RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported asynchronously"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
     ],
 )
