@@ -215,7 +215,7 @@ def hash_weights(model: SpeechModel) -> str:
     digest = xxhash.xxh3_128()
     for name in sorted(model.weights):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(model.weights[name]))
+        digest.update(np.ascontiguousarray(model.weights[name]).data)
     return digest.hexdigest()
 
 
