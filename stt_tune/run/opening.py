@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from stt_tune.run.folder import MIRRORED, RunFolder
 from stt_tune.run.lease import Lease
 from stt_tune.run.mirror import Mirror
 from stt_tune.storage import as_path, is_url
+from stt_tune.transfer import pull
 
 _IS_SENT = "is_sent"  # in what a copy says of itself
 
@@ -58,6 +60,33 @@ def opened(location: str | Path) -> Iterator[RunFolder]:
             yield folder
     finally:
         lease.release()
+
+
+@contextlib.contextmanager
+def opened_to_read(location: str | Path) -> Iterator[RunFolder]:
+    """Have a run folder to read inside the block, whoever drives the run: nobody is kept from it, or taken for dead.
+
+    That of a URL is a copy for the block alone, of the files that tell of the run as a whole, as its driver sent them
+    last, some seconds ago. What is written there is not sent.
+
+    Args:
+        location: A path or URL.
+
+    Raises:
+        SettingsError: There is no run.
+        StorageError: The URL cannot be read.
+    """
+    if not is_url(location):
+        yield RunFolder.existing(Path(as_path(str(location))))
+        return
+    url = str(location).rstrip("/")
+    with tempfile.TemporaryDirectory(prefix="stt_tune-") as copy:
+        folder = RunFolder(Path(copy))
+        write_json(folder.path / MIRRORED, {"url": url})
+        for path in (folder.run, folder.sweep, folder.frame, folder.trials, folder.spent, folder.optimal_config):
+            pull(f"{url}/{path.name}", path)
+        folder.check_existing()
+        yield folder
 
 
 def _make_room(path: Path, url: str) -> None:
