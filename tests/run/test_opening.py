@@ -253,6 +253,15 @@ def test_what_workers_have_sent_is_collected(url: str, tmp_path: Path) -> None:
     assert _list(url)["utterances/a.parquet"] == "heard"
 
 
+def test_a_run_whose_files_are_called_out_of_its_folder_is_refused(url: str, tmp_path: Path) -> None:
+    system, root = fsspec.url_to_fs(url)
+    for name in ("run.json", "../../taken", "utterances/../../../taken"):
+        system.pipe_file(f"{root}/{name}", b"not ours")
+    with pytest.raises(StorageError, match=f"{url}: must hold files whose names lie in it, found '../../taken'"):
+        _run(url)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 def test_two_drivers_do_not_run_one_sweep(url: str) -> None:
     with opened(url):
         told = f"{url}: must be run by one process at a time, and another one runs it"
