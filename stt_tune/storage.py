@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from stt_tune.errors import StorageError, SttTuneError, first_line
@@ -43,6 +44,27 @@ def join_url(folder: str, name: str) -> str:
     """
     scheme, _, path = folder.partition("://")
     return f"{scheme}://{posixpath.normpath(posixpath.join(path, name))}"
+
+
+def check_names(names: Iterable[str], url: str) -> None:
+    """Make sure that files which are called so in a folder lie in it, here as there.
+
+    Whoever can write the storage chooses the names, and they become paths on this machine.
+
+    Args:
+        names: As the storage gives them, from the folder on.
+        url: Of the folder.
+
+    Raises:
+        StorageError: One of them leads elsewhere.
+    """
+    for name in names:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or not path.parts:
+            raise StorageError(
+                f"{url}: must hold files whose names lie in it, found {name!r}. Nothing of that was fetched; find out "
+                "who else can write there."
+            )
 
 
 def open_storage(url: str) -> tuple[Any, str]:

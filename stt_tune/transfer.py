@@ -23,7 +23,7 @@ from typing import Any
 
 from stt_tune.errors import StorageError
 from stt_tune.files import write_atomically
-from stt_tune.storage import has_folders, is_url, open_storage, telling
+from stt_tune.storage import check_names, has_folders, is_url, open_storage, telling
 
 COMPLETE = ".complete"
 _THREADS = 8
@@ -132,10 +132,11 @@ def put_file(system: Any, path: Path, target: str) -> None:
 
 
 def _read_list(system: Any, path: str, url: str) -> dict[str, Any] | None:
-    """What the folder says of itself; None where it is none."""
+    """What the folder says of itself, all its files in it; None where it is none."""
     try:
         with telling(url, FileNotFoundError, NotADirectoryError):
             found: dict[str, Any] = json.loads(system.cat_file(f"{path}/{COMPLETE}"))
+            check_names(found["files"], url)
             return found
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -123,6 +125,22 @@ def test_a_killed_upload_leaves_nothing_to_be_pulled(s3: str, tmp_path: Path) ->
     push(folder, url)
     assert pull(url, tmp_path / "b")
     assert len(_read(tmp_path / "b")) == 200
+
+
+@pytest.mark.parametrize("name", ["{outside}/taken", "../taken", "parts/../../taken", "."])
+def test_names_that_lead_out_of_their_folder_are_refused(url: str, tmp_path: Path, name: str) -> None:
+    name = name.format(outside=tmp_path)
+    system, path = fsspec.url_to_fs(url)
+    told = f"{url}: must hold files whose names lie in it, found {name!r}. Nothing of that was fetched; find out who"
+    push(_write(tmp_path / "a", config="1"), url)
+    system.pipe_file(f"{path}/{name}", b"not ours")
+    system.pipe_file(f"{path}/{COMPLETE}", json.dumps({"id": "1", "files": {"config": 1, name: 8}}).encode())
+    before = _read(tmp_path)
+    with pytest.raises(StorageError, match=re.escape(told)):
+        pull(url, tmp_path / "b" / "c")
+    with pytest.raises(StorageError, match=re.escape(told)):  # it would delete what is named
+        push(tmp_path / "a", url)
+    assert _read(tmp_path) == before
 
 
 def test_storage_that_refuses_is_told(tmp_path: Path) -> None:

@@ -236,6 +236,9 @@ def _trial_of(row: Mapping[str, Any], encoded: Sequence[str]) -> Trial:
         name.removeprefix(CONFIG): value for name, value in row.items() if name.startswith(CONFIG) and value is not None
     }
     configuration |= {name: json.loads(configuration[name]) for name in encoded if name in configuration}
+    # files are called by it, and whoever can write the folder chooses it
+    if row["trial_id"] in (None, "", ".", "..") or "/" in row["trial_id"]:
+        raise ValueError(f"{row['trial_id']!r} is no trial's id")
     head = (row["trial_id"], row["number"], row["is_default"], configuration, row["status"], row["error"])
     return Trial(*head, retries=row.get("retries", 0))  # tables of 0.1.0 have none
 

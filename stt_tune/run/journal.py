@@ -13,7 +13,7 @@ from typing import Any
 from stt_tune.files import write_text
 from stt_tune.run.mailbox import tell_user
 from stt_tune.run.patience import insist
-from stt_tune.storage import is_url
+from stt_tune.storage import check_names, is_url
 from stt_tune.transfer import pull, push, remove
 
 _REPORTS, _NEWEST = "reports.json", "newest"
@@ -56,6 +56,7 @@ class Journal:
         pull(f"{self._url}/{_REPORTS}", folder / _REPORTS)
         if pull(f"{self._url}/{_NEWEST}", folder / _NEWEST):
             name = (folder / _NEWEST).read_text(encoding="utf-8")
+            check_names([name], str(self._url))
             pull(f"{self._url}/{name}", folder / name)
 
     @property

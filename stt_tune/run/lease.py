@@ -48,6 +48,7 @@ class Lease:
         self._url = url
         self._file = open_shared(f"{url}/{LEASE}")
         self._own = {"driver": uuid.uuid4().hex, **_find_host(), "pid": os.getpid()}
+        self._beats = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_renewing, name="lease", daemon=True)
         self.is_lost = False
@@ -81,6 +82,11 @@ class Lease:
                     is_told = True
             time.sleep(_LOOK_EVERY_S)
 
+    def renew(self) -> bool:
+        """Say that this driver lives; give whether it is certain that no other one has driven the run meanwhile."""
+        self._beats += 1
+        return self._replace({**self._own, "copy": self.copy, "beat": self._beats})
+
     def release(self) -> None:
         """Let others drive the run; where the storage does not answer, they find out that this one is silent."""
         self._ended.set()
@@ -89,10 +95,8 @@ class Lease:
             self._replace({"copy": self.copy})
 
     def _keep_renewing(self) -> None:
-        beats = 0
         while not self._ended.wait(_BEAT_S) and not self.is_lost:
-            beats += 1
-            self._replace({**self._own, "copy": self.copy, "beat": beats})
+            self.renew()
         if self.is_lost:
             say(f"{self._url}: another process drives it now, so nothing is sent there any more")
 
@@ -106,13 +110,17 @@ class Lease:
 
         self._file.update(change, _PATIENCE_S)
 
-    def _replace(self, document: Mapping[str, Any]) -> None:
+    def _replace(self, document: Mapping[str, Any]) -> bool:
+        """Write a document where this is still the driver; give whether it is certain that it stands there."""
+
         def change(before: str | None) -> str:
             self.is_lost = _parse(before).get("driver") != self._own["driver"]
             return before or "" if self.is_lost else json.dumps(document)
 
         with contextlib.suppress(SharedFileError):  # who sends what changes tells of it
             self._file.update(change, _PATIENCE_S)
+            return not self.is_lost
+        return False
 
 
 def is_held(url: str) -> bool:

@@ -14,7 +14,7 @@ from stt_tune.errors import StorageError, first_line
 from stt_tune.progress import say
 from stt_tune.run.folder import MIRRORED, RunFolder
 from stt_tune.run.lease import LEASE, Lease
-from stt_tune.storage import open_storage, telling
+from stt_tune.storage import check_names, open_storage, telling
 from stt_tune.transfer import put_file
 
 _EVERY_S = 5.0
@@ -146,7 +146,9 @@ def _list(system: Any, root: str, url: str) -> list[str]:
             names = [posixpath.relpath(each, root) for each in system.find(root)]
         except FileNotFoundError:
             return []
-    return [name for name in names if name not in (LEASE, MIRRORED) and not name.rpartition("/")[2].startswith(".")]
+    found = [name for name in names if name not in (LEASE, MIRRORED) and not name.rpartition("/")[2].startswith(".")]
+    check_names(found, url)
+    return found
 
 
 def _get_all(system: Any, root: str, url: str, folder: Path, names: list[str]) -> None:

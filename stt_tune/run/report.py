@@ -12,10 +12,12 @@ import numpy as np
 from stt_tune.errors import SettingsError, SttTuneError
 from stt_tune.progress import say
 from stt_tune.run.folder import SETTINGS, RunFolder
-from stt_tune.run.opening import opened
+from stt_tune.run.opening import opened_to_read
 from stt_tune.run.verdict import describe_held_out
+from stt_tune.storage import is_url
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.rungs import find_rungs
+from stt_tune.transfer import pull, push
 
 if TYPE_CHECKING:
     from stt_tune.results.report.record import RunRecord
@@ -29,7 +31,7 @@ def write_report(
     """Write one page on a run, or on several side by side; the runs may be unfinished.
 
     Args:
-        run_dirs: Run folders, paths or URLs.
+        run_dirs: Run folders, paths or URLs. What lies at a URL is as its driver sent it last, some seconds ago.
         out: The file; None: `report.html` in the first run folder.
         png: Whether each figure is written as a file of its own, too, into a folder beside the page.
 
@@ -45,9 +47,12 @@ def write_report(
     from stt_tune.results.report.pictures import save_pictures
 
     with contextlib.ExitStack() as stack:
-        folders = [stack.enter_context(opened(each)) for each in run_dirs]
+        folders = [stack.enter_context(opened_to_read(each)) for each in run_dirs]
         page = folders[0].report if out is None else Path(out).absolute()
         records = read_records(folders)
+        for each, folder, record in zip(run_dirs, folders, records, strict=True):
+            if is_url(each):
+                _fetch_heard(folder, record)
         try:
             figures = write_page(records, page)
             files = [page, *(save_pictures(figures, page.with_suffix("")) if png else [])]
@@ -59,7 +64,17 @@ def write_report(
                 "with --out."
             ) from error
         told = [str(each) if out else folders[0].share(each) for each in files]
+        if out is None and is_url(run_dirs[0]):
+            for file, url in zip(files, told, strict=True):
+                push(file, url)
         return told[0], told[1:]
+
+
+def _fetch_heard(folder: RunFolder, record: RunRecord) -> None:
+    """Fetch what a report tells of single utterances into the copy of a run at a URL, as far as it is there."""
+    trials = [trial for trial in (record.best, record.default) if trial]
+    for path in (record.held_out, *(record.utterances / f"{trial.trial_id}.parquet" for trial in trials)):
+        pull(folder.share(path), path)
 
 
 def refresh_report(folder: RunFolder) -> None:

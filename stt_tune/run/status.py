@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stt_tune.files import write_json
 from stt_tune.results.trials import INTERRUPTED
-from stt_tune.run.folder import MIRRORED, SETTINGS, RunFolder
+from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.lease import is_held
+from stt_tune.run.opening import opened_to_read
 from stt_tune.run.spent import Spent
 from stt_tune.run.standing import RUNNING, Standing
 from stt_tune.run.verdict import describe_verdict
-from stt_tune.storage import as_path, is_url
-from stt_tune.transfer import pull
+from stt_tune.storage import is_url
 
 HAS_SEARCHED = "has_searched"  # in run.json: no trial runs any more, whatever has ended the sweep
 CONFIRMING, FAILED, FINISHED = "confirming", "failed", "finished"
@@ -83,17 +81,8 @@ def read_status(run_dir: str | Path) -> RunStatus:
         SettingsError: There is no run, or one of its files is damaged.
         StorageError: The URL cannot be read.
     """
-    if not is_url(run_dir):
-        folder = RunFolder.existing(Path(as_path(str(run_dir))))
-        return _judge(folder, lambda: folder.is_locked)
-    url = str(run_dir).rstrip("/")
-    with tempfile.TemporaryDirectory(prefix="stt_tune-") as copy:
-        folder = RunFolder(Path(copy))
-        write_json(folder.path / MIRRORED, {"url": url})
-        for path in (folder.run, folder.sweep, folder.frame, folder.trials, folder.spent, folder.optimal_config):
-            pull(f"{url}/{path.name}", path)
-        folder.check_existing()
-        return _judge(folder, lambda: is_held(url))
+    with opened_to_read(run_dir) as folder:
+        return _judge(folder, lambda: is_held(folder.location) if is_url(run_dir) else folder.is_locked)
 
 
 def _judge(folder: RunFolder, is_driven: Callable[[], bool]) -> RunStatus:

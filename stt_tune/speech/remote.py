@@ -16,7 +16,7 @@ import platformdirs
 from stt_tune.errors import ManifestError, StorageError, first_line
 from stt_tune.files import write_atomically
 from stt_tune.progress import track
-from stt_tune.storage import find_stamp, join_url, open_storage, telling
+from stt_tune.storage import check_names, find_stamp, join_url, open_storage, telling
 
 _THREADS = 32  # most of the time they wait for an answer
 
@@ -48,6 +48,7 @@ def fetch_rows(url: str, saved: Collection[str]) -> Path:
         return _fetch(system, path, url, info)
     if not any(name in saved for name in names):
         names = [name for name in names if posixpath.splitext(posixpath.basename(name))[0] == "metadata"]
+    check_names(names, url)
     return _link(url, {name: join_url(url, name) for name in sorted(names)})
 
 

@@ -9,6 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -18,12 +19,14 @@ from typer.testing import CliRunner
 from stt_tune.cli import app
 from stt_tune.errors import SettingsError
 from stt_tune.files import write_json
+from stt_tune.results.report import pictures
 from stt_tune.results.report.alignment import align
 from stt_tune.results.report.importance import ENOUGH_TRIALS, Surrogate
 from stt_tune.results.report.page import answer_all
 from stt_tune.results.report.random_search import expect_random_search
 from stt_tune.results.trials import COMPLETED, FAILED, STOPPED_EARLY, Trial, TrialTable
 from stt_tune.run.folder import SETTINGS, RunFolder
+from stt_tune.run.lease import LEASE
 from stt_tune.run.report import read_record, refresh_report, write_report
 from tests.results.made_runs import DEFAULT, HOSTILE, make_run, make_sweep
 
@@ -308,6 +311,58 @@ def test_the_verb_writes_where_it_is_told(tmp_path: Path) -> None:
     assert json.loads(result.stdout) == {"report": str(tmp_path / "page.html"), "pictures": []}
     assert (tmp_path / "page.html").exists()
     assert not folder.report.exists()
+
+
+def _put(folder: RunFolder, url: str) -> None:
+    system, root = fsspec.url_to_fs(url)
+    system.pipe_file(f"{root}/{LEASE}", json.dumps({"driver": "another", "host": "elsewhere", "pid": 1}).encode())
+    for path in folder.path.rglob("*"):
+        if path.is_file():
+            system.pipe_file(f"{root}/{path.relative_to(folder.path).as_posix()}", path.read_bytes())
+
+
+def _list(url: str) -> dict[str, bytes]:
+    system, root = fsspec.url_to_fs(url)
+    return {each[len(root) + 1 :]: system.cat_file(each) for each in system.find(root)}
+
+
+@pytest.mark.parametrize("decision", [None, "winner"])
+def test_a_run_at_a_url_is_read_whoever_drives_it_and_gets_its_page(
+    tmp_path: Path, decision: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run, url = make_run(tmp_path / "run", 8, decision=decision), f"memory://{tmp_path.name}/run"
+    _put(run, url)
+    before = _list(url)
+    assert write_report([f"{url}/"]) == (f"{url}/report.html", [])
+    after = _list(url)
+    sent = after.pop("report.html").decode().replace(url, str(run.path))
+    assert after == before
+    assert not (tmp_path / "cache").exists()
+    pages = [re.sub(r"\d\d:\d\d UTC", "", _without_scripts(each)) for each in (sent, _write(run))]
+    assert pages[0] == pages[1]
+
+
+def test_pictures_of_a_run_at_a_url_go_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(_figures: object, folder: Path) -> list[Path]:
+        write_json(folder / "progress.png", 1)
+        return [folder / "progress.png"]
+
+    monkeypatch.setattr(pictures, "save_pictures", draw)
+    url = f"memory://{tmp_path.name}/run"
+    _put(make_run(tmp_path / "run", 3), url)
+    before = _list(url)
+    assert write_report([url], png=True) == (f"{url}/report.html", [f"{url}/report/progress.png"])
+    assert _list(url).keys() - before.keys() == {"report.html", "report/progress.png"}
+
+
+def test_a_page_that_is_to_lie_elsewhere_is_not_sent(tmp_path: Path) -> None:
+    url = f"memory://{tmp_path.name}/run"
+    _put(make_run(tmp_path / "run", 3), url)
+    before = _list(url)
+    assert write_report([url], tmp_path / "page.html") == (str(tmp_path / "page.html"), [])
+    assert (tmp_path / "page.html").exists()
+    assert _list(url) == before
 
 
 def test_nothing_to_draw_with_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -104,6 +105,14 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
         TrialTable.load(path)
     path.write_bytes(b"PAR1 and then nothing")
     with pytest.raises(SettingsError, match="must be a trial table, and cannot be read"):
+        TrialTable.load(path)
+
+
+@pytest.mark.parametrize("trial_id", ["../../taken", "/taken", "..", ".", ""])
+def test_an_id_that_is_no_name_of_a_file_is_refused(tmp_path: Path, trial_id: str) -> None:
+    path = tmp_path / "trials.parquet"
+    TrialTable(("wer",), [Trial(trial_id, 0, False, {}, "completed")]).save(path)
+    with pytest.raises(SettingsError, match=f"must be a trial table, and .*{re.escape(repr(trial_id))} is no trial's"):
         TrialTable.load(path)
 
 

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import fsspec
+import pytest
+
+from stt_tune.errors import StorageError
+from stt_tune.run import patience
 from stt_tune.run.journal import Journal, forget_journals
 
 
@@ -65,3 +70,16 @@ def test_at_a_url_reports_and_the_newest_checkpoint_go_to_the_next_attempt_where
     assert ((second.folder or Path()) / "checkpoint-2" / "weights").read_text() == "of epoch 2"
     forget_journals("memory://journals", ["t"])
     assert Journal(place).reports == []
+
+
+def test_a_checkpoint_that_is_called_out_of_its_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.0)
+    place, name = "memory://journals/named", f"{tmp_path}/taken"
+    system, root = fsspec.url_to_fs(place)
+    system.pipe_file(f"{root}/newest", name.encode())
+    system.pipe_file(f"{root}/{name}", b"not ours")
+    with pytest.raises(StorageError, match=f"{place}: must hold files whose names lie in it, found '{name}'"):
+        Journal(place)
+    assert list(tmp_path.iterdir()) == []

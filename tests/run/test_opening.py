@@ -20,7 +20,7 @@ from stt_tune.errors import SettingsError, SharedFileError, StorageError
 from stt_tune.results.shared_file import open_shared
 from stt_tune.run import lease, mirror
 from stt_tune.run.folder import RunFolder
-from stt_tune.run.mirror import collect
+from stt_tune.run.mirror import Mirror, collect
 from stt_tune.run.opening import opened
 from stt_tune.transfer import push
 from tests.s3 import running_s3
@@ -187,7 +187,60 @@ def test_an_error_of_the_run_goes_before_that_of_its_storage(
 
     with pytest.raises(KeyError):
         _run(url, fail)
-    assert f"the next stt-tune resume {url} on this machine sends it" in capsys.readouterr().err
+    told = f"If no other driver goes on without it before, the next stt-tune resume {url} on this machine sends it."
+    assert told in capsys.readouterr().err
+
+
+def _run_elsewhere(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with monkeypatch.context() as elsewhere:
+        _go_elsewhere(elsewhere, tmp_path)
+        _run(url, lambda folder: folder.run.write_text("elsewhere"))
+
+
+def _find_kept(tmp_path: Path) -> list[Path]:
+    """What lies on the first machine beside its copy of the run."""
+    return list((tmp_path / "one-machine" / "stt_tune" / "runs").glob("run-*-until-*"))
+
+
+def test_what_was_not_sent_before_another_driver_went_on_is_kept_beside_its_copy(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror, "put_file", _refuse)
+        with pytest.raises(StorageError):
+            _run(url, _write)
+    _run_elsewhere(url, monkeypatch, tmp_path)
+    capsys.readouterr()
+    with opened(url) as folder:
+        assert folder.run.read_text() == "elsewhere"
+    (kept,) = _find_kept(tmp_path)
+    assert RunFolder(kept).run.read_text() == "1"
+    assert RunFolder(kept).location == str(kept)
+    assert (
+        f"{url}: another driver has gone on without what this machine had, of which not all was sent. That is kept as "
+        f"a run folder of its own, {kept}; delete it once you do not need it."
+    ) in capsys.readouterr().err
+    assert _list(url)["run.json"] == "elsewhere"
+
+
+def test_what_was_sent_before_another_driver_went_on_is_not_kept(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(folder: RunFolder) -> None:
+        _write(folder)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _run(url, interrupt)
+    _run_elsewhere(url, monkeypatch, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Mirror, "fetch", _refuse)  # leaves the copy empty
+        with pytest.raises(OSError, match="the disk is out"):
+            _run(url)
+    with opened(url) as folder:
+        assert folder.run.read_text() == "elsewhere"
+    assert not _find_kept(tmp_path)
+    assert "another driver" not in capsys.readouterr().err
 
 
 def test_what_workers_have_sent_is_collected(url: str, tmp_path: Path) -> None:
@@ -198,6 +251,15 @@ def test_what_workers_have_sent_is_collected(url: str, tmp_path: Path) -> None:
         collect(folder, folder.confirm)
         assert (folder.utterances / "a.parquet").read_text() == "heard"
     assert _list(url)["utterances/a.parquet"] == "heard"
+
+
+def test_a_run_whose_files_are_called_out_of_its_folder_is_refused(url: str, tmp_path: Path) -> None:
+    system, root = fsspec.url_to_fs(url)
+    for name in ("run.json", "../../taken", "utterances/../../../taken"):
+        system.pipe_file(f"{root}/{name}", b"not ours")
+    with pytest.raises(StorageError, match=f"{url}: must hold files whose names lie in it, found '../../taken'"):
+        _run(url)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_two_drivers_do_not_run_one_sweep(url: str) -> None:
@@ -260,7 +322,9 @@ def test_a_driver_of_another_machine_is_followed_once_it_is_silent(
     assert f"to see whether process {os.getpid()} on elsewhere still drives it" in capsys.readouterr().err
 
 
-def test_a_driver_that_was_taken_for_dead_sends_nothing_any_more(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_driver_that_was_taken_for_dead_sends_nothing_any_more_and_loses_nothing(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     other = json.dumps({"driver": "another", "host": "elsewhere", "pid": 1, "copy": "its"})
 
     def lose(folder: RunFolder) -> None:
@@ -268,10 +332,35 @@ def test_a_driver_that_was_taken_for_dead_sends_nothing_any_more(url: str, capsy
         time.sleep(1)
         _write(folder)
 
-    with pytest.raises(StorageError, match="another process drives it"):
+    with pytest.raises(StorageError, match="another process drives it") as caught:
         _run(url, lose)
     assert _list(url) == {"driver.json": other}
     assert "another process drives it now, so nothing is sent there any more" in capsys.readouterr().err
+    assert "It is not sent any more, as that process goes on without it; the next stt-tune command that opens" in str(
+        caught.value
+    )
+    assert "sends it" not in str(caught.value)
+    open_shared(f"{url}/driver.json").update(lambda _before: json.dumps({"copy": "its"}), 5)
+    _run(url)
+    (kept,) = _find_kept(tmp_path)
+    assert RunFolder(kept).run.read_text() == "1"
+
+
+def test_a_driver_that_learns_at_its_end_that_another_one_has_gone_on_tells_so(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "_BEAT_S", 60)
+
+    def lose(folder: RunFolder) -> None:
+        _write(folder)
+        open_shared(f"{url}/driver.json").update(lambda _before: json.dumps({"driver": "another", "copy": "its"}), 5)
+
+    with pytest.raises(StorageError, match=r"another process drives it.*It is not sent any more"):
+        _run(url, lose)
+    open_shared(f"{url}/driver.json").update(lambda _before: json.dumps({"copy": "its"}), 5)
+    _run(url)
+    (kept,) = _find_kept(tmp_path)
+    assert RunFolder(kept).run.read_text() == "1"
 
 
 def test_storage_that_cannot_be_written_is_told_at_once(s3: str) -> None:

@@ -107,6 +107,13 @@ def test_what_has_not_changed_is_not_fetched_again(folder: str, monkeypatch: pyt
     ]
 
 
+def test_files_that_are_called_out_of_their_folder_are_refused(folder: str, own_cache_folder: Path) -> None:
+    _put(f"{folder}/../taken/metadata.csv", b"file_name,text\n")
+    with pytest.raises(StorageError, match=f"{folder}: must hold files whose names lie in it, found '../taken/met"):
+        _read(folder)
+    assert not own_cache_folder.exists()
+
+
 def test_audio_is_named_relative_to_the_manifest_or_by_path_or_url(folder: str, tmp_path: Path) -> None:
     names = ["../clips/0.wav", f"{folder}/clips/1.wav", str(tmp_path / "speech" / "clips" / "2.wav")]
     lines = [json.dumps({"audio": name, "text": "two"}) for name in names]
