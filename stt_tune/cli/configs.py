@@ -165,13 +165,13 @@ def retune(
     output = choose_output(as_json=as_json, json_lines=json_lines)
     with printing(output), interruptible("Interrupted before a trial was started. The config stays as it is."):
         from stt_tune.run.retune import retune as run_retune
-        from stt_tune.run.settings import locate, read_columns, read_memory
+        from stt_tune.run.settings import locate, locate_model, read_columns, read_memory
 
         result = run_retune(
             config,
             out,
             sweep=sweep,
-            model=model,
+            model=locate_model(model) if model else None,
             language=language,
             normaliser=normaliser,
             trials=trials,

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from stt_tune import cli
+from stt_tune.errors import ModelError
 from stt_tune.results.optimal_config import load_config, publish, read_optimal_config, save_config
 from stt_tune.results.trials import TrialTable
 from stt_tune.run.data import load_speech
@@ -112,6 +113,24 @@ def test_a_wrong_option_is_a_usage_error(
     assert code == 2
     assert message in " ".join(err.split())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("verb", ["tune", "retune", "train"])
+def test_a_folder_of_a_model_is_named_so_that_it_is_found_from_any_folder(
+    run: Run, tmp_path: Path, sweep: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    def tell(name: str, **_options: object) -> None:
+        raise ModelError(f"asked for {name}")
+
+    monkeypatch.setattr("stt_tune.run.data.load_model", tell)
+    monkeypatch.chdir(tmp_path)
+    for name in ("models/ours", "tiny.en"):
+        (tmp_path / name).mkdir(parents=True)
+    save_config("optimal_config.json", {"learning_rate": 1e-5})
+    given = {"tune": [sweep], "retune": ["--config", "optimal_config.json"], "train": []}[verb]
+    for name, found in (("models/ours", tmp_path / "models/ours"), ("models/other",) * 2, ("tiny.en",) * 2):
+        _, _, err = run(verb, *given, "--data", corpus, "--model", name, "--out", tmp_path / "out")
+        assert err.splitlines()[-1] == f"asked for {found}"
 
 
 def test_a_default_that_cannot_be_trained_is_refused(run: Run, tmp_path: Path, sweep: Path, corpus: Path) -> None:
