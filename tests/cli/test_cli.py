@@ -491,6 +491,30 @@ def test_confirm_and_export_need_a_finished_run(run: Run, tmp_path: Path) -> Non
         assert "must be the folder of a run" in err
 
 
+def test_the_re_tune_that_drift_prints_has_what_it_needs(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_config("optimal_config.json", {"replay_ratio": 0.1})
+    given = ("drift", "--config", "optimal_config.json", "--data", "new.jsonl")
+    code, out, err = run(*given, "--cron")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"--replay: must be given with --cron, as the replay_ratio of {tmp_path}/optimal_config.json")
+    beside = ("--replay", "heard.jsonl", "--guard", "right.jsonl")
+    code, out, err = run(*given, *beside, "--cron")
+    assert (code, err) == (0, "")
+    first, *retunes = out.split(" retune ")
+    assert "--replay" not in first  # that only looks
+    line = (
+        f"--config {tmp_path}/optimal_config.json --data {tmp_path}/new.jsonl --replay {tmp_path}/heard.jsonl "
+        f"--guard {tmp_path}/right.jsonl --record; else"
+    )
+    assert [each.startswith(line) for each in retunes] == [True, True]
+    code, out, err = run(*given, *beside)
+    assert (code, out) == (2, "")
+    assert err.startswith("--replay, --guard: must be given with --cron, as drift itself looks at --data alone.")
+
+
 def test_a_config_is_exported_confirmed_watched_and_re_tuned(
     run: Run, ray_session: None, tmp_path: Path, corpus: Path, small_run: TuneResult
 ) -> None:
