@@ -369,6 +369,18 @@ def test_train_refuses_what_cannot_be_trained(run: Run, tmp_path: Path, corpus: 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["--config", "--default"])
+def test_train_refuses_what_cannot_be_trained_together(run: Run, tmp_path: Path, option: str) -> None:
+    save_config(tmp_path / "given.json", {"base_weight": 0.3})
+    given = ("--data", "none.jsonl", option, tmp_path / "given.json", "--out", tmp_path / "out")
+    code, _, err = run("train", *given, "--lora_rank=8")
+    assert (code, err) == (
+        2,
+        "--base_weight: adapters are not moved back; found lora_rank, too. Lower lora_alpha instead.\n",
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_train_trains_once_and_gives_its_last_report(run: Run, tmp_path: Path, corpus: Path) -> None:
     code, out, err = run(
         "train", "--data", corpus, "--epochs=1", "--batch_size", 8, "--audio-context", 4, "--out", tmp_path, "--json"
