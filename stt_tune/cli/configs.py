@@ -165,13 +165,13 @@ def retune(
     output = choose_output(as_json=as_json, json_lines=json_lines)
     with printing(output), interruptible("Interrupted before a trial was started. The config stays as it is."):
         from stt_tune.run.retune import retune as run_retune
-        from stt_tune.run.settings import locate, read_columns, read_memory
+        from stt_tune.run.settings import locate, locate_model, read_columns, read_memory
 
         result = run_retune(
             config,
             out,
             sweep=sweep,
-            model=model,
+            model=locate_model(model) if model else None,
             language=language,
             normaliser=normaliser,
             trials=trials,
@@ -210,21 +210,38 @@ def drift(
     cron: Annotated[
         bool, typer.Option("--cron", help="Print a crontab line and a Kubernetes CronJob that look every month.")
     ] = False,
+    replay: Replay = None,
+    guard: Guard = None,
     as_json: AsJson = False,
 ) -> None:
     """Find out whether speech has moved since the config was made, and a re-tune is due.
 
+    --replay and --guard go into the re-tune that --cron prints.
+
     Example: stt-tune drift --config optimal_config.json --data new_errors.jsonl
     """
     with interruptible("Interrupted. Nothing has changed."):
+        from stt_tune.errors import SettingsError
         from stt_tune.results.shared_file import locate_shared
         from stt_tune.run.drift import DUE, describe_cron, find_drift
         from stt_tune.run.settings import locate, read_columns
 
         where = locate_shared(config), locate(data)
         if cron:
-            typer.echo(describe_cron(*where, split=split, columns=columns, skip_bad=skip_bad))
+            told = describe_cron(
+                *where,
+                split=split,
+                columns=columns,
+                skip_bad=skip_bad,
+                replay=locate(replay) if replay else None,
+                guard=locate(guard) if guard else None,
+            )
+            typer.echo(told)
             return
+        if replay or guard:
+            raise SettingsError(
+                "--replay, --guard: must be given with --cron, as drift itself looks at --data alone. Leave them out."
+            )
         report = find_drift(*where, split=split, columns=read_columns(columns), skip_bad=skip_bad)
     print_found(report.to_dict(), as_json, *report.describe())
     if exit_code and report.is_due:

@@ -112,6 +112,7 @@ def tune(
     from stt_tune.run.settings import (
         TuneSettings,
         locate,
+        locate_model,
         read_columns,
         read_default,
         read_incumbent,
@@ -126,7 +127,7 @@ def tune(
         data=locate(data),
         split=split,
         columns=read_columns(columns),
-        model=model,
+        model=locate_model(model),
         trials=trials,
         scheduler=scheduler,
         seed=seed,

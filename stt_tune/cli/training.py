@@ -70,7 +70,7 @@ def train(
     """
     with interruptible("Interrupted: the epochs that were finished are in W&B's files."):
         with contextlib.redirect_stdout(sys.stderr):  # transformers prints on import where W&B is offline
-            from stt_tune.run.settings import TuneSettings, locate, read_columns, read_default
+            from stt_tune.run.settings import TuneSettings, locate, locate_model, read_columns, read_default
             from stt_tune.run.train import parse_hyperparameters, read_config
             from stt_tune.run.train import train as train_once
             from stt_tune.speech.hyperparameters import complete
@@ -81,7 +81,7 @@ def train(
             data=locate(data),
             split=split,
             columns=read_columns(columns),
-            model=model or found_with["model"],
+            model=locate_model(model) if model else found_with["model"],
             language=language or found_with["language"],
             normaliser=normaliser or found_with["normaliser"],
             seed=seed,

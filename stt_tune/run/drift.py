@@ -119,7 +119,14 @@ def _hear_base(
 
 
 def describe_cron(
-    config: str, data: str, *, split: str | None = None, columns: str | None = None, skip_bad: bool = False
+    config: str,
+    data: str,
+    *,
+    split: str | None = None,
+    columns: str | None = None,
+    skip_bad: bool = False,
+    replay: str | None = None,
+    guard: str | None = None,
 ) -> str:
     """A crontab line and a Kubernetes CronJob: look every month, and re-tune where that is due.
 
@@ -129,15 +136,28 @@ def describe_cron(
         split: Of a data set: only this one.
         columns: As on the command line.
         skip_bad: Whether bad rows are left out.
+        replay: For the re-tune alone, and so is the next.
+        guard: What production gets right.
+
+    Raises:
+        SettingsError: The file is not valid, or its re-tune would be refused for want of `replay`.
+        SharedFileError: It cannot be reached.
     """
+    if read_optimal_config(config)["hyperparameters"].get("replay_ratio") and replay is None:
+        raise SettingsError(
+            f"--replay: must be given with --cron, as the replay_ratio of {config} needs utterances to replay, and is "
+            "not. Name them with --replay MANIFEST."
+        )
     words = ["--config", config, "--data", data]
     words += ["--split", split] if split else []
     words += ["--columns", columns] if columns else []
     words += ["--skip-bad"] if skip_bad else []
     given = shlex.join(words)
+    beside = ["--replay", replay] if replay else []
+    beside += ["--guard", guard] if guard else []
 
     def check(call: str) -> str:
-        retune = f"{call} retune {given} --record"
+        retune = f"{call} retune {shlex.join([*words, *beside])} --record"
         return f"{call} drift {given} --exit-code; c=$?; if [ $c -eq {DUE} ]; then {retune}; else exit $c; fi"
 
     line = check(f"{shlex.quote(sys.executable)} -m stt_tune").replace("%", r"\%")  # cron's end of a line
@@ -145,7 +165,7 @@ def describe_cron(
 # crontab -e: at 3:00 on the first of every month
 0 3 1 * * {line}
 
-# kubectl apply -f: the same in a cluster; fill in the image, and mount or reach both paths
+# kubectl apply -f: the same in a cluster; fill in the image, and mount or reach its paths
 apiVersion: batch/v1
 kind: CronJob
 metadata:

@@ -366,7 +366,7 @@ class RunFolder:
         return " ".join(str(each) for each in (run["data_hash"], beside_hash, run["normaliser"], kind))
 
     def read_sweep(self) -> SweepConfig:
-        """Read the sweep, with the name and the plan that it began with.
+        """Read the sweep, with the name and the default that it began with, and its plan.
 
         Raises:
             SweepConfigError: `sweep.yaml` is damaged.

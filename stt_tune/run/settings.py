@@ -21,6 +21,7 @@ from stt_tune.sweep.early_terminate import SCHEDULERS
 from stt_tune.sweep.numerals import read_numerals
 
 AUTO = "auto"
+_PACKAGED_MODEL = "tiny.en"  # as `load_model` takes it, whose module takes seconds to import
 WANDB_MODES = ("offline", "online", "disabled")
 _OF_THIS_VERSION = "run.json: its settings must be those of this version of stt_tune"
 _UPGRADE = "A run is gone on with by the version that began it, or a newer one."
@@ -280,6 +281,11 @@ def locate(source: str) -> str:
     return source if source.startswith(HUB) or is_url(source) else str(Path(as_path(source)).absolute())
 
 
+def locate_model(name: str) -> str:
+    """What `load_model` takes, so that a folder is found from any folder."""
+    return locate(name) if name != _PACKAGED_MODEL and Path(as_path(name)).is_dir() else name
+
+
 def read_columns(text: str | None) -> dict[str, str] | None:
     """Read `--columns`.
 
@@ -353,7 +359,7 @@ def read_winners(location: str) -> list[dict[str, Any]]:
 def found_with(document: Mapping[str, Any]) -> dict[str, str]:
     """What an `optimal_config.json` was found with, as settings; what it does not say is the command line's default."""
     return {
-        "model": document.get("model", "tiny.en"),
+        "model": document.get("model", _PACKAGED_MODEL),
         "language": document.get("language", "en"),
         "normaliser": document.get("normaliser", "auto").partition("/")[0],
     }

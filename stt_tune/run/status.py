@@ -136,7 +136,8 @@ def _advise(folder: RunFolder, run: Mapping[str, Any], state: str) -> str:
     if state == FINISHED and SETTINGS not in run:
         return f"It is finished: load_trials({folder.location!r}) gives its trials."
     if state == FINISHED:
-        return f"{folder.how_to_go_on()}. More: stt-tune resume (with --trials), refine or confirm {folder.location}"
+        more = "refine" if run[SETTINGS].get("retunes") else "resume (with --trials), refine"  # a re-tune is decided
+        return f"{folder.how_to_go_on()}. More: stt-tune {more} or confirm {folder.location}"
     if state == INTERRUPTED and SETTINGS not in run:
         return f"{folder.how_to_go_on()} (unless a limit has ended it: such a run does not note that)"
     return folder.how_to_go_on()

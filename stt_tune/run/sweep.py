@@ -230,6 +230,8 @@ def run_sweep(
             if not resume:
                 folder.check_new()  # another may have begun meanwhile
                 folder.start(replace(sweep, num_trials=num_trials), seed, default)
+            elif num_trials > sweep.count_trials():
+                folder.note(num_trials=num_trials)  # else it would be taken for finished where it had ended before
             table = folder.read_table((sweep.metric.name,))
             standing = Standing(table, sweep.metric, num_trials, Spent.read(folder.spent), budget.time_s)
             # lines on stdout would run through a table that is drawn

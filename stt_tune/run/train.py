@@ -25,7 +25,7 @@ from stt_tune.run.wandb_link import FINISH_TIMEOUT_S
 from stt_tune.speech.decode import measure_at_full_context
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import finetune
-from stt_tune.speech.hyperparameters import Hyperparameters, complete
+from stt_tune.speech.hyperparameters import complete, find_problems
 from stt_tune.speech.report import EpochReport
 from stt_tune.speech.saved import save_model
 
@@ -47,10 +47,7 @@ def parse_hyperparameters(arguments: Sequence[str]) -> dict[str, Any]:
                 raise SettingsError(f"{name}: must have a value, such as {name}=1, and has none.")
             value = left.pop(0)
         parsed[name[2:]] = _read_value(value)
-    try:
-        Hyperparameters.from_mapping(parsed)
-    except ValueError as error:
-        raise SettingsError("\n".join(f"--{line}" for line in str(error).splitlines())) from error
+    _refuse(find_problems(parsed))
     return parsed
 
 
@@ -98,14 +95,14 @@ def train(
     Raises:
         SttTuneError: Something cannot be used, training diverged, or the model cannot be written.
     """
+    configuration = complete(hyperparameters, settings.default_configuration())
+    _refuse(find_problems(configuration))
     is_agents = "WANDB_SWEEP_ID" in os.environ  # an agent says by its environment where the run belongs
     for each in (None if is_agents else folder, model):
         if each:
             _make(each)
     speech = load_speech(settings)
-    configuration = complete(hyperparameters, settings.default_configuration())
-    if unsuited := speech.find_unsuited(configuration):
-        raise SettingsError("\n".join(f"--{problem}" for problem in unsuited))
+    _refuse(speech.find_unsuited(configuration))
     own: dict[str, Any] = {}
     if not is_agents:
         own = {
@@ -131,6 +128,12 @@ def train(
             last |= held_out
             run.summary.update(held_out)
     return last
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    """Tell of what a configuration cannot be trained with, if there is anything."""
+    if problems:
+        raise SettingsError("\n".join(f"--{problem}" for problem in problems))
 
 
 def _make(folder: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from stt_tune import cli
+from stt_tune.errors import ModelError
 from stt_tune.results.optimal_config import load_config, publish, read_optimal_config, save_config
 from stt_tune.results.trials import TrialTable
 from stt_tune.run.data import load_speech
@@ -112,6 +113,24 @@ def test_a_wrong_option_is_a_usage_error(
     assert code == 2
     assert message in " ".join(err.split())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("verb", ["tune", "retune", "train"])
+def test_a_folder_of_a_model_is_named_so_that_it_is_found_from_any_folder(
+    run: Run, tmp_path: Path, sweep: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    def tell(name: str, **_options: object) -> None:
+        raise ModelError(f"asked for {name}")
+
+    monkeypatch.setattr("stt_tune.run.data.load_model", tell)
+    monkeypatch.chdir(tmp_path)
+    for name in ("models/ours", "tiny.en"):
+        (tmp_path / name).mkdir(parents=True)
+    save_config("optimal_config.json", {"learning_rate": 1e-5})
+    given = {"tune": [sweep], "retune": ["--config", "optimal_config.json"], "train": []}[verb]
+    for name, found in (("models/ours", tmp_path / "models/ours"), ("models/other",) * 2, ("tiny.en",) * 2):
+        _, _, err = run(verb, *given, "--data", corpus, "--model", name, "--out", tmp_path / "out")
+        assert err.splitlines()[-1] == f"asked for {found}"
 
 
 def test_a_default_that_cannot_be_trained_is_refused(run: Run, tmp_path: Path, sweep: Path, corpus: Path) -> None:
@@ -350,6 +369,18 @@ def test_train_refuses_what_cannot_be_trained(run: Run, tmp_path: Path, corpus: 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["--config", "--default"])
+def test_train_refuses_what_cannot_be_trained_together(run: Run, tmp_path: Path, option: str) -> None:
+    save_config(tmp_path / "given.json", {"base_weight": 0.3})
+    given = ("--data", "none.jsonl", option, tmp_path / "given.json", "--out", tmp_path / "out")
+    code, _, err = run("train", *given, "--lora_rank=8")
+    assert (code, err) == (
+        2,
+        "--base_weight: adapters are not moved back; found lora_rank, too. Lower lora_alpha instead.\n",
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_train_trains_once_and_gives_its_last_report(run: Run, tmp_path: Path, corpus: Path) -> None:
     code, out, err = run(
         "train", "--data", corpus, "--epochs=1", "--batch_size", 8, "--audio-context", 4, "--out", tmp_path, "--json"
@@ -470,6 +501,30 @@ def test_confirm_and_export_need_a_finished_run(run: Run, tmp_path: Path) -> Non
         code, _, err = run(verb, tmp_path)
         assert code == 2
         assert "must be the folder of a run" in err
+
+
+def test_the_re_tune_that_drift_prints_has_what_it_needs(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_config("optimal_config.json", {"replay_ratio": 0.1})
+    given = ("drift", "--config", "optimal_config.json", "--data", "new.jsonl")
+    code, out, err = run(*given, "--cron")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"--replay: must be given with --cron, as the replay_ratio of {tmp_path}/optimal_config.json")
+    beside = ("--replay", "heard.jsonl", "--guard", "right.jsonl")
+    code, out, err = run(*given, *beside, "--cron")
+    assert (code, err) == (0, "")
+    first, *retunes = out.split(" retune ")
+    assert "--replay" not in first  # that only looks
+    line = (
+        f"--config {tmp_path}/optimal_config.json --data {tmp_path}/new.jsonl --replay {tmp_path}/heard.jsonl "
+        f"--guard {tmp_path}/right.jsonl --record; else"
+    )
+    assert [each.startswith(line) for each in retunes] == [True, True]
+    code, out, err = run(*given, *beside)
+    assert (code, out) == (2, "")
+    assert err.startswith("--replay, --guard: must be given with --cron, as drift itself looks at --data alone.")
 
 
 def test_a_config_is_exported_confirmed_watched_and_re_tuned(

@@ -90,7 +90,15 @@ def test_a_finished_run_names_its_result_whoever_works_in_it(tmp_path: Path) -> 
     save_config(folder.optimal_config, {"learning_rate": 1e-4})
     with folder.locked():  # wandb-sync, for example
         assert read_status(tmp_path).state == "finished"
-    assert read_status(tmp_path).next.startswith(f"It is finished: see {folder.optimal_config}")
+    found = read_status(tmp_path).next
+    assert found.startswith(f"It is finished: see {folder.optimal_config}")
+    assert found.endswith(f"More: stt-tune resume (with --trials), refine or confirm {tmp_path}")
+
+
+def test_a_finished_re_tune_is_not_to_be_resumed(tmp_path: Path) -> None:
+    folder = _make(tmp_path, *_FOUR, facts={SETTINGS: {**_TUNED[SETTINGS], "retunes": "/shared/optimal_config.json"}})
+    save_config(folder.optimal_config, {"learning_rate": 1e-4})
+    assert read_status(tmp_path).next.endswith(f"More: stt-tune refine or confirm {tmp_path}")
 
 
 def test_a_run_without_a_completed_trial_has_failed(tmp_path: Path) -> None:

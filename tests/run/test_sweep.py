@@ -16,8 +16,9 @@ import pytest
 import wandb
 
 import stt_tune
-from stt_tune.errors import SettingsError, SweepConfigError, SweepFailedError
+from stt_tune.errors import SettingsError, SweepConfigError, SweepFailedError, SweepInterruptedError
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.status import read_status
 from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.sweep.config import SweepConfig
 from tests.run import synthetic
@@ -153,6 +154,28 @@ def test_a_sweep_is_resumed_only_as_it_was(tmp_path: Path) -> None:
         run_sweep({**_SWEEP, "method": "bayes"}, synthetic.falling, storage_path=tmp_path, resume=True)
     more = _run(tmp_path, synthetic.falling, num_trials=3, resume=True)
     assert len(more.table.trials) == 3
+
+
+def _is_interrupted(*_given: object, **_options: object) -> str:
+    raise KeyboardInterrupt
+
+
+def test_a_sweep_that_is_given_more_trials_is_finished_with_these(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(tmp_path, synthetic.falling, num_trials=2)
+    assert read_status(tmp_path).state == "finished"
+    with monkeypatch.context() as patched:
+        patched.setattr("stt_tune.run.trials.run_trials", _is_interrupted)
+        with pytest.raises(SweepInterruptedError, match="2 of 4 trials are finished"):
+            _run(tmp_path, synthetic.falling, num_trials=4, resume=True)
+    found = read_status(tmp_path)
+    assert (found.state, found.standing.done, found.standing.num_trials) == ("interrupted", 2, 4)
+    # fewer are a part of what it is to have
+    _run(tmp_path, synthetic.falling, num_trials=3, resume=True)
+    assert (read_status(tmp_path).state, read_status(tmp_path).standing.num_trials) == ("interrupted", 4)
+    assert len(_run(tmp_path, synthetic.falling, num_trials=None, resume=True).table.trials) == 4
+    assert read_status(tmp_path).state == "finished"
 
 
 @pytest.mark.parametrize(
