@@ -25,10 +25,10 @@ demo: venv
 	rm -rf runs/demo
 	$(BIN)/stt-tune demo --out runs/demo
 
-# Two processes: each with whole files (tests/conftest.py groups them), so that fixtures of a module are made once, and
-# with one thread, as threads of processes on the same cores wait for each other.
+# Two processes: each with whole files, so that fixtures of a module are made once, and with one thread, as threads of
+# processes on the same cores wait for each other.
 test: venv lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder -m 'not slow and not cluster and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not cluster and not gpu'
 
 test-all: venv lint
 	$(BIN)/pytest

@@ -42,15 +42,6 @@ early_terminate: {type: hyperband, min_iter: 1, eta: 3}
 """
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole files go to one process, and to the same one all that need the finished run: it takes a minute to make."""
-    users = {item.path for item in items if "small_run" in getattr(item, "fixturenames", ())}
-    for item in items:
-        group = "small_run" if item.path in users else f"{item.path.parent.name}/{item.path.stem}"
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def pytest_collection_finish() -> None:
     """As the workers do: each training searches for garbage, among all that tests have imported."""
     spare_modules()
