@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from stt_tune.results.trials import TrialTable
+from stt_tune.results.trials import INTERRUPTED, TrialTable
+from stt_tune.run.status import read_status
 from tests.cluster.launching import Launched, has_ray, launched_cluster
 from tests.conftest import SMALL_SWEEP
 
@@ -54,6 +56,33 @@ def test_a_sweep_submitted_to_a_launched_cluster_runs_on_all_hosts_and_shows_no_
         found = subprocess.run(["grep", "-rlF", launched.token, folder], capture_output=True, text=True).stdout
         assert found == ""
     assert launched.token not in output
+
+
+def test_a_connection_that_is_lost_interrupts_the_sweep_and_the_next_one_goes_on_with_it(
+    launched: Launched, corpus: Path, small_model: str, tmp_path: Path
+) -> None:
+    sweep, default, out, log = (tmp_path / name for name in ("small.yaml", "default.yaml", "run", "submit.log"))
+    sweep.write_text(SMALL_SWEEP)
+    default.write_text("{epochs: 1, batch_size: 8}")
+    with log.open("w") as file:
+        submitted = launched.start(
+            "submit", launched.config, "cluster/run_sweep.py", "--", sweep, "--data", corpus, "--model", small_model,
+            "--out", out, "--trials", 12, "--default", default, "--scheduler", "none", output=file,
+        )  # fmt: skip
+        while "1 of 12 trials done" not in log.read_text():
+            assert submitted.poll() is None, log.read_text()
+            time.sleep(0.2)
+        for each in psutil.Process(submitted.pid).children(recursive=True):
+            if each.name() == "ssh":
+                each.kill()
+        submitted.wait(timeout=_ENDED_S)
+    end = time.monotonic() + _ENDED_S
+    while (status := read_status(out)).state != INTERRUPTED:
+        assert time.monotonic() < end, status
+        time.sleep(1)
+    assert any(trial.status == INTERRUPTED for trial in TrialTable.load(out / "trials.parquet").trials)
+    launched.run("submit", launched.config, "cluster/run_sweep.py", "--", "resume", out)
+    assert json.loads((out / "optimal_config.json").read_text())["trials"] == 12
 
 
 def test_a_cluster_that_was_launched_is_not_joined_without_its_token(
