@@ -62,8 +62,6 @@ def measure(
     network.eval()
     device = network.device.type
     listen = _set_up(model, network)
-    if device == "cuda":  # the decoder's memory and graph are those of one shape
-        audio_context_s = audio_context_s or model.find_context(examples)
     is_padded = has_one_length(examples, model, audio_context_s)
 
     def measure_length(i: int) -> tuple[int, int]:

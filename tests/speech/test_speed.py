@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import time
@@ -13,13 +14,16 @@ import pytest
 import torch
 import transformers.utils.import_utils
 from torch._dynamo.utils import counters
+from transformers import WhisperConfig
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.whisper.modeling_whisper import WhisperAttention
 
 from stt_tune.speech import compilation
 from stt_tune.speech.batching import make_ahead
 from stt_tune.speech.compilation import CompilationClock, compile_layers, note_trained
 from stt_tune.speech.decode import measure, measure_at_full_context
 from stt_tune.speech.example import SpeechData
+from stt_tune.speech.families.attention import Attention
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.families.seq2seq import look_back
 from stt_tune.speech.families.whisper import WhisperModel
@@ -153,17 +157,48 @@ def test_what_goes_to_a_gpu_has_half_the_bytes(
 @pytest.mark.parametrize(("queries", "keys"), [(600, 600), (2500, 2500), (1, 1500), (5, 20)])
 def test_attention_by_products_is_that_of_torch(queries: int, keys: int, tiny: WhisperModel) -> None:
     network: Any = tiny.build()
-    for attention in (network.model.encoder.layers[0].self_attn, network.model.decoder.layers[0].encoder_attn):
-        attend = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
-        query, key, value = (torch.randn(2, 3, count, 8) for count in (queries, keys, keys))
-        expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=0.5).transpose(1, 2)
-        narrow = [each.bfloat16() for each in (query, key, value)]
-        learning, _none = attend(attention, *narrow, None, scaling=0.5)
-        with torch.no_grad():
-            heard, _none = attend(attention, *narrow, None, scaling=0.5)
-        for each in (learning, heard):
-            torch.testing.assert_close(each.float(), expected, rtol=0.05, atol=0.05)
+    attention = network.model.decoder.layers[0].encoder_attn
+    attend = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
+    query, key, value = (torch.randn(2, 3, count, 8) for count in (queries, keys, keys))
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=0.5).transpose(1, 2)
+    narrow = [each.bfloat16() for each in (query, key, value)]
+    learning, _none = attend(attention, *narrow, None, scaling=0.5)
+    with torch.no_grad():
+        heard, _none = attend(attention, *narrow, None, scaling=0.5)
+    for each in (learning, heard):
+        torch.testing.assert_close(each.float(), expected, rtol=0.05, atol=0.05)
     assert network.model.decoder.layers[0].self_attn.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("is_masked", [False, True])
+@pytest.mark.parametrize("is_crossed", [False, True])
+def test_attention_without_copies_is_that_of_transformers(is_causal: bool, is_masked: bool, is_crossed: bool) -> None:
+    config = WhisperConfig(attn_implementation="sdpa")
+    plain = WhisperAttention(128, 2, is_causal=is_causal, layer_idx=0, config=config)
+    quick = copy.deepcopy(plain)
+    quick.__class__ = Attention
+    states = torch.randn(3, 20, 128)
+    given = {
+        "attention_mask": torch.randn(20, 20) if is_masked else None,
+        "key_value_states": torch.randn(3, 20, 128) if is_crossed else None,
+    }
+    results = []
+    for attention in (plain, quick):
+        attended, _weights = attention(states, **given)
+        attended.square().sum().backward()
+        results.append([attended, *(each.grad for each in attention.parameters())])
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_residual_stream_lies_position_by_position(speech: SpeechData, tiny: WhisperModel) -> None:
+    network: Any = tiny.build()
+    layers: Any = network.model.encoder.layers
+    seen: list[torch.Tensor] = []
+    layers[1].register_forward_pre_hook(lambda _layer, args: seen.append(args[0]))
+    tiny.compute_loss(network, tiny.collate(speech.train[:2], _CONTEXT_S))
+    assert seen[0].is_contiguous()
 
 
 def test_a_pass_does_the_same_and_is_not_compiled_anew_while_it_is_captured(
