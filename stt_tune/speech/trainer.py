@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch.utils.serialization import config as serialization
 from transformers import PreTrainedModel, PrinterCallback, Trainer
 
 from stt_tune.progress import say
@@ -106,7 +107,9 @@ class SpeechTrainer(Trainer):
         folder = Path(self.args.output_dir or "")
         try:
             folder.parent.stat()  # it would be made anew where storage is gone
-            super()._save_checkpoint(model, trial)
+            # checksums take a third of the time, and torch.load looks at none
+            with serialization.patch({"save.compute_crc32": False}):  # type: ignore[attr-defined]  # made at import
+                super()._save_checkpoint(model, trial)
             checkpoint = keep_newest(folder, self.state.global_step)
         except FAILURES as error:
             # a later fault costs more, and the training goes on

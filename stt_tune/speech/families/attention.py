@@ -32,20 +32,24 @@ class Attention(WhisperAttention):
         key_value_states: torch.Tensor | None = None,
         past_key_values: Any = None,
         attention_mask: torch.Tensor | None = None,
+        output_attentions: bool = False,
         **given: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Attend from states [b, t, width] to themselves, or to those of an encoder; there are no weights to see."""
+    ) -> Any:
+        """Attend from states [b, t, width] to themselves, or to those of an encoder.
+
+        Returns:
+            States [b, t, width], and in the place of attention's weights None.
+        """
         if past_key_values is not None:
-            heard: tuple[torch.Tensor, torch.Tensor | None] = super().forward(
-                hidden_states, key_value_states, past_key_values, attention_mask, **given
+            return super().forward(
+                hidden_states, key_value_states, past_key_values, attention_mask, output_attentions, **given
             )
-            return heard
         attended_to = hidden_states if key_value_states is None else key_value_states
         projected = self.q_proj(hidden_states), self.k_proj(attended_to), self.v_proj(attended_to)
-        heads = [each.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for each in projected]
+        query, key, value = (each.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for each in projected)
         dropout = self.dropout if self.training else 0.0
         # heads are 64 wide, so that it does not matter which of the factors is scaled by 1/8
-        attended, _none = _attend(self, *heads, attention_mask, scaling=self.scaling, dropout=dropout)
+        attended, _none = _attend(self, query, key, value, attention_mask, scaling=self.scaling, dropout=dropout)
         return self.out_proj(attended.flatten(2)), None
 
 
