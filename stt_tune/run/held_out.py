@@ -198,7 +198,7 @@ def confirm_systems(
             "tolerance": settings.guard_tolerance,
         }
         warn_of_guard(base.guard, settings.guard_tolerance)
-    context_s = task.model.max_context_s if task.model.has_fixed_context else None
+    context_s = task.model.production_context_s
     speakers = count_speakers(task.data.test)
     measured = verdict.measured  # the same utterances as for the others
     base_wer = find_rate(

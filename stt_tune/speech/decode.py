@@ -52,8 +52,7 @@ def measure(
         network: One that `model` has built.
         examples: At least one.
         model: Knows how.
-        audio_context_s: What clips are padded to, where production pads to a fixed length; None: to the longest of
-            those that are read together.
+        audio_context_s: What clips are padded to, in seconds; None: to the longest of those that are read together.
         normalise: Applied to references and hypotheses.
 
     Raises:
@@ -147,7 +146,8 @@ def measure_at_full_context(
     if torch.cuda.is_available():
         free()  # the training before has left its graphs and moments there, in cycles
     normalise, examples = load_normaliser(normaliser), without_states(examples)
-    return measure(network, examples, model, audio_context_s=model.max_context_s, normalise=normalise).utterances
+    context_s = model.production_context_s
+    return measure(network, examples, model, audio_context_s=context_s, normalise=normalise).utterances
 
 
 def measure_untrained(model: SpeechModel, examples: Sequence[Example], normaliser: str) -> list[UtteranceErrors]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,10 @@ from stt_tune.speech.families.base import Batch, Loss, SpeechModel
 from stt_tune.speech.finetune import TrainingSettings, _mix, finetune
 from stt_tune.speech.model import FAMILIES, load_model
 from stt_tune.speech.normalisers import load_normaliser
+from stt_tune.speech.ranks import ALONE, Ranks
 from stt_tune.speech.report import EpochReport
 from stt_tune.speech.saved import save_model
+from stt_tune.speech.trainer import SpeechTrainer
 from tests.speech.families import make_families
 
 _NAMES = (
@@ -79,8 +82,9 @@ def _speech(model: SpeechModel) -> SpeechData:
 def _train(model: SpeechModel, epochs: int = 2, **options: object) -> tuple[torch.nn.Module, list[EpochReport]]:
     reports: list[EpochReport] = []
     checkpoints = options.pop("checkpoints", None)
+    settings = replace(_SETTINGS, audio_context_s=options.pop("audio_context_s", _CONTEXT_S))
     configuration = {"learning_rate": 1e-3, "epochs": epochs, "batch_size": 4, **options}
-    network = finetune(configuration, _speech(model), model, reports.append, _SETTINGS, checkpoints=checkpoints)
+    network = finetune(configuration, _speech(model), model, reports.append, settings, checkpoints=checkpoints)
     return network, reports
 
 
@@ -150,7 +154,7 @@ def test_it_survives_the_shortest_clip_and_one_at_the_limit(model: SpeechModel) 
     network = model.build({"mask_time_prob": 0.1} if model.knows_spec_augment else {})
     network.train()
     for batch in ([examples[0]], [examples[1]], examples):
-        loss = model.compute_loss(network, model.collate(batch, model.max_context_s))
+        loss = model.compute_loss(network, model.collate(batch, model.find_context(batch)))
         loss.total.backward()
         assert math.isfinite(float(loss.total.detach()))
     with torch.no_grad():
@@ -169,10 +173,28 @@ def test_what_a_clip_says_does_not_depend_on_its_neighbours(model: SpeechModel) 
     assert float(beside.loss.total) == pytest.approx(float(alone.loss.total) + float(other.loss.total), rel=1e-3)
 
 
-@pytest.mark.parametrize("model", _INDEPENDENT, indirect=True)
+def test_an_effective_batch_gives_the_same_gradient_however_it_is_divided(model: SpeechModel) -> None:
+    examples = _speech(model).train
+    network = model.build()
+    network.train()
+    gradients = []
+    for ranks, micro_batch in (([ALONE], 8), ([ALONE], 2), ([Ranks(0, 2), Ranks(1, 2)], 3)):
+        network.zero_grad()
+        for each in ranks:
+            trainer: Any = SimpleNamespace(
+                _speech_model=model, _audio_context_s=None, _ranks=each, micro_batch=micro_batch
+            )
+            for batch in SpeechTrainer._collate(trainer, examples)["micro_batches"]:
+                model.compute_loss(network, batch).total.backward()
+        gradients.append(torch.cat([each.grad.flatten() for each in network.parameters() if each.grad is not None]))
+    whole, *divided = gradients
+    for gradient in divided:
+        assert float((gradient - whole).norm() / whole.norm()) < 1e-3
+
+
 def test_an_effective_batch_gives_the_same_loss_however_it_is_divided(model: SpeechModel) -> None:
-    _network, whole = _train(model, epochs=1, batch_size=8)
-    _network, parts = _train(model, epochs=1, batch_size=2, gradient_accumulation_steps=4)
+    _network, whole = _train(model, epochs=1, batch_size=8, audio_context_s=None)
+    _network, parts = _train(model, epochs=1, batch_size=2, gradient_accumulation_steps=4, audio_context_s=None)
     assert parts[0].train_loss == pytest.approx(whole[0].train_loss, rel=1e-2)
     assert parts[0].dev_loss == pytest.approx(whole[0].dev_loss, rel=1e-2)
 
@@ -189,6 +211,7 @@ def test_freezing_leaves_what_is_frozen(model: SpeechModel) -> None:
         after = _state(network)
         fixed = {name for name, each in model.build().named_parameters() if not each.requires_grad}
         changed = {name for name, each in network.named_parameters() if not torch.equal(after[name], before[name])}
+        assert all(torch.equal(each, before[name]) for name, each in network.named_buffers() if name in before)
         assert stem
         assert not changed & (frozen | fixed)
         # something of the rest has moved, in the encoder too where that is free

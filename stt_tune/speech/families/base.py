@@ -15,6 +15,7 @@ import xxhash
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
+from stt_tune.speech.audio import SAMPLE_RATE
 from stt_tune.speech.example import Example
 
 IGNORED = -100  # the label of positions that nothing is to be learned at
@@ -92,6 +93,11 @@ class SpeechModel(ABC):
     def max_context_s(self) -> float:
         """The longest clip that it takes, in seconds."""
 
+    @property
+    def production_context_s(self) -> float | None:
+        """What production pads every clip to, in seconds; None: to nothing."""
+        return self.max_context_s if self.has_fixed_context else None
+
     @abstractmethod
     def compute_features(self, samples: np.ndarray) -> np.ndarray:
         """Make of 16 kHz samples what the network takes, without padding."""
@@ -106,7 +112,8 @@ class SpeechModel(ABC):
 
         Args:
             examples: Its rows.
-            audio_context_s: What clips are padded to, in seconds, where production pads to a fixed length.
+            audio_context_s: What clips are padded to, in seconds; those that are longer are cut off where production
+                pads to a fixed length, and all padded to the longest elsewhere.
 
         Returns:
             The network's inputs, and `labels` [b, t], which are -100 where nothing is learned.
@@ -144,7 +151,12 @@ class SpeechModel(ABC):
 
     def find_context(self, examples: Sequence[Example]) -> float:
         """What the clips of a batch are padded to, in seconds, where nothing else is asked for."""
-        return self.max_context_s
+        return max(self.find_length(each) for each in examples) / self.steps_per_s
+
+    @property
+    def steps_per_s(self) -> int:
+        """Steps of the features in a second."""
+        return SAMPLE_RATE
 
     @property
     def feature_setting(self) -> str:

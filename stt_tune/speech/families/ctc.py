@@ -79,6 +79,10 @@ class CtcModel(SpeechModel):
     def build(self, regularisation: Mapping[str, float] | None = None) -> PreTrainedModel:
         """Make a network of its own; what masks put in the place of speech may be new to the checkpoint."""
         network = super().build(regularisation)
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.__class__ = FixedNorm
+                module.eval()
         for name, parameter in network.named_parameters():
             if name.endswith("masked_spec_embed") and name not in self.weights:
                 torch.nn.init.uniform_(parameter)
@@ -169,21 +173,16 @@ class CtcModel(SpeechModel):
         return max(length, 0)
 
     def collate(self, examples: Sequence[Example], audio_context_s: float) -> Batch:
-        """Pad to the longest: the features [b, time, ...], `labels` [b, t] and, where the model takes one, a mask."""
-        longest = max(max(len(example.features) for example in examples), round(_SHORTEST_S * self.steps_per_s))
+        """Pad: the features [b, time, ...], `labels` [b, t] and, where the model takes one, a mask."""
+        seconds = max(audio_context_s, self.find_context(examples), _SHORTEST_S)
         padded = self.feature_extractor.pad(
             {self.inputs: [example.features for example in examples]},
             padding="max_length",
-            max_length=longest,
+            max_length=round(seconds * self.steps_per_s),
             return_tensors="pt",
             return_attention_mask=self.feature_extractor.return_attention_mask,
         )
         return {**{name: padded[name] for name in padded}, "labels": pad_labels(examples)}
-
-    @property
-    def steps_per_s(self) -> int:
-        """Steps of the features in a second."""
-        return SAMPLE_RATE
 
     def compute_loss(self, network: PreTrainedModel, batch: Batch, *, label_smoothing: float = 0.0) -> Loss:
         """The CTC loss; smoothing has no meaning for it."""
@@ -205,6 +204,17 @@ class CtcModel(SpeechModel):
         steps = torch.full_like(batch["labels"][:, 0], batch[self.inputs].shape[1]) if mask is None else mask.sum(-1)
         lengths: torch.Tensor = cast("Any", network)._get_feat_extract_output_lengths(steps)
         return lengths
+
+
+class FixedNorm(torch.nn.BatchNorm1d):
+    """Normalises by the statistics of the checkpoint in training, too.
+
+    A batch's own would change with how it is divided, and move what is frozen.
+    """
+
+    def train(self, mode: bool = True) -> FixedNorm:
+        """Stay as it is."""
+        return super().train(False)
 
 
 @dataclass(frozen=True)

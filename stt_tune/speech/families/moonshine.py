@@ -59,9 +59,12 @@ class MoonshineModel(Seq2SeqModel):
         return [*self.tokenizer.encode(text, add_special_tokens=False), self.end_token]
 
     def collate_audio(self, examples: Sequence[Example], audio_context_s: float) -> Batch:
-        """Pad to the longest: `input_values` and `attention_mask`, [b, samples]."""
+        """Pad: `input_values` and `attention_mask`, [b, samples]."""
         features = {"input_values": [example.features for example in examples]}
-        padded = self.feature_extractor.pad(features, return_tensors="pt", return_attention_mask=True)
+        length = round(max(audio_context_s, self.find_context(examples)) * self.steps_per_s)
+        padded = self.feature_extractor.pad(
+            features, padding="max_length", max_length=length, return_tensors="pt", return_attention_mask=True
+        )
         return {"input_values": padded["input_values"].float(), "attention_mask": padded["attention_mask"]}
 
     def run_encoder(self, network: PreTrainedModel, batch: Batch) -> Any:

@@ -82,6 +82,11 @@ class WhisperModel(Seq2SeqModel):
         network.proj_out.__class__ = EvenProjection
         return cast("PreTrainedModel", network)
 
+    @property
+    def steps_per_s(self) -> int:
+        """Mel frames."""
+        return _FRAMES * _POSITIONS_PER_S
+
     def find_length(self, example: Example) -> int:
         """Frames of its features."""
         return int(example.features.shape[1])
