@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch.utils.serialization import config as serialization
-from transformers import PreTrainedModel, PrinterCallback, Trainer
+from transformers import PreTrainedModel, PrinterCallback, Trainer, set_seed
 
 from stt_tune.progress import say
 from stt_tune.speech.batching import LikeLengths
@@ -117,6 +117,12 @@ class SpeechTrainer(Trainer):
             return
         if self._on_checkpoint:
             self._on_checkpoint(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint and not self._ranks.is_first:
+            # it is the first one's state that was saved, and others drop and mask something else
+            set_seed(int(torch.randint(2**31, ())) + self._ranks.index)
 
     def _collate(self, examples: Sequence[Example]) -> dict[str, list[Batch]]:
         # of the whole batch, so that it does not matter how that is divided

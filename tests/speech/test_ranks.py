@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import TrainingArguments
 
 import stt_tune.speech.finetune as finetune_module
 from stt_tune.errors import OtherFailedError, TrainingMemoryError
@@ -19,6 +20,7 @@ from stt_tune.speech.finetune import TrainingSettings, finetune
 from stt_tune.speech.model import load_model
 from stt_tune.speech.ranks import ALONE, Ranks, joined
 from stt_tune.speech.report import EpochReport
+from stt_tune.speech.trainer import SpeechTrainer
 from tests.speech.families import make_families
 
 if torch.cuda.is_available():
@@ -113,3 +115,26 @@ def test_gradients_are_added_and_a_failure_ends_all() -> None:
         assert answers.get(timeout=60) == "another process of this training has failed"
     assert ranks.share([0, 1, 2]) == [0, 2]
     assert Ranks(1, 2).share([0]) == []
+
+
+def test_processes_that_go_on_from_a_checkpoint_draw_each_its_own(tmp_path: Path, tiny: SpeechModel) -> None:
+    drawn = []
+    for ranks in (ALONE, Ranks(0, 2), Ranks(1, 2), Ranks(2, 3), Ranks(1, 2)):
+        trainer = SpeechTrainer(
+            speech_model=tiny,
+            audio_context_s=None,
+            micro_batch=1,
+            label_smoothing=0.0,
+            ranks=ranks,
+            model=tiny.build(),
+            args=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
+        )
+        if ranks == ALONE:
+            torch.manual_seed(0)
+            trainer._save_rng_state(str(tmp_path))
+        trainer._load_rng_state(str(tmp_path))
+        drawn.append(torch.rand(4).tolist())
+    alone, first, second, third, again = drawn
+    assert alone == first
+    assert second == again
+    assert len({tuple(each) for each in (first, second, third)}) == 3
