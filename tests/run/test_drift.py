@@ -50,7 +50,9 @@ def config(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_the_base_model_hears_what_it_can_write(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_base_model_hears_what_it_can_write(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = _write_data(tmp_path / "new.jsonl", ["one", _TOO_LONG, "two", "three"], seconds=16.0)
     report = find_drift(config, source)
     assert "base WER" in [shift.name for shift in report.shifts]

@@ -428,6 +428,17 @@ def test_a_transcript_longer_than_the_decoder_is_told(model: SpeechModel) -> Non
     assert re.fullmatch(r"has a transcript of \d+ tokens, the model writes at most \d+", told)
 
 
+@pytest.mark.parametrize("model", ["moonshine"], indirect=True)
+def test_a_clip_that_the_encoder_makes_nothing_of_is_told(model: SpeechModel) -> None:
+    assert model.find_misfit(894 / 16_000, "one") == "lasts 0.056 s, the model hears nothing below 0.056 s"
+    shortest = 895 / 16_000
+    assert model.find_misfit(shortest, "one") is None
+    network = model.build()
+    for seconds in ((shortest,), (shortest, 2.0)):
+        batch = model.collate([_example(model, each, "one") for each in seconds], _CONTEXT_S)
+        assert math.isfinite(float(model.compute_loss(network, batch).total.detach()))
+
+
 @pytest.mark.parametrize("model", ["whisper"], indirect=True)
 def test_any_audio_context_will_do(model: SpeechModel) -> None:
     for context_s in (1.01, 10.25, 12.75):

@@ -55,6 +55,8 @@ def test_all_bad_rows_are_told_with_their_line(tmp_path: Path) -> None:
     (tmp_path / "noise.flac").write_bytes(b"fLaC not really")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
     soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan), 16_000, subtype="FLOAT")
+    (tmp_path / "phone.M4A").write_bytes(b"\0\0\0\x20ftypM4A ")
+    soundfile.write(tmp_path / "click.wav", np.full(1, 0.1), 48_000)
     (tmp_path / "folder").mkdir()
     rows = [
         {"audio": good, "text": "good"},
@@ -72,10 +74,12 @@ def test_all_bad_rows_are_told_with_their_line(tmp_path: Path) -> None:
         {"audio": good, "text": "x", "id": "h", "split": "validate"},
         "{broken",
         ["a", "list"],
+        {"audio": "phone.M4A", "text": "x"},
+        {"audio": "click.wav", "text": "x"},
     ]
     expected = [
         (2, "audio missing.wav is no file"),
-        (3, "audio noise.flac cannot be decoded"),
+        (3, "audio noise.flac cannot be decoded (Error : unknown error in flac decoder)"),
         (4, "audio empty.wav holds no samples"),
         (5, "audio nan.wav holds samples that are not numbers"),
         (6, "audio folder is no file"),
@@ -91,6 +95,12 @@ def test_all_bad_rows_are_told_with_their_line(tmp_path: Path) -> None:
         (13, "split must be one of train, dev, test, found 'validate'"),
         (14, "the line must be JSON in UTF-8"),
         (15, "the line must be a JSON object, found list"),
+        (
+            16,
+            "audio phone.M4A cannot be decoded (Format not recognised): libsndfile reads no m4a. Convert it: "
+            "ffmpeg -i IN.M4A OUT.flac",
+        ),
+        (17, "audio click.wav holds no samples at 16 kHz"),
     ]
     path = _manifest(tmp_path, rows)
     utterances, rejected = _read(path, max_duration_s=2)
