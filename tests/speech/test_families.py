@@ -388,6 +388,27 @@ def test_new_characters_are_written_and_heard(model: SpeechModel) -> None:
     assert math.isfinite(float(loss.total.detach()))
 
 
+def test_new_characters_take_rows_that_stand_for_no_token(tiny: SpeechModel, tmp_path: Path) -> None:
+    make_families(tiny)["hubert"](tmp_path)
+    weights, path = load_file(tmp_path / "model.safetensors"), tmp_path / "config.json"
+    tokens = len(weights["lm_head.bias"])
+    more = torch.full((3, weights["lm_head.weight"].shape[1]), 9.0)
+    weights |= {"lm_head.weight": torch.cat([weights["lm_head.weight"], more])}
+    weights |= {"lm_head.bias": torch.cat([weights["lm_head.bias"], torch.full((3,), 9.0)])}
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    path.write_text(json.dumps({**json.loads(path.read_text()), "vocab_size": tokens + 3}))
+    for characters, rows in ((["ë", "ï"], tokens + 3), (["ë", "ï", "ö", "ü"], tokens + 4)):
+        model = load_model(str(tmp_path)).extend_vocabulary(characters)
+        head = model.weights["lm_head.weight"]
+        assert (len(head), model.build().config.vocab_size) == (rows, rows)
+        assert model.encode("".join(characters)) == list(range(tokens, tokens + len(characters)))
+        assert np.array_equal(head[:tokens], weights["lm_head.weight"][:tokens])
+        assert np.abs(head[tokens : tokens + len(characters)]).max() < 0.2  # as new ones are
+        assert np.abs(model.weights["lm_head.bias"][tokens : tokens + len(characters)]).max() < 0.2
+        _network, (report,) = _train(model, epochs=1)
+        assert math.isfinite(report.dev_loss)
+
+
 def test_forced_tokens_of_a_checkpoint_are_not_forced(tiny: SpeechModel, tmp_path: Path) -> None:
     make_families(tiny)["whisper-multilingual"](tmp_path)
     path = tmp_path / "generation_config.json"
