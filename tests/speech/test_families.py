@@ -296,6 +296,19 @@ def test_the_weights_are_moved_back_to_the_base_models(model: SpeechModel) -> No
     assert report.dev_loss == pytest.approx(_hear(half_network, model)[0], rel=1e-5)
 
 
+@pytest.mark.parametrize("model", ["hubert", "parakeet"], indirect=True)
+def test_new_characters_are_not_moved_back_to_where_they_began(model: SpeechModel) -> None:
+    more = model.extend_vocabulary(["ë", "ï"])
+    base, trained = _state(more.build()), _state(_train(more, epochs=1)[0])
+    half = _state(_train(more, epochs=1, base_weight=0.5)[0])
+    heads = [name for name in base if name in ("lm_head.weight", "lm_head.bias", "ctc_head.weight", "ctc_head.bias")]
+    assert len(heads) == 2
+    for name in heads:
+        assert not torch.equal(trained[name][-2:], base[name][-2:])
+        assert torch.equal(half[name][-2:], trained[name][-2:])
+        assert torch.allclose(half[name][:-2], (base[name][:-2] + trained[name][:-2]) / 2, atol=1e-6)
+
+
 def test_divergence_is_told(model: SpeechModel) -> None:
     with pytest.raises(DivergedError, match="training diverged in epoch 1"):
         _train(model, learning_rate=1e30)

@@ -155,6 +155,11 @@ class CtcModel(SpeechModel):
         names = dict(network.named_modules())
         return [names[name] for name in _HEADS if self.new_tokens and name in names]
 
+    def new_rows(self, parameter: str) -> slice:
+        """Those of the new characters, in the last layer."""
+        is_last = parameter.partition(".")[0] in _HEADS
+        return slice(self.new_tokens.start, self.new_tokens.stop) if is_last else super().new_rows(parameter)
+
     def find_misfit(self, seconds: float, text: str) -> str | None:
         """CTC needs a frame for each token, and one more between two that are alike."""
         labels = self.encode(text)
