@@ -16,6 +16,7 @@ from stt_tune.speech.example import Example
 from stt_tune.speech.manifest import SPLITS, Utterance
 from stt_tune.speech.normalisers import Normalise
 from stt_tune.speech.rates import count_errors, summarise
+from stt_tune.speech.unspaced import warn_of_unspaced
 
 _SHARES = {"test": 0.2, "dev": 0.2, "train": 0.6}
 _ENOUGH_GROUPS = 6
@@ -241,10 +242,11 @@ def count_speakers(utterances: Iterable[Utterance | Example]) -> int:
 
 
 def warn_of_splits(utterances: Sequence[Utterance], normalise: Normalise) -> list[str]:
-    """Say what utterances, divided, are too few to tell."""
+    """Say what utterances, divided, are too few to tell, and what their WER cannot."""
     parts = {split: [each for each in utterances if each.split == split] for split in ("dev", "test")}
     warnings = [warn_of_small(split, *_expect(part, normalise)) for split, part in parts.items()]
-    return [warning for warning in (*warnings, _warn_of_few_speakers(parts["test"])) if warning]
+    warnings += [_warn_of_few_speakers(parts["test"]), warn_of_unspaced([normalise(each.text) for each in utterances])]
+    return [warning for warning in warnings if warning]
 
 
 def _expect(utterances: Sequence[Utterance], normalise: Normalise) -> tuple[int, int, float | None]:
