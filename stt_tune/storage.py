@@ -14,6 +14,7 @@ from stt_tune.errors import StorageError, SttTuneError, first_line
 _LOCAL = "file://"
 # What tells that an object is another one than before, as the kinds of storage call it.
 _STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "modificationTime", "created")
+_WEB = ("http://", "https://")
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
 _OWN_DISK = (errno.ENOSPC, errno.EDQUOT)
 
@@ -36,13 +37,22 @@ def as_path(location: str) -> str:
     return location.removeprefix(_LOCAL)
 
 
+def cut_query(url: str) -> str:
+    """A URL without what web servers are told behind a file's name, such as a signature.
+
+    >>> cut_query("https://host/1.wav?X-Amz-Signature=a.b#t=1"), cut_query("s3://bucket/why?.wav")
+    ('https://host/1.wav', 's3://bucket/why?.wav')
+    """
+    return url.partition("#")[0].partition("?")[0] if url.startswith(_WEB) else url
+
+
 def join_url(folder: str, name: str) -> str:
     """The URL of what a folder calls `name`.
 
     >>> join_url("s3://bucket/speech", "../clips/1.flac")
     's3://bucket/clips/1.flac'
     """
-    scheme, _, path = folder.partition("://")
+    scheme, _, path = cut_query(folder).partition("://")
     return f"{scheme}://{posixpath.normpath(posixpath.join(path, name))}"
 
 

@@ -96,7 +96,8 @@ def find_drift(
     )
     after = profile_data(utterances, normalise)
     if before.get("base", {}).get("source") == BASE_MODEL:
-        after["base"] = _hear_base(utterances, settings, normaliser, normalise)
+        heard = _hear_base(utterances, settings, normaliser, normalise)
+        after = {**after, "base": heard} if heard else after
     elif "base" in before and "base" not in after:
         say(f"base WER: not compared, as {source} does not say what production heard (hypothesis)")
     shifts = compare_profiles(before, after)
@@ -105,13 +106,21 @@ def find_drift(
 
 def _hear_base(
     utterances: list[Utterance], settings: Mapping[str, str], normaliser: str, normalise: Normalise
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
+    """What the untrained model gets wrong; None where there is nothing that it can take."""
     from stt_tune.speech.decode import measure_untrained
     from stt_tune.speech.features import make_examples
     from stt_tune.speech.model import load_model
 
     model = load_model(settings["model"], language=settings["language"])
-    fitting = [each for each in utterances if each.duration_s <= model.max_context_s]
+    fitting = [
+        each
+        for each in utterances
+        if each.duration_s <= model.max_context_s and model.find_misfit(each.duration_s, each.text) is None
+    ]
+    if not fitting:
+        say(f"base WER: not compared, as {model.name} can take none of the {len(utterances)} utterances")
+        return None
     chosen = np.random.default_rng(0).permutation(len(fitting))[:_HEARD]
     say(f"finding out what {model.name} gets wrong of {len(chosen)} utterances")
     examples = make_examples([fitting[i] for i in sorted(chosen)], model, normalise)

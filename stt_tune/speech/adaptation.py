@@ -36,6 +36,7 @@ class Adaptation:
             part.requires_grad_(True)  # adapters change what is there; what is new has to be learned
         _freeze(network, model, chosen.freeze or model.default_freeze)
         self._base_weight = chosen.base_weight
+        self._new_rows = model.new_rows
         self._base = {name: each.detach().clone() for name, each in self._trained()} if self._base_weight else {}
 
     @contextlib.contextmanager
@@ -61,12 +62,15 @@ class Adaptation:
 
     @torch.no_grad()
     def _interpolate(self) -> None:
-        """Move each weight a part of the way back to the base model's.
+        """Move each weight a part of the way back to the base model's; what that has not stays as it was learned.
 
         Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
         """
         for name, each in self._trained() if self._base else ():
+            new = self._new_rows(name)
+            learned = each[new].clone()
             each.lerp_(self._base[name].to(each.device), self._base_weight)
+            each[new] = learned
 
     def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
         return ((name, each) for name, each in self.network.named_parameters() if each.requires_grad)

@@ -10,6 +10,7 @@ import soundfile
 import soxr
 
 _SLACK_S = 0.5  # other tools round the ends of parts
+_FOREIGN = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr")  # what phones and browsers record in, beside what is read
 SAMPLE_RATE = 16_000  # Hz; what every model family here was trained on
 
 
@@ -54,8 +55,7 @@ def read_audio(
             file.seek(start)
             samples = file.read(count, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
-        reason = str(error).removeprefix(f"Error opening {str(source)!r}: ")
-        raise ValueError(f"cannot be decoded ({reason})") from error
+        raise ValueError(_explain(error, source)) from error
     if len(samples) == 0:
         raise ValueError("holds no samples")
     if len(samples) < count:
@@ -65,7 +65,19 @@ def read_audio(
         raise ValueError("holds samples that are not numbers")
     if not mono.any():
         raise ValueError("holds nothing but digital silence")
-    return mono if rate == SAMPLE_RATE else resample(mono, rate, SAMPLE_RATE)
+    speech = mono if rate == SAMPLE_RATE else resample(mono, rate, SAMPLE_RATE)
+    if len(speech) == 0:
+        raise ValueError(f"holds no samples at {SAMPLE_RATE / 1000:g} kHz")
+    return speech
+
+
+def _explain(error: Exception, source: Path | io.BufferedIOBase) -> str:
+    reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    told = f"cannot be decoded ({reason.rstrip('.')})"
+    suffix = Path(getattr(source, "name", "")).suffix  # bytes from a data set's row have no name
+    if suffix.lower() not in _FOREIGN:
+        return told
+    return f"{told}: libsndfile reads no {suffix[1:].lower()}. Convert it: ffmpeg -i IN{suffix} OUT.flac"
 
 
 def resample(samples: np.ndarray, rate: float, new_rate: float) -> np.ndarray:

@@ -16,9 +16,10 @@ import platformdirs
 from stt_tune.errors import ManifestError, StorageError, first_line
 from stt_tune.files import write_atomically
 from stt_tune.progress import track
-from stt_tune.storage import check_names, find_stamp, join_url, open_storage, telling
+from stt_tune.storage import check_names, cut_query, find_stamp, join_url, open_storage, telling
 
 _THREADS = 32  # most of the time they wait for an answer
+_LONGEST_SUFFIX = 12
 
 
 def fetch_rows(url: str, saved: Collection[str]) -> Path:
@@ -90,7 +91,7 @@ def _try_to_fetch(url: str, system: Any, path: str) -> Path | str:
 def _fetch(system: Any, path: str, url: str, info: dict[str, Any]) -> Path:
     stamp = find_stamp(info)
     # another version is another file: who reads the old one is left alone
-    name = f"{_hash(url)}-{_hash(str(stamp))}{posixpath.splitext(path)[1]}"
+    name = f"{_hash(url)}-{_hash(str(stamp))}{_find_suffix(path)}"
     file = _cache() / name
 
     def write(temporary: Path) -> None:
@@ -102,6 +103,12 @@ def _fetch(system: Any, path: str, url: str, info: dict[str, Any]) -> Path:
     if stamp is None or not file.exists():
         write_atomically(file, write)
     return file
+
+
+def _find_suffix(path: str) -> str:
+    """What tells the kind of a manifest: how the file's name ends, or else, as in `get?file=a.csv`, its URL."""
+    found = (posixpath.splitext(each)[1] for each in (cut_query(path), path))
+    return next((each for each in found if each[1:].isalnum() and len(each) <= _LONGEST_SUFFIX), "")
 
 
 def _link(url: str, urls: dict[str, str]) -> Path:

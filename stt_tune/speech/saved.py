@@ -50,8 +50,9 @@ def save_model(network: PreTrainedModel, model: SpeechModel, folder: Path) -> No
             network.generation_config = used_generation
     model.tokenizer.save_pretrained(folder)
     model.feature_extractor.save_pretrained(folder)
+    mode = (folder / "config.json").stat().st_mode & 0o777
     for path in folder.glob("*.safetensors"):
-        path.chmod(0o644)  # as the files beside it; safetensors lets only their owner read them
+        path.chmod(mode)  # as the files beside it; safetensors lets only their owner read them
 
 
 def save_if_best(network: PreTrainedModel, model: SpeechModel, folder: Path, trial: str, loss: float) -> None:

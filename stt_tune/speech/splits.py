@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from stt_tune.speech.example import Example
 from stt_tune.speech.manifest import SPLITS, Utterance
 from stt_tune.speech.normalisers import Normalise
 from stt_tune.speech.rates import count_errors, summarise
+from stt_tune.speech.unspaced import warn_of_unspaced
 
 _SHARES = {"test": 0.2, "dev": 0.2, "train": 0.6}
 _ENOUGH_GROUPS = 6
@@ -24,6 +25,7 @@ _LONG = 5  # words; shorter transcripts that differ by one are not the same
 _LARGEST = 0.1  # of the data: a group beyond it is a pattern of speech, not one sentence said again
 _TOLD = 5
 _FEW = 3  # as many may always be joined
+_NEAR, _EXACT = 1, 2  # what members of larger groups are not joined by, one after the other
 _TYPICAL_WER = 0.2
 # Errors come in clusters, so the words of a split tell less than so many coin tosses would.
 _CLUSTERING = 2.0
@@ -121,33 +123,74 @@ def _group(utterances: Sequence[Utterance], normalise: Normalise) -> tuple[list[
     """What must stay together has the same name."""
     for by in ("speaker", "session"):
         names = [getattr(utterance, by) for utterance in utterances]
-        if None not in names and len(set(names)) >= _ENOUGH_GROUPS:
-            return names, by
-    return group_alike(utterances, normalise), "utterance"
+        if None in names or len(set(names)) < _ENOUGH_GROUPS:
+            continue
+        joined = _join_by_audio(utterances, names)
+        if len(set(joined)) >= _ENOUGH_GROUPS:
+            return joined, by
+        say(
+            f"not divided by {by}: with those together that share audio, {len(set(joined))} of {len(set(names))} are "
+            f"left, and it takes {_ENOUGH_GROUPS}"
+        )
+    groups, given_up = _find_alike(utterances, normalise)
+    if given_up:
+        say(_tell_given_up(utterances, given_up))
+    return groups, "utterance"
+
+
+def _join_by_audio(utterances: Sequence[Utterance], names: Sequence[str]) -> list[str]:
+    """Give those who share audio one name: the same clip may be listed under two of them."""
+    marks = ((hash(("name", name)), _mark_audio(each)) for each, name in zip(utterances, names, strict=True))
+    return [names[i] for i in _join(marks)]
 
 
 def group_alike(utterances: Sequence[Utterance], normalise: Normalise) -> list[str]:
     """For every utterance, the id of the first one that has the same audio or nearly the same transcript.
 
-    Nearly the same: equal after `normalise`, or, from 5 words on, but for one word. Where that would
-    join a tenth of the data, only equal ones are joined, as with commands of one pattern; where even
-    that would, as with few different commands, only the same audio is.
+    Nearly the same: equal after `normalise`, or, from 5 words on, but for one word. Of those whom that
+    would join to over a tenth of the data, only equal ones are joined, as with commands of one pattern;
+    of those whom even that would, as with a "yes" that is said all the time, only the same audio is.
     """
-    texts = [normalise(utterance.text) for utterance in utterances]
+    return _find_alike(utterances, normalise)[0]
 
-    def mark(i: int, *, exact: bool, near: bool) -> Iterator[int]:
-        yield hash(("audio", utterances[i].audio_hash))
-        if exact:
+
+def _find_alike(utterances: Sequence[Utterance], normalise: Normalise) -> tuple[list[str], Counter[int]]:
+    """The groups, and where an utterance is not joined by what it may be: `_NEAR`, or `_EXACT` either."""
+    texts = [normalise(utterance.text) for utterance in utterances]
+    given_up: Counter[int] = Counter()
+
+    def mark(i: int) -> Iterator[int]:
+        yield _mark_audio(utterances[i])
+        if given_up[i] < _EXACT:
             yield hash(("text", texts[i]))
-        if near:
+        if given_up[i] < _NEAR:
             yield from _leave_out_one(texts[i])
 
-    groups: list[int] = []
-    for exact, near in ((True, True), (True, False), (False, False)):
-        groups = _join(mark(i, exact=exact, near=near) for i in range(len(texts)))
-        if max(Counter(groups).values(), default=0) <= max(_LARGEST * len(utterances), _FEW):
-            break
-    return [utterances[i].id for i in groups]
+    while True:
+        groups = _join(mark(i) for i in range(len(texts)))
+        sizes = Counter(groups)
+        most = max(_LARGEST * len(utterances), _FEW)
+        large = [i for i, group in enumerate(groups) if sizes[group] > most and given_up[i] < _EXACT]
+        if not large:
+            return [utterances[i].id for i in groups], given_up
+        given_up.update(large)
+
+
+def _tell_given_up(utterances: Sequence[Utterance], given_up: Mapping[int, int]) -> str:
+    """Say which utterances may have their like in another split."""
+    told = []
+    for level, alike in ((_EXACT, "the same"), (_NEAR, "nearly the same")):
+        these = [i for i in sorted(given_up) if given_up[i] == level]
+        if these:
+            told.append(f"{len(these)} have {alike} transcript as others (such as {utterances[these[0]].text!r})")
+    return (
+        f"not kept in one split, as they are over a tenth of the data together: {'; '.join(told)}. What is trained on "
+        "and what is measured share them."
+    )
+
+
+def _mark_audio(utterance: Utterance) -> int:
+    return hash(("audio", utterance.audio_hash))
 
 
 def _leave_out_one(text: str) -> Iterator[int]:
@@ -199,10 +242,11 @@ def count_speakers(utterances: Iterable[Utterance | Example]) -> int:
 
 
 def warn_of_splits(utterances: Sequence[Utterance], normalise: Normalise) -> list[str]:
-    """Say what utterances, divided, are too few to tell."""
+    """Say what utterances, divided, are too few to tell, and what their WER cannot."""
     parts = {split: [each for each in utterances if each.split == split] for split in ("dev", "test")}
     warnings = [warn_of_small(split, *_expect(part, normalise)) for split, part in parts.items()]
-    return [warning for warning in (*warnings, _warn_of_few_speakers(parts["test"])) if warning]
+    warnings += [_warn_of_few_speakers(parts["test"]), warn_of_unspaced([normalise(each.text) for each in utterances])]
+    return [warning for warning in warnings if warning]
 
 
 def _expect(utterances: Sequence[Utterance], normalise: Normalise) -> tuple[int, int, float | None]:

@@ -319,6 +319,19 @@ def test_the_weights_are_moved_back_to_the_base_models(model: SpeechModel) -> No
     assert report.dev_loss == pytest.approx(_hear(half_network, model)[0], rel=1e-5)
 
 
+@pytest.mark.parametrize("model", ["hubert", "parakeet"], indirect=True)
+def test_new_characters_are_not_moved_back_to_where_they_began(model: SpeechModel) -> None:
+    more = model.extend_vocabulary(["ë", "ï"])
+    base, trained = _state(more.build()), _state(_train(more, epochs=1)[0])
+    half = _state(_train(more, epochs=1, base_weight=0.5)[0])
+    heads = [name for name in base if name in ("lm_head.weight", "lm_head.bias", "ctc_head.weight", "ctc_head.bias")]
+    assert len(heads) == 2
+    for name in heads:
+        assert not torch.equal(trained[name][-2:], base[name][-2:])
+        assert torch.equal(half[name][-2:], trained[name][-2:])
+        assert torch.allclose(half[name][:-2], (base[name][:-2] + trained[name][:-2]) / 2, atol=1e-6)
+
+
 def test_divergence_is_told(model: SpeechModel) -> None:
     with pytest.raises(DivergedError, match="training diverged in epoch 1"):
         _train(model, learning_rate=1e30)
@@ -411,6 +424,27 @@ def test_new_characters_are_written_and_heard(model: SpeechModel) -> None:
     assert math.isfinite(float(loss.total.detach()))
 
 
+def test_new_characters_take_rows_that_stand_for_no_token(tiny: SpeechModel, tmp_path: Path) -> None:
+    make_families(tiny)["hubert"](tmp_path)
+    weights, path = load_file(tmp_path / "model.safetensors"), tmp_path / "config.json"
+    tokens = len(weights["lm_head.bias"])
+    more = torch.full((3, weights["lm_head.weight"].shape[1]), 9.0)
+    weights |= {"lm_head.weight": torch.cat([weights["lm_head.weight"], more])}
+    weights |= {"lm_head.bias": torch.cat([weights["lm_head.bias"], torch.full((3,), 9.0)])}
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    path.write_text(json.dumps({**json.loads(path.read_text()), "vocab_size": tokens + 3}))
+    for characters, rows in ((["ë", "ï"], tokens + 3), (["ë", "ï", "ö", "ü"], tokens + 4)):
+        model = load_model(str(tmp_path)).extend_vocabulary(characters)
+        head = model.weights["lm_head.weight"]
+        assert (len(head), model.build().config.vocab_size) == (rows, rows)
+        assert model.encode("".join(characters)) == list(range(tokens, tokens + len(characters)))
+        assert np.array_equal(head[:tokens], weights["lm_head.weight"][:tokens])
+        assert np.abs(head[tokens : tokens + len(characters)]).max() < 0.2  # as new ones are
+        assert np.abs(model.weights["lm_head.bias"][tokens : tokens + len(characters)]).max() < 0.2
+        _network, (report,) = _train(model, epochs=1)
+        assert math.isfinite(report.dev_loss)
+
+
 def test_forced_tokens_of_a_checkpoint_are_not_forced(tiny: SpeechModel, tmp_path: Path) -> None:
     make_families(tiny)["whisper-multilingual"](tmp_path)
     path = tmp_path / "generation_config.json"
@@ -449,6 +483,17 @@ def test_a_transcript_longer_than_the_decoder_is_told(model: SpeechModel) -> Non
     told = model.find_misfit(5.0, "q " * 500)
     assert told is not None
     assert re.fullmatch(r"has a transcript of \d+ tokens, the model writes at most \d+", told)
+
+
+@pytest.mark.parametrize("model", ["moonshine"], indirect=True)
+def test_a_clip_that_the_encoder_makes_nothing_of_is_told(model: SpeechModel) -> None:
+    assert model.find_misfit(894 / 16_000, "one") == "lasts 0.056 s, the model hears nothing below 0.056 s"
+    shortest = 895 / 16_000
+    assert model.find_misfit(shortest, "one") is None
+    network = model.build()
+    for seconds in ((shortest,), (shortest, 2.0)):
+        batch = model.collate([_example(model, each, "one") for each in seconds], _CONTEXT_S)
+        assert math.isfinite(float(model.compute_loss(network, batch).total.detach()))
 
 
 @pytest.mark.parametrize("model", ["whisper"], indirect=True)

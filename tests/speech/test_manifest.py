@@ -15,7 +15,7 @@ from stt_tune.errors import ManifestError
 from stt_tune.speech.clip import FileClip
 from stt_tune.speech.manifest import Rejected, Utterance, hash_data, read_manifest, reject
 from stt_tune.speech.normalisers import load_normaliser
-from stt_tune.speech.splits import assign_splits, group_alike, warn_of_small
+from stt_tune.speech.splits import assign_splits, group_alike, set_apart_copies, warn_of_small
 
 _NORMALISE = load_normaliser("basic")
 
@@ -55,6 +55,8 @@ def test_all_bad_rows_are_told_with_their_line(tmp_path: Path) -> None:
     (tmp_path / "noise.flac").write_bytes(b"fLaC not really")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
     soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan), 16_000, subtype="FLOAT")
+    (tmp_path / "phone.M4A").write_bytes(b"\0\0\0\x20ftypM4A ")
+    soundfile.write(tmp_path / "click.wav", np.full(1, 0.1), 48_000)
     (tmp_path / "folder").mkdir()
     rows = [
         {"audio": good, "text": "good"},
@@ -72,10 +74,12 @@ def test_all_bad_rows_are_told_with_their_line(tmp_path: Path) -> None:
         {"audio": good, "text": "x", "id": "h", "split": "validate"},
         "{broken",
         ["a", "list"],
+        {"audio": "phone.M4A", "text": "x"},
+        {"audio": "click.wav", "text": "x"},
     ]
     expected = [
         (2, "audio missing.wav is no file"),
-        (3, "audio noise.flac cannot be decoded"),
+        (3, "audio noise.flac cannot be decoded (Error : unknown error in flac decoder)"),
         (4, "audio empty.wav holds no samples"),
         (5, "audio nan.wav holds samples that are not numbers"),
         (6, "audio folder is no file"),
@@ -91,6 +95,12 @@ def test_all_bad_rows_are_told_with_their_line(tmp_path: Path) -> None:
         (13, "split must be one of train, dev, test, found 'validate'"),
         (14, "the line must be JSON in UTF-8"),
         (15, "the line must be a JSON object, found list"),
+        (
+            16,
+            "audio phone.M4A cannot be decoded (Format not recognised): libsndfile reads no m4a. Convert it: "
+            "ffmpeg -i IN.M4A OUT.flac",
+        ),
+        (17, "audio click.wav holds no samples at 16 kHz"),
     ]
     path = _manifest(tmp_path, rows)
     utterances, rejected = _read(path, max_duration_s=2)
@@ -186,6 +196,42 @@ def test_a_pattern_of_commands_is_not_one_sentence() -> None:
     assert len(set(group_alike(with_twins, _NORMALISE))) == 45
 
 
+def test_a_frequent_answer_leaves_other_sentences_together(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    sentences = [" ".join(f"w{word}" for word in rng.integers(0, 5000, 8)) for _ in range(40)]
+    pattern = [f"please bring {i} boxes to hall two" for i in range(20)]
+    texts = [*sentences, *(text.removesuffix(text.split()[-1]) for text in sentences), *pattern, *["yes"] * 20]
+    utterances = _utterances(120, texts=texts)
+    first, again = (assign_splits(utterances, seed=0, normalise=_NORMALISE)[0] for _ in range(2))
+    assert first == again
+    assert all(one.split == other.split for one, other in zip(first[:40], first[40:80], strict=True))
+    assert len({each.split for each in first[80:100]}) == len({each.split for each in first[100:]}) == 3
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert "20 have the same transcript as others (such as 'yes'); 20 have nearly the same" in told[0]
+
+
+def test_nothing_is_told_where_all_that_is_alike_stays_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assign_splits(_utterances(60, texts=[f"sentence {i // 3}" for i in range(60)]), seed=0, normalise=_NORMALISE)
+    assert capsys.readouterr().err == ""
+
+
+def test_speakers_who_share_audio_stay_in_one_split(capsys: pytest.CaptureFixture[str]) -> None:
+    utterances = _utterances(120, speakers=12)
+    shared = [replace(each, audio_hash="0") if each.id in ("u1", "u14") else each for each in utterances]
+    for seed in range(6):
+        split, how = assign_splits(shared, seed, _NORMALISE)
+        assert how == "speaker"
+        assert len({each.split for each in split if each.speaker in ("s0", "s1", "s2")}) == 1
+        assert set_apart_copies(split, skip=False) == split
+    assert capsys.readouterr().err == ""
+    jingle = [replace(each, audio_hash="0") if int(each.id[1:]) < 8 else each for each in utterances]
+    split, how = assign_splits(jingle, 0, _NORMALISE)
+    assert how == "utterance"
+    assert "not divided by speaker: with those together that share audio, 5 of 12 are left" in capsys.readouterr().err
+    assert set_apart_copies(split, skip=False) == split
+
+
 def test_a_small_dev_split_is_told_with_what_would_do() -> None:
     told = warn_of_small("dev", 60, 300, 0.25)
     assert told is not None
@@ -214,7 +260,8 @@ def test_a_missing_or_partial_split_is_refused() -> None:
 
 def test_one_speaker_with_most_of_the_data_is_trained_on() -> None:
     utterances = [replace(each, speaker="a") for each in _utterances(500)]
-    utterances += [replace(each, id=f"v{i}", speaker=f"s{i % 5}") for i, each in enumerate(_utterances(50))]
+    others = enumerate(_utterances(50))
+    utterances += [replace(each, id=f"v{i}", speaker=f"s{i % 5}", audio_hash=f"v{i}") for i, each in others]
     for seed in range(6):
         counts = Counter(each.split for each in assign_splits(utterances, seed, _NORMALISE)[0])
         assert counts["train"] >= 500

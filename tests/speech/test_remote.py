@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,6 +175,38 @@ def test_a_prepared_manifest_names_audio_by_its_url(folder: str, tmp_path: Path)
     (first, *_others) = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
     assert json.loads(first)["audio"] == f"{folder}/clips/0.wav"
     assert hash_data(_read(str(tmp_path / "out" / "manifest.jsonl"))) == report.data_hash
+
+
+@pytest.fixture
+def web(tmp_path: Path, own_cache_folder: Path) -> Iterator[str]:
+    """A web server of a folder with a manifest of eight clips, that heeds no query but `get?file=NAME`."""
+    folder = _write(tmp_path / "speech")
+
+    class Files(http.server.SimpleHTTPRequestHandler):
+        def translate_path(self, path: str) -> str:
+            return super().translate_path(path.replace("/get?file=", "/"))
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_audio_is_fetched_by_signed_urls_and_by_names_in_queries(web: str, tmp_path: Path) -> None:
+    signature = f"?X-Amz-Credential=a%2Fb&X-Amz-Signature={'f' * 400}#clip"
+    names = [f"{web}/clips/0.wav{signature}", f"{web}/get?file=clips/1.wav", f"{web}/get?file=clips/2.wav"]
+    (tmp_path / "here.jsonl").write_text("\n".join(json.dumps({"audio": name, "text": "two"}) for name in names))
+    expected = [each.audio_hash for each in _read(f"{web}/manifest.jsonl")[:3]]
+    assert [each.audio_hash for each in _read(str(tmp_path / "here.jsonl"))] == expected
+
+
+@pytest.mark.parametrize("name", ["rows.csv?dl=1", "rows.csv?signature=a/b.c", "get?file=rows.csv"])
+def test_a_query_does_not_hide_what_a_manifest_is(web: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "speech" / "rows.csv").write_text("audio,text\nclips/0.wav,two\n")
+    assert [each.text for each in _read(f"{web}/{name}")] == ["two"]
 
 
 def test_storage_that_cannot_be_used_is_told(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,6 +211,10 @@ class SpeechModel(ABC):
         """Parts of a network that hold what its checkpoint did not."""
         return ()
 
+    def new_rows(self, parameter: str) -> slice:
+        """Which rows of a network's parameter its checkpoint did not hold."""
+        return slice(0)
+
     def find_misfit(self, seconds: float, text: str) -> str | None:
         """Say why the network cannot learn this transcript from a clip of this length; None if it can."""
         return None

@@ -29,8 +29,8 @@ _SHORTEST_S = 0.5  # of a batch: time masks are 10 frames long
 class CtcModel(SpeechModel):
     """A CTC checkpoint; features are samples, or frames of a filter bank."""
 
-    is_extended: bool = field(default=False, kw_only=True)
-    """Whether the vocabulary has characters that the checkpoint's has not."""
+    new_tokens: range = field(default=range(0), kw_only=True)
+    """Ids of characters that the checkpoint's vocabulary has not."""
 
     auto_class: ClassVar[Any] = AutoModelForCTC
     inputs: ClassVar[str] = "input_values"
@@ -142,19 +142,27 @@ class CtcModel(SpeechModel):
             pieces.prepend_scheme = "first"
         rng = np.random.default_rng(0)
         weights = dict(self.weights)
+        # a layer may have more rows than there are tokens: such a row, of no meaning so far, is a new character's
+        start = min(len(self.tokenizer), int(self.config.vocab_size))
         for name in _HEADS:
             for part in (f"{name}.weight", f"{name}.bias"):
                 if part in weights:
                     old = weights[part]
-                    rows = rng.normal(0, _NEW_ROWS, (len(tokenizer) - len(old), *old.shape[1:]))
-                    weights[part] = np.concatenate([old, rows.astype(old.dtype)])
-        config.vocab_size = len(tokenizer)
-        return replace(self, tokenizer=tokenizer, config=config, weights=weights, is_extended=True)
+                    rows = rng.normal(0, _NEW_ROWS, (len(tokenizer) - start, *old.shape[1:]))
+                    weights[part] = np.concatenate([old[:start], rows.astype(old.dtype), old[len(tokenizer) :]])
+        config.vocab_size = max(config.vocab_size, len(tokenizer))
+        new = range(start, len(tokenizer))
+        return replace(self, tokenizer=tokenizer, config=config, weights=weights, new_tokens=new)
 
     def new_layers(self, network: PreTrainedModel) -> Sequence[torch.nn.Module]:
         """The last layer, where the vocabulary has been extended."""
         names = dict(network.named_modules())
-        return [names[name] for name in _HEADS if self.is_extended and name in names]
+        return [names[name] for name in _HEADS if self.new_tokens and name in names]
+
+    def new_rows(self, parameter: str) -> slice:
+        """Those of the new characters, in the last layer."""
+        is_last = parameter.partition(".")[0] in _HEADS
+        return slice(self.new_tokens.start, self.new_tokens.stop) if is_last else super().new_rows(parameter)
 
     def find_misfit(self, seconds: float, text: str) -> str | None:
         """CTC needs a frame for each token, and one more between two that are alike."""

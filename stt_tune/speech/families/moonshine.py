@@ -15,6 +15,8 @@ from stt_tune.speech.families.base import Batch
 from stt_tune.speech.families.seq2seq import Seq2SeqModel
 
 _LONGEST_S = 64.0  # its authors cut training clips there
+# samples: its convolutions, 127, 7 and 3 wide in steps of 64 and 3, make one position of them
+_FEWEST = 127 + 64 * (7 + 3 * (3 - 1) - 1)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,12 @@ class MoonshineModel(Seq2SeqModel):
     def encode(self, text: str) -> list[int]:
         """Tokens with the end token."""
         return [*self.tokenizer.encode(text, add_special_tokens=False), self.end_token]
+
+    def find_misfit(self, seconds: float, text: str) -> str | None:
+        """Beside the decoder's limit: the encoder makes nothing of the shortest clips."""
+        if round(seconds * SAMPLE_RATE) < _FEWEST:
+            return f"lasts {seconds:.3f} s, the model hears nothing below {_FEWEST / SAMPLE_RATE:.3f} s"
+        return super().find_misfit(seconds, text)
 
     def collate_audio(self, examples: Sequence[Example], audio_context_s: float) -> Batch:
         """Pad: `input_values` and `attention_mask`, [b, samples]."""
