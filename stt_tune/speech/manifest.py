@@ -17,7 +17,8 @@ from stt_tune.speech.clip import Clip
 from stt_tune.speech.inspection import Inspection, Part, inspect_clips
 from stt_tune.speech.normalisers import Normalise
 from stt_tune.speech.rates import KINDS
-from stt_tune.speech.rows import Row, read_rows
+from stt_tune.speech.row import Row
+from stt_tune.speech.rows import read_rows
 
 SPLITS = ("train", "dev", "test")
 LONGEST_S = 64.0  # what the most patient family takes

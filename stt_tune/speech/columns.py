@@ -1,0 +1,103 @@
+"""What a source calls our fields, and what it says in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stt_tune.errors import ManifestError
+from stt_tune.progress import say
+from stt_tune.speech.clip import Clip, DatasetClip, FileClip
+from stt_tune.speech.row import Row
+from stt_tune.storage import as_path, is_url, join_url
+
+# What other tools call our fields, the likeliest first.
+_SYNONYMS = {
+    "audio": ("audio", "audio_filepath", "audio_path", "path", "file", "file_name", "filename", "wav"),
+    "text": ("text", "transcript", "transcription", "sentence", "reference", "correct", "correct_text", "label"),
+    "hypothesis": ("hypothesis", "heard", "pred_text", "prediction", "predicted", "asr_output", "stt_output"),
+    "id": ("id", "utterance_id", "utt_id", "uid"),
+    "speaker": ("speaker", "speaker_id", "client_id", "spk"),
+    "session": ("session", "session_id", "conversation_id", "call_id"),
+    "error_type": ("error_type", "error_kind"),
+    "split": ("split", "subset", "partition"),
+    "offset_s": ("offset_s", "offset", "start"),
+    "duration_s": ("duration_s", "duration"),
+}
+FIELDS = tuple(_SYNONYMS)
+_NAMES = ("id", "speaker", "session")
+# Splits as others call them.
+_SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "dev"}
+
+
+def map_columns(source: str, rows: Sequence[Row], columns: Mapping[str, str]) -> dict[str, str]:
+    """Find the source's name of each of our fields, and say where it was guessed."""
+    there = dict.fromkeys(name for row in rows for name in row.fields)
+    unknown = [
+        f"{name}={column}" for name, column in columns.items() if name not in FIELDS or (column and column not in there)
+    ]
+    if unknown:
+        raise ManifestError(
+            f"--columns {','.join(unknown)}: must be pairs of {', '.join(FIELDS)} and a column; {source} has "
+            f"{', '.join(there) or 'none'}."
+        )
+    names = {name: column for name, column in columns.items() if column}
+    there_as = {name.strip().lower(): name for name in reversed(there)} | {name: name for name in there}
+    for field, synonyms in _SYNONYMS.items():
+        if field not in columns:
+            found = (there_as[name] for name in synonyms if name in there_as)
+            guess = next((name for name in found if name not in names.values()), None)
+            if guess is not None:
+                names[field] = guess
+    missing = [field for field in ("audio", "text") if field not in names] if there else []
+    if missing:
+        raise ManifestError(
+            f"{source}: must have columns for audio and text; {' and '.join(missing)} cannot be found among "
+            f"{', '.join(there)}. Name them: --columns {','.join(f'{field}=COLUMN' for field in missing)}."
+        )
+    guessed = [f"{field} is {name}" for field, name in names.items() if field != name and field not in columns]
+    if guessed:
+        say(f"columns of {source}: {', '.join(guessed)}")
+    return names
+
+
+def rename(row: Row, names: Mapping[str, str], folder: str) -> Row:
+    """Give a row's fields our names, and find its audio.
+
+    Args:
+        row: As its source has it.
+        names: Our names to the source's.
+        folder: What paths of audio are relative to, a path or a URL.
+    """
+    if row.problem:
+        return row
+    fields = {field: row.fields[name] for field, name in names.items() if row.fields.get(name) not in (None, "")}
+    audio = fields.pop("audio", None)
+    if isinstance(fields.get("split"), str):
+        called = fields["split"].strip().lower()
+        fields["split"] = _SPLITS.get(called, called)
+    for name in _NAMES:  # data sets often number them
+        if isinstance(fields.get(name), int) and not isinstance(fields[name], bool):
+            fields[name] = str(fields[name])
+    if isinstance(audio, Mapping):  # as data sets keep it, where the bytes are in a file
+        audio = audio.get("path")
+    clip: Clip | None
+    if isinstance(audio, DatasetClip):
+        clip = audio
+    elif isinstance(audio, str):
+        clip = _find_file(audio, folder)
+    elif audio is None:
+        clip = None
+    else:
+        return Row(row.line, {}, problem=f"audio must be a string, found {audio!r}")
+    return Row(row.line, fields, clip)
+
+
+def _find_file(name: str, folder: str) -> FileClip:
+    """A clip by its path or URL, which may be relative to the manifest's folder."""
+    local = Path(as_path(name))
+    if is_url(name):
+        return FileClip(name, local, name)
+    if is_url(folder) and not local.is_absolute():
+        return FileClip(name, local, join_url(folder, name))
+    return FileClip(name, (folder / local).absolute())

@@ -1,0 +1,56 @@
+"""Read rows from what is more than a file: audiofolders, and data sets of `datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from stt_tune.errors import ManifestError, first_line
+from stt_tune.speech.row import Row
+from stt_tune.speech.tables import list_dataset, read_file
+
+SAVED = ("dataset_info.json", "dataset_dict.json")  # a data set's own folder has one of them
+
+
+def read_folder(source: str, folder: Path, split: str | None) -> Iterator[Row]:
+    """Read an audiofolder: metadata files, each naming files beside it; folders are called as splits."""
+    found = sorted(path for path in folder.glob("**/metadata.*") if path.suffix in (".csv", ".jsonl", ".parquet"))
+    parts = {path: path.parent.relative_to(folder).parts[:1] for path in found}
+    names = dict.fromkeys(part for (part,) in filter(None, parts.values()))
+    if not found:
+        raise ManifestError(f"{source}: must hold a metadata.csv or metadata.jsonl, and does not. Check --data.")
+    if split is not None and split not in names:
+        raise ManifestError(f"--split {split}: must be one of {', '.join(names) or 'none'}.")
+    number = 0
+    for path, part in parts.items():
+        if split is not None and part != (split,):
+            continue
+        for row in read_file(f"{source}/{path.relative_to(folder)}", path):
+            number += 1
+            fields = dict(row.fields)
+            if "file_name" in fields:
+                fields["file_name"] = str(path.parent.relative_to(folder) / str(fields["file_name"]))
+            own = {"split": part[0]} if part and split is None and len(names) > 1 else {}
+            yield Row(number, {**own, **fields} if fields else {}, problem=row.problem)
+
+
+def read_dataset(source: str, path: Path, split: str | None) -> Iterator[Row]:
+    """Read a data set that `datasets` has saved, or finds on the hub."""
+    import datasets
+
+    try:
+        is_saved = any((path / file).exists() for file in SAVED)
+        loaded = datasets.load_from_disk(str(path)) if is_saved else datasets.load_dataset(str(path))
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = first_line(error)
+        raise ManifestError(f"{source}: must be a data set that can be loaded, and is not ({reason}).") from error
+    parts = loaded if isinstance(loaded, datasets.DatasetDict) else {split or "": loaded}
+    if split is not None and split not in parts:
+        raise ManifestError(f"--split {split}: must be one of {', '.join(parts)}.")
+    number = 0
+    for part, dataset in parts.items():
+        if split is None or part == split:
+            # a single split is to be divided; several are what they are called
+            own = {} if split is not None or len(parts) == 1 else {"split": part}
+            yield from list_dataset(dataset, own, number)
+            number += len(dataset)

@@ -1,0 +1,26 @@
+"""A row that describes an utterance, as it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stt_tune.speech.clip import Clip
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row, before it is checked.
+
+    Attributes:
+        line: Its line or number in the source, from 1.
+        fields: By our names; what the source does not have is missing.
+        clip: Its audio; None where the row names none.
+        problem: Why it could not be read; but for its audio, the rest is then empty.
+    """
+
+    line: int
+    fields: Mapping[str, Any]
+    clip: Clip | None = None
+    problem: str | None = None

@@ -1,0 +1,116 @@
+"""Read rows from one file: JSONL, CSV, TSV or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stt_tune.errors import ManifestError
+from stt_tune.speech.clip import DatasetClip
+from stt_tune.speech.row import Row
+
+_LONGEST_LINE = 2**20  # bytes; a row is a few hundred
+
+
+def read_file(source: str, path: Path) -> Iterator[Row]:
+    """Read a table, of the kind that its name says.
+
+    Args:
+        source: As messages call it.
+        path: On this machine.
+    """
+    match path.suffix.lower():
+        case ".csv" | ".tsv":
+            return _read_csv(source, path)
+        case ".parquet":
+            return _read_parquet(source, path)
+    return _read_jsonl(source, path)
+
+
+def _read_jsonl(source: str, path: Path) -> Iterator[Row]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ManifestError(
+            f"{source}: the manifest must be a readable file, found: {error.strerror}. Check --data."
+        ) from error
+    with file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            if len(line) > _LONGEST_LINE:
+                yield Row(number, {}, problem=f"the line must be shorter than 1 MB, found {len(line) / 1e6:.1f} MB")
+                continue
+            try:
+                fields = json.loads(line.decode("utf-8-sig"))
+            except (ValueError, RecursionError) as error:
+                yield Row(number, {}, problem=f"the line must be JSON in UTF-8 ({error})")
+                continue
+            if isinstance(fields, dict):
+                yield Row(number, fields)
+            else:
+                yield Row(number, {}, problem=f"the line must be a JSON object, found {type(fields).__name__}")
+
+
+def _read_csv(source: str, path: Path) -> Iterator[Row]:
+    # quotation marks mean nothing in tables that are separated by tabs
+    form: Any = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix.lower() == ".tsv" else {}
+    line = 0
+    try:
+        # what is no UTF-8 is kept as lone surrogates, to be told row by row
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            reader = csv.DictReader(file, strict=True, **form)
+            for fields in reader:
+                line = reader.line_num
+                text = "".join(str(value) for value in fields.values())
+                problem = None
+                if None in fields or None in fields.values():
+                    problem = f"the line must have {len(reader.fieldnames or ())} fields, as the first has"
+                elif any(0xDC80 <= ord(character) <= 0xDCFF for character in text):
+                    problem = "the line must be UTF-8"
+                yield Row(line, {} if problem else fields, problem=problem)
+    except (OSError, csv.Error) as error:
+        raise ManifestError(
+            f"{source}:{line + 1}: the manifest must be a readable CSV file ({error}). Check --data."
+        ) from error
+
+
+def _read_parquet(source: str, path: Path) -> Iterator[Row]:
+    import datasets
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(path)
+        if any(pa.types.is_struct(each.type) for each in schema):  # audio inside its row
+            yield from list_dataset(datasets.Dataset.from_parquet(str(path)), {}, 0)
+            return
+        number = 0
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=256):
+                for fields in batch.to_pylist():
+                    number += 1
+                    yield Row(number, fields)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ManifestError(
+            f"{source}: the manifest must be a readable Parquet file ({error}). Check --data."
+        ) from error
+
+
+def list_dataset(dataset: Any, own: Mapping[str, Any], number: int) -> Iterator[Row]:
+    """Give the rows of a data set after `number` others; audio in them stays where it is."""
+    import datasets
+
+    for name, feature in dataset.features.items():
+        if isinstance(feature, datasets.Audio):  # decoding it here would need FFmpeg
+            dataset = dataset.cast_column(name, datasets.Audio(decode=False))
+    for i, fields in enumerate(dataset):
+        clips = {
+            name: DatasetClip(f"{number + i + 1}-{value.get('path') or ''}", dataset, i, name)
+            for name, value in fields.items()
+            if isinstance(value, Mapping) and value.get("bytes") is not None
+        }
+        yield Row(number + i + 1, {**own, **fields, **clips})
