@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from stt_tune.errors import ManifestError
@@ -30,9 +31,44 @@ _NAMES = ("id", "speaker", "session")
 _SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "dev"}
 
 
-def map_columns(source: str, rows: Sequence[Row], columns: Mapping[str, str]) -> dict[str, str]:
-    """Find the source's name of each of our fields, and say where it was guessed."""
-    there = dict.fromkeys(name for row in rows for name in row.fields)
+def gather(rows: Iterable[Row], columns: Mapping[str, str]) -> tuple[list[Row], list[str]]:
+    """Find all columns that any row has, and keep of each row what may be a field of ours.
+
+    What else they hold may be large, and is let go as the rows come.
+
+    Args:
+        rows: As their source has them.
+        columns: As for `map_columns`.
+
+    Returns:
+        The rows, and the names of all columns.
+    """
+    wanted = {name for synonyms in _SYNONYMS.values() for name in synonyms} | set(columns.values())
+    there: dict[str, bool] = {}
+    kept = []
+    for row in rows:
+        for name in row.fields:
+            if name not in there:
+                there[name] = name in wanted or _plain(name) in wanted
+        kept.append(replace(row, fields={name: value for name, value in row.fields.items() if there[name]}))
+    return kept, list(there)
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower()
+
+
+def map_columns(source: str, there: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:
+    """Find the source's name of each of our fields, and say where it was guessed.
+
+    Args:
+        source: As messages call it.
+        there: All its columns.
+        columns: Our name to the source's, or to nothing where it has none.
+
+    Raises:
+        ManifestError: There is none for audio or text, or `columns` names what is not there.
+    """
     unknown = [
         f"{name}={column}" for name, column in columns.items() if name not in FIELDS or (column and column not in there)
     ]
@@ -42,7 +78,7 @@ def map_columns(source: str, rows: Sequence[Row], columns: Mapping[str, str]) ->
             f"{', '.join(there) or 'none'}."
         )
     names = {name: column for name, column in columns.items() if column}
-    there_as = {name.strip().lower(): name for name in reversed(there)} | {name: name for name in there}
+    there_as = {_plain(name): name for name in reversed(there)} | {name: name for name in there}
     for field, synonyms in _SYNONYMS.items():
         if field not in columns:
             found = (there_as[name] for name in synonyms if name in there_as)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from stt_tune.errors import ManifestError
 from stt_tune.speech.clip import FileClip
-from stt_tune.speech.columns import map_columns, rename
+from stt_tune.speech.columns import gather, map_columns, rename
 from stt_tune.speech.folders import SAVED, read_dataset, read_folder
 from stt_tune.speech.remote import fetch_clips, fetch_rows
 from stt_tune.speech.row import Row
@@ -17,7 +16,6 @@ from stt_tune.speech.tables import read_file
 from stt_tune.storage import as_path, is_url, join_url
 
 HUB = "hf:"
-_LOOKED_AT = 1000  # rows, to find out what the columns are
 
 
 def read_rows(source: str, *, split: str | None = None, columns: Mapping[str, str] | None = None) -> list[Row]:
@@ -46,14 +44,14 @@ def read_rows(source: str, *, split: str | None = None, columns: Mapping[str, st
         raise ManifestError(f"--split {split}: is for data sets and folders, and {source} is a file. Leave it out.")
     else:
         rows = read_file(source, path)
-    first = list(itertools.islice(rows, _LOOKED_AT))
-    if not first:
+    found, there = gather(rows, columns or {})
+    if not found:
         raise ManifestError(f"{source}: the manifest must hold at least one row, found none.")
-    names = map_columns(source, first, columns or {})
+    names = map_columns(source, there, columns or {})
     base = source if is_remote else str(path)
     if not path.is_dir():
         base = join_url(source, "..") if is_remote else str(path.parent)
-    return _fetch_audio([rename(row, names, base) for row in itertools.chain(first, rows)])
+    return _fetch_audio([rename(row, names, base) for row in found])
 
 
 def _fetch_audio(rows: list[Row]) -> list[Row]:

@@ -72,6 +72,18 @@ def test_columns_are_guessed_and_the_guess_is_told(tmp_path: Path, capsys: pytes
         _read(tmp_path / "rows.jsonl")
 
 
+def test_columns_that_only_the_last_row_has_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "long.wav", np.repeat(np.arange(1, 11) / 20, 16_000), 16_000)
+    rows: list[dict[str, Any]] = [{"audio": "long.wav", "text": f"one {i}", "id": str(i)} for i in range(1200)]
+    late = {"heard": "two", "spk": "x", "subset": "test", "offset": 2, "duration": 1, "error_kind": "deletion"}
+    rows.append({"audio": "long.wav", "text": "three", "utt_id": "unused", "id": "late", **late})
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    *_others, last = _read(tmp_path / "rows.jsonl", columns={"session": "utt_id"})[0]
+    assert (last.hypothesis, last.speaker, last.split, last.error_type) == ("two", "x", "test", "deletion")
+    assert (last.id, last.session, last.part, last.duration_s) == ("late", "unused", (2.0, 1.0), 1.0)
+    assert "hypothesis is heard, speaker is spk, error_type is error_kind, split is subset" in capsys.readouterr().err
+
+
 def test_nemos_manifests_name_parts_of_long_files(tmp_path: Path) -> None:
     samples = np.repeat(np.arange(10) / 10, 16_000)
     soundfile.write(tmp_path / "long.wav", samples, 16_000, subtype="FLOAT")
