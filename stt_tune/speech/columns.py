@@ -22,8 +22,9 @@ _SYNONYMS = {
     "session": ("session", "session_id", "conversation_id", "call_id"),
     "error_type": ("error_type", "error_kind"),
     "split": ("split", "subset", "partition"),
-    "offset_s": ("offset_s", "offset", "start"),
+    "offset_s": ("offset_s", "offset", "start", "start_s"),
     "duration_s": ("duration_s", "duration"),
+    "end_s": ("end_s", "end", "stop", "stop_s"),
 }
 FIELDS = tuple(_SYNONYMS)
 _NAMES = ("id", "speaker", "session")
@@ -80,7 +81,8 @@ def map_columns(source: str, there: Sequence[str], columns: Mapping[str, str]) -
     names = {name: column for name, column in columns.items() if column}
     there_as = {_plain(name): name for name in reversed(there)} | {name: name for name in there}
     for field, synonyms in _SYNONYMS.items():
-        if field not in columns:
+        is_wanted = field != "end_s" or "offset_s" in names  # an end alone may be that of anything
+        if field not in columns and is_wanted:
             found = (there_as[name] for name in synonyms if name in there_as)
             guess = next((name for name in found if name not in names.values()), None)
             if guess is not None:

@@ -23,7 +23,8 @@ from stt_tune.speech.rows import read_rows
 SPLITS = ("train", "dev", "test")
 LONGEST_S = 64.0  # what the most patient family takes
 _TEXT_FIELDS = ("text", "id", "hypothesis", "speaker", "session", "error_type", "split")
-_TIME_FIELDS = ("offset_s", "duration_s")
+_TIME_FIELDS = ("offset_s", "duration_s", "end_s")
+_ROUNDED_S = 0.1  # so far may an end lie from offset and duration, as all three are written with few digits
 # The fastest speakers say about 7 words a second; what is beyond is the transcript of another clip.
 _WORDS, _WORDS_PER_S = 2, 10
 FindMisfit = Callable[[float, str], str | None]
@@ -98,8 +99,8 @@ def read_manifest(
     Args:
         source: As `read_rows` takes it. Rows have `audio` (relative to the manifest) and `text`,
             optionally `id`, `hypothesis`, `speaker`, `session`, `error_type`, `split`, and
-            `offset_s` with `duration_s` where the audio is part of a longer file; other fields are
-            ignored.
+            `offset_s` with `duration_s` or `end_s` where the audio is part of a longer file; other
+            fields are ignored.
         max_duration_s: The longest clip that the model takes whole.
         normalise: A transcript must not be empty after it.
         find_misfit: Says why the model cannot learn a transcript from a clip of a length, in seconds.
@@ -169,10 +170,28 @@ def hash_data(utterances: Iterable[Utterance]) -> str:
 
 def _part(row: Row) -> Part:
     """Where in its file a row's audio is: offset and duration, in seconds; without an offset it is all of it."""
-    if "offset_s" not in row.fields:
-        return 0.0, None
-    duration = row.fields.get("duration_s")
-    return float(row.fields["offset_s"]), None if duration is None else float(duration)
+    fields = row.fields
+    offset_s = float(fields.get("offset_s", 0))
+    if "offset_s" in fields and "duration_s" in fields:
+        return offset_s, float(fields["duration_s"])
+    return offset_s, float(fields["end_s"]) - offset_s if "end_s" in fields else None
+
+
+def _refuse_part(fields: Mapping[str, Any]) -> str | None:
+    for name in _TIME_FIELDS:
+        if not _is_time(fields.get(name, 0)):
+            return f"{name} must be a number of seconds, found {fields[name]!r}"
+    if "end_s" not in fields:
+        return None
+    offset_s, end_s = float(fields.get("offset_s", 0)), float(fields["end_s"])
+    if end_s <= offset_s:
+        return f"end_s must be later than offset_s, found an end of {end_s:g} s and an offset of {offset_s:g} s"
+    if "duration_s" in fields and abs(end_s - offset_s - float(fields["duration_s"])) > _ROUNDED_S:
+        return (
+            f"duration_s must be that from offset_s to end_s, {end_s - offset_s:g} s, found "
+            f"{float(fields['duration_s']):g} s. Leave out what is wrong: --columns end_s= or --columns duration_s="
+        )
+    return None
 
 
 def _refuse(row: Row, normalise: Normalise) -> str | None:
@@ -180,9 +199,8 @@ def _refuse(row: Row, normalise: Normalise) -> str | None:
     for name in _TEXT_FIELDS:
         if fields.get(name) is not None and not isinstance(fields[name], str):
             return f"{name} must be a string, found {fields[name]!r}"
-    for name in _TIME_FIELDS:
-        if not _is_time(fields.get(name, 0)):
-            return f"{name} must be a number of seconds, found {fields[name]!r}"
+    if (problem := _refuse_part(fields)) is not None:
+        return problem
     if row.clip is None:
         return "audio is missing"
     text = fields.get("text") or ""

@@ -105,6 +105,35 @@ def test_nemos_manifests_name_parts_of_long_files(tmp_path: Path) -> None:
     assert half.row == {"audio": "long.wav", "offset_s": 9, "duration_s": 99, "text": "half beyond"}
 
 
+def test_parts_that_are_named_by_start_and_end_last_until_their_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "long.wav", np.repeat(np.arange(1, 11) / 20, 16_000), 16_000)
+    parts = [
+        ("2.5", "4", ""),
+        ("", "3", ""),
+        ("7", "", ""),
+        ("2.04", "4.1", "2.1"),
+        ("4", "3", ""),
+        ("1", "9", "2"),
+        ("1", "x", ""),
+    ]
+    lines = [f"long.wav,one,{i},{','.join(part)}" for i, part in enumerate(parts)]
+    (tmp_path / "rows.csv").write_text("\n".join(["audio,text,id,start,end,duration", *lines]))
+    utterances, rejected = _read(tmp_path / "rows.csv")
+    assert "offset_s is start, duration_s is duration, end_s is end" in capsys.readouterr().err
+    assert [each.duration_s for each in utterances] == pytest.approx([1.5, 3.0, 3.0, 2.1])
+    assert np.unique(read_clip(utterances[0])) == pytest.approx([0.15, 0.2], abs=1e-4)
+    assert [bad.reason for bad in rejected] == [
+        "end_s must be later than offset_s, found an end of 3 s and an offset of 4 s",
+        "duration_s must be that from offset_s to end_s, 8 s, found 2 s. Leave out what is wrong: --columns end_s= "
+        "or --columns duration_s=",
+        "end_s must be a number of seconds, found 'x'",
+    ]
+    (one,), _ = _read(tmp_path / "rows.csv", columns={"offset_s": "", "id": ""})
+    assert (one.id, one.duration_s) == ("long.wav", 10.0)
+
+
 def test_a_data_set_and_an_audiofolder_are_read_without_ffmpeg(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     (folder / "train").mkdir(parents=True)
