@@ -109,8 +109,13 @@ def rename(row: Row, names: Mapping[str, str], folder: str) -> Row:
     """
     if row.problem:
         return row
-    fields = {field: row.fields[name] for field, name in names.items() if row.fields.get(name) not in (None, "")}
+    said = {field: row.fields.get(name) for field, name in names.items()}
+    # an empty hypothesis says that nothing was heard; another empty field says nothing
+    empty = {field: (None,) if field == "hypothesis" else (None, "") for field in said}
+    fields = {field: value for field, value in said.items() if value not in empty[field]}
     audio = fields.pop("audio", None)
+    if isinstance(fields.get("hypothesis"), str):
+        fields["hypothesis"] = fields["hypothesis"].strip()
     if isinstance(fields.get("split"), str):
         called = fields["split"].strip().lower()
         fields["split"] = _SPLITS.get(called, called)

@@ -38,7 +38,7 @@ class Utterance:
         id: Unique in the manifest; the audio's path, with its offset, where the row names none.
         clip: Its audio.
         text: The correct transcript.
-        hypothesis: What the production system heard, if known.
+        hypothesis: What the production system heard, if known; empty where that was nothing.
         speaker: Who speaks, if known.
         session: The conversation that it is from, if known.
         error_type: The kind of error that the system makes, one of `KINDS`, where the manifest says so.
@@ -249,13 +249,13 @@ def _make(row: Row, inspection: Inspection, find_misfit: FindMisfit) -> Utteranc
     if problem or clip is None:
         return Rejected.of(row, f"audio {clip.name if clip else ''} {problem}")
     optional = {
-        name: (row.fields.get(name) or "").strip() or None
-        for name in ("hypothesis", "speaker", "session", "error_type", "split")
+        name: (row.fields.get(name) or "").strip() or None for name in ("speaker", "session", "error_type", "split")
     }
     return Utterance(
         id=_find_id(row),
         clip=clip,
         text=text,
+        hypothesis=row.fields.get("hypothesis"),
         part=_part(row),
         duration_s=inspection.duration_s,
         audio_hash=inspection.audio_hash,

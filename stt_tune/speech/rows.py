@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from stt_tune.errors import ManifestError
+from stt_tune.progress import say
 from stt_tune.speech.clip import FileClip
 from stt_tune.speech.columns import gather, map_columns, rename
 from stt_tune.speech.folders import SAVED, read_dataset, read_folder
@@ -51,7 +53,20 @@ def read_rows(source: str, *, split: str | None = None, columns: Mapping[str, st
     base = source if is_remote else str(path)
     if not path.is_dir():
         base = join_url(source, "..") if is_remote else str(path.parent)
-    return _fetch_audio([rename(row, names, base) for row in found])
+    renamed = [rename(row, names, base) for row in found]
+    if "hypothesis" in names:
+        _tell_of_hypotheses(source, [row.fields.get("hypothesis") for row in renamed if not row.problem])
+    return _fetch_audio(renamed)
+
+
+def _tell_of_hypotheses(source: str, hypotheses: Sequence[Any]) -> None:
+    """Say how many are taken for nothing heard, and how many for not known, which look alike in some sources."""
+    nothing, unknown = hypotheses.count(""), hypotheses.count(None)
+    if nothing or unknown:
+        say(
+            f'hypothesis of {source}: of {len(hypotheses)} rows, {nothing} say that nothing was heard (""), and '
+            f"{unknown} do not say what was (null, or an empty cell of a CSV or TSV)"
+        )
 
 
 def _fetch_audio(rows: list[Row]) -> list[Row]:

@@ -71,7 +71,8 @@ def _read_csv(source: str, path: Path) -> Iterator[Row]:
                     problem = f"the line must have {len(reader.fieldnames or ())} fields, as the first has"
                 elif any(0xDC80 <= ord(character) <= 0xDCFF for character in text):
                     problem = "the line must be UTF-8"
-                yield Row(line, {} if problem else fields, problem=problem)
+                # an empty cell cannot say whether it is empty or unknown, and only the latter claims nothing
+                yield Row(line, {} if problem else {k: v.strip() or None for k, v in fields.items()}, problem=problem)
     except (OSError, csv.Error) as error:
         raise ManifestError(
             f"{source}:{line + 1}: the manifest must be a readable CSV file ({error}). Check --data."

@@ -13,6 +13,7 @@ import soundfile
 
 from stt_tune.errors import ManifestError, SettingsError
 from stt_tune.run.prepare import prepare_data
+from stt_tune.run.profile import profile_data
 from stt_tune.speech.manifest import read_clip, read_manifest
 from stt_tune.speech.normalisers import load_normaliser
 
@@ -60,6 +61,18 @@ def test_what_is_found_is_reported_and_written(tmp_path: Path) -> None:
     assert {each.split for each in again} == {"train", "dev", "test"}
     assert [each.error_type for each in again[:4]] == ["pronunciation", "deletion", "insertion", "pronunciation"]
     assert prepare_data(str(tmp_path / "out" / "manifest.jsonl"), tmp_path / "twice").data_hash == report.data_hash
+
+
+def test_nothing_heard_stays_so_in_the_manifest_and_counts_in_the_profile(tmp_path: Path) -> None:
+    rows = [{"text": text, "hypothesis": "" if i % 2 else text} for i, text in enumerate(_TEXTS)]
+    report = prepare_data(str(_write(tmp_path, rows)), tmp_path / "out")
+    assert (report.kinds["deletion"], report.kinds["none"], report.kinds["unknown"]) == (4, 4, 0)
+    prepared = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert [(row["hypothesis"], row.get("error_type")) for row in prepared[:2]] == [(_TEXTS[0], None), ("", "deletion")]
+    normalise = load_normaliser("basic")
+    utterances, _ = read_manifest(tmp_path / "out" / "manifest.jsonl", max_duration_s=30, normalise=normalise)
+    profile = profile_data(utterances, normalise)
+    assert (profile["base"]["mean"], profile["error_types"]["deletion"]) == (0.5, 4)
 
 
 def test_bad_rows_stop_it_or_are_set_aside(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from stt_tune.errors import ManifestError
+from stt_tune.speech.kinds import find_kind
 from stt_tune.speech.manifest import Rejected, Utterance, read_clip, read_manifest
 from stt_tune.speech.normalisers import load_normaliser
 
@@ -82,6 +83,31 @@ def test_columns_that_only_the_last_row_has_are_read(tmp_path: Path, capsys: pyt
     assert (last.hypothesis, last.speaker, last.split, last.error_type) == ("two", "x", "test", "deletion")
     assert (last.id, last.session, last.part, last.duration_s) == ("late", "unused", (2.0, 1.0), 1.0)
     assert "hypothesis is heard, speaker is spk, error_type is error_kind, split is subset" in capsys.readouterr().err
+
+
+def test_nothing_heard_is_told_from_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    heard = ["", None, "  ", "one"]
+    rows = [{"audio": _tone(tmp_path / f"{i}.wav"), "text": "one two", "heard": each} for i, each in enumerate(heard)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    paths = {"audio": [str(tmp_path / row["audio"]) for row in rows]}
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    datasets.Dataset.from_dict(columns | paths).save_to_disk(str(tmp_path / "saved"))
+    for name in ("rows.jsonl", "rows.parquet", "saved"):
+        utterances, _ = _read(tmp_path / name)
+        assert [each.hypothesis for each in utterances] == ["", None, "", "one"]
+        kinds = [find_kind(each, load_normaliser("basic")) for each in utterances]
+        assert kinds == ["deletion", None, "deletion", "deletion"]
+        assert 'of 4 rows, 2 say that nothing was heard (""), and 1 do not say' in capsys.readouterr().err
+    for name, delimiter in (("rows.csv", ","), ("rows.tsv", "\t")):
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+            writer.writeheader()
+            writer.writerows(rows)
+        capsys.readouterr()
+        assert [each.hypothesis for each in _read(tmp_path / name)[0]] == [None, None, None, "one"]
+        said = capsys.readouterr().err
+        assert f'hypothesis of {tmp_path / name}: of 4 rows, 0 say that nothing was heard (""), and 3 do not' in said
 
 
 def test_nemos_manifests_name_parts_of_long_files(tmp_path: Path) -> None:
