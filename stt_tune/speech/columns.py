@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from stt_tune.errors import ManifestError
 from stt_tune.progress import say
@@ -27,6 +29,7 @@ _SYNONYMS = {
     "end_s": ("end_s", "end", "stop", "stop_s"),
 }
 FIELDS = tuple(_SYNONYMS)
+_HALF = re.compile("[\ud800-\udfff]")  # of a character: JSON can name it alone, and no file can hold it
 _NAMES = ("id", "speaker", "session")
 # Splits as others call them.
 _SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "dev"}
@@ -112,7 +115,13 @@ def rename(row: Row, names: Mapping[str, str], folder: str) -> Row:
     said = {field: row.fields.get(name) for field, name in names.items()}
     # an empty hypothesis says that nothing was heard; another empty field says nothing
     empty = {field: (None,) if field == "hypothesis" else (None, "") for field in said}
-    fields = {field: value for field, value in said.items() if value not in empty[field]}
+    fields: dict[str, Any] = {field: value for field, value in said.items() if value not in empty[field]}
+    halved = next((field for field, value in fields.items() if isinstance(value, str) and _HALF.search(value)), None)
+    if halved is not None:
+        problem = (
+            f"{halved} must hold whole characters, found half of one (an emoji that was cut?) in {fields[halved]!r}"
+        )
+        return Row(row.line, fields, problem=problem)
     audio = fields.pop("audio", None)
     if isinstance(fields.get("hypothesis"), str):
         fields["hypothesis"] = fields["hypothesis"].strip()

@@ -82,7 +82,8 @@ class Rejected:
 
     def to_json(self) -> str:
         """A line of `rejected.jsonl`."""
-        return json.dumps({"line": self.line, "reason": self.reason, "row": self.row}, ensure_ascii=False, default=str)
+        line = json.dumps({"line": self.line, "reason": self.reason, "row": self.row}, ensure_ascii=False, default=str)
+        return line.encode(errors="backslashreplace").decode()  # halves of characters as JSON writes them
 
 
 def read_manifest(

@@ -17,7 +17,7 @@ class Row:
         line: Its line or number in the source, from 1.
         fields: By our names; what the source does not have is missing.
         clip: Its audio; None where the row names none.
-        problem: Why it could not be read; but for its audio, the rest is then empty.
+        problem: Why it could not be read; `fields` then hold what could.
     """
 
     line: int

@@ -89,6 +89,28 @@ def test_bad_rows_stop_it_or_are_set_aside(tmp_path: Path) -> None:
         prepare_data(str(only_bad), tmp_path / "none", skip_bad=True)
 
 
+def test_halves_of_characters_are_told_and_set_aside(tmp_path: Path) -> None:
+    halved: list[dict[str, Any]] = [
+        {"text": "hello \ud83d world"},
+        {"text": "one", "id": "\ude00"},
+        {"text": "one", "speaker": "x\ud83d"},
+        {"text": "one", "hypothesis": "\ud83d"},
+        {"text": "one", "audio": "s3://bucket/\ud83d.wav"},
+        {"text": "one", "audio": "\ud83d.wav"},
+    ]
+    source = _write(tmp_path, [*_rows(), {"text": "a whole \U0001f600"}, *halved])
+    with pytest.raises(ManifestError) as caught:
+        prepare_data(str(source), tmp_path / "out")
+    told = str(caught.value).splitlines()[:-1]
+    for line, name in zip(told, ("text", "id", "speaker", "hypothesis", "audio", "audio"), strict=True):
+        assert f"{name} must hold whole characters, found half of one" in line
+    assert told[0].startswith(f"{source}:10: ")
+    assert told[0].endswith(r"'hello \ud83d world'")
+    assert prepare_data(str(source), tmp_path / "out", skip_bad=True).rejected == len(halved)
+    rejected = (tmp_path / "out" / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["row"]["text"] for line in rejected] == [row["text"] for row in halved]
+
+
 def test_the_same_audio_in_two_splits_is_refused_or_left_out(tmp_path: Path) -> None:
     splits = ["train"] * 4 + ["dev"] * 2 + ["test"] * 2
     rows = [{**row, "split": split, "id": str(i)} for i, (row, split) in enumerate(zip(_rows(), splits, strict=True))]
