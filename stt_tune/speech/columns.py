@@ -11,7 +11,7 @@ from typing import Any
 from stt_tune.errors import ManifestError
 from stt_tune.progress import say
 from stt_tune.speech.clip import Clip, DatasetClip, FileClip
-from stt_tune.speech.row import Row
+from stt_tune.speech.row import Row, show
 from stt_tune.storage import as_path, is_url, join_url
 
 # What other tools call our fields, the likeliest first.
@@ -119,7 +119,7 @@ def rename(row: Row, names: Mapping[str, str], folder: str) -> Row:
     halved = next((field for field, value in fields.items() if isinstance(value, str) and _HALF.search(value)), None)
     if halved is not None:
         problem = (
-            f"{halved} must hold whole characters, found half of one (an emoji that was cut?) in {fields[halved]!r}"
+            f"{halved} must hold whole characters, found half of one (an emoji that was cut?) in {show(fields[halved])}"
         )
         return Row(row.line, fields, problem=problem)
     audio = fields.pop("audio", None)
@@ -131,7 +131,7 @@ def rename(row: Row, names: Mapping[str, str], folder: str) -> Row:
     for name in _NAMES:  # data sets often number them
         if isinstance(fields.get(name), int) and not isinstance(fields[name], bool):
             fields[name] = str(fields[name])
-    if isinstance(audio, Mapping):  # as data sets keep it, where the bytes are in a file
+    if isinstance(audio, Mapping) and "path" in audio:  # as data sets keep it, where the bytes are in a file
         audio = audio.get("path")
     clip: Clip | None
     if isinstance(audio, DatasetClip):
@@ -141,7 +141,7 @@ def rename(row: Row, names: Mapping[str, str], folder: str) -> Row:
     elif audio is None:
         clip = None
     else:
-        return Row(row.line, {}, problem=f"audio must be a string, found {audio!r}")
+        return Row(row.line, {}, problem=f"audio must be a string, found {show(audio)}")
     return Row(row.line, fields, clip)
 
 

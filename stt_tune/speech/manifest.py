@@ -17,7 +17,7 @@ from stt_tune.speech.clip import Clip
 from stt_tune.speech.inspection import Inspection, Part, inspect_clips
 from stt_tune.speech.normalisers import Normalise
 from stt_tune.speech.rates import KINDS
-from stt_tune.speech.row import Row
+from stt_tune.speech.row import Row, show
 from stt_tune.speech.rows import read_rows
 
 SPLITS = ("train", "dev", "test")
@@ -82,7 +82,7 @@ class Rejected:
 
     def to_json(self) -> str:
         """A line of `rejected.jsonl`."""
-        line = json.dumps({"line": self.line, "reason": self.reason, "row": self.row}, ensure_ascii=False, default=str)
+        line = json.dumps({"line": self.line, "reason": self.reason, "row": self.row}, ensure_ascii=False, default=show)
         return line.encode(errors="backslashreplace").decode()  # halves of characters as JSON writes them
 
 
@@ -181,7 +181,7 @@ def _part(row: Row) -> Part:
 def _refuse_part(fields: Mapping[str, Any]) -> str | None:
     for name in _TIME_FIELDS:
         if not _is_time(fields.get(name, 0)):
-            return f"{name} must be a number of seconds, found {fields[name]!r}"
+            return f"{name} must be a number of seconds, found {show(fields[name])}"
     if "end_s" not in fields:
         return None
     offset_s, end_s = float(fields.get("offset_s", 0)), float(fields["end_s"])
@@ -199,7 +199,7 @@ def _refuse(row: Row, normalise: Normalise) -> str | None:
     fields: Mapping[str, Any] = row.fields
     for name in _TEXT_FIELDS:
         if fields.get(name) is not None and not isinstance(fields[name], str):
-            return f"{name} must be a string, found {fields[name]!r}"
+            return f"{name} must be a string, found {show(fields[name])}"
     if (problem := _refuse_part(fields)) is not None:
         return problem
     if row.clip is None:
@@ -208,11 +208,11 @@ def _refuse(row: Row, normalise: Normalise) -> str | None:
     if not text.strip():
         return "text is empty: a transcript must hold at least one word"
     if not normalise(text):
-        return f"text has no word left after the normaliser, found {text.strip()!r}"
+        return f"text has no word left after the normaliser, found {show(text.strip())}"
     if fields.get("split") and fields["split"] not in SPLITS:
-        return f"split must be one of {', '.join(SPLITS)}, found {fields['split']!r}"
+        return f"split must be one of {', '.join(SPLITS)}, found {show(fields['split'])}"
     if fields.get("error_type") and fields["error_type"] not in KINDS:
-        return f"error_type must be one of {', '.join(KINDS)}, found {fields['error_type']!r}"
+        return f"error_type must be one of {', '.join(KINDS)}, found {show(fields['error_type'])}"
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,3 +25,16 @@ class Row:
     fields: Mapping[str, Any]
     clip: Clip | None = None
     problem: str | None = None
+
+
+def show(value: object) -> str:
+    """A value as messages tell it: what takes no words, such as bytes or samples, is not told whole.
+
+    >>> show("one two"), show([0.1] * 100)
+    ("'one two'", '[0.1, 0.1, 0.1, 0.1, 0.1, 0.1, ...]')
+    """
+    return _SHORT.repr(value)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stt_tune.errors import ManifestError
+from stt_tune.errors import ManifestError, first_line
 from stt_tune.speech.clip import DatasetClip
 from stt_tune.speech.row import Row
 
@@ -86,8 +87,9 @@ def _read_parquet(source: str, path: Path) -> Iterator[Row]:
 
     try:
         schema = pq.read_schema(path)
-        if any(pa.types.is_struct(each.type) for each in schema):  # audio inside its row
-            yield from list_dataset(datasets.Dataset.from_parquet(str(path)), {}, 0)
+        inside = (pa.types.is_struct, pa.types.is_binary, pa.types.is_large_binary)
+        if any(is_inside(each.type) for each in schema for is_inside in inside):  # audio may be in its row
+            yield from list_dataset(datasets.Dataset.from_parquet(glob.escape(str(path))), {}, 0)
             return
         number = 0
         with pq.ParquetFile(path) as file:
@@ -95,9 +97,9 @@ def _read_parquet(source: str, path: Path) -> Iterator[Row]:
                 for fields in batch.to_pylist():
                     number += 1
                     yield Row(number, fields)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError, pa.ArrowException, datasets.exceptions.DatasetsError) as error:
         raise ManifestError(
-            f"{source}: the manifest must be a readable Parquet file ({error}). Check --data."
+            f"{source}: the manifest must be a readable Parquet file ({first_line(error)}). Check --data."
         ) from error
 
 
@@ -110,8 +112,16 @@ def list_dataset(dataset: Any, own: Mapping[str, Any], number: int) -> Iterator[
             dataset = dataset.cast_column(name, datasets.Audio(decode=False))
     for i, fields in enumerate(dataset):
         clips = {
-            name: DatasetClip(f"{number + i + 1}-{value.get('path') or ''}", dataset, i, name)
+            name: DatasetClip(f"{number + i + 1}-{path or ''}", dataset, i, name)
             for name, value in fields.items()
-            if isinstance(value, Mapping) and value.get("bytes") is not None
+            for path, data in [_unpack(value)]
+            if data is not None
         }
         yield Row(number + i + 1, {**own, **fields, **clips})
+
+
+def _unpack(value: Any) -> tuple[str | None, bytes | None]:
+    """The path and the bytes of audio, as far as a value of a data set has them."""
+    if isinstance(value, bytes):
+        return None, value
+    return (value.get("path"), value.get("bytes")) if isinstance(value, Mapping) else (None, None)

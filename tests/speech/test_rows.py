@@ -295,6 +295,37 @@ def test_splits_of_a_data_set_may_call_their_clips_alike(tmp_path: Path) -> None
     assert [(each.id, each.split) for each in utterances] == [("1-0.wav", "train"), ("2-0.wav", "test")]
 
 
+def test_audio_may_be_bytes_in_a_table_whatever_its_path_is(tmp_path: Path) -> None:
+    _tone(tmp_path / "a.wav")
+    sound = (tmp_path / "a.wav").read_bytes()
+    folder = tmp_path / "a[1]*?"
+    folder.mkdir()
+    columns = {"raw": [sound, sound], "audio": [{"bytes": sound, "path": "0.wav"}] * 2, "text": ["one", "two"]}
+    pq.write_table(
+        pa.table({"audio": pa.array(columns["raw"], pa.binary()), "text": columns["text"]}), folder / "a.parquet"
+    )
+    pq.write_table(pa.table({"audio": columns["audio"], "text": columns["text"]}), folder / "b[2].parquet")
+    for name, ids in (("a.parquet", ["1-", "2-"]), ("b[2].parquet", ["1-0.wav", "2-0.wav"])):
+        utterances, rejected = _read(folder / name)
+        assert not rejected
+        assert [each.id for each in utterances] == ids
+        assert [len(read_clip(each)) for each in utterances] == [8000, 8000]
+
+
+def test_what_is_no_audio_is_not_told_whole(tmp_path: Path) -> None:
+    samples = {"array": [0.1] * 10_000, "sampling_rate": 16_000}
+    _tone(tmp_path / "a.wav")
+    pq.write_table(pa.table({"audio": [samples], "text": ["one"]}), tmp_path / "samples.parquet")
+    _, (bad,) = _read(tmp_path / "samples.parquet")
+    assert bad.reason.startswith("audio must be a string, found {'array': [0.1, ")
+    assert len(bad.reason) < 200
+    sounds = pa.array([(tmp_path / "a.wav").read_bytes()], pa.binary())
+    pq.write_table(pa.table({"audio": ["a.wav"], "text": sounds}), tmp_path / "bytes.parquet")
+    _, (bad,) = _read(tmp_path / "bytes.parquet")
+    assert bad.reason.startswith("text must be a string, found ")
+    assert max(len(bad.reason), len(bad.to_json())) < 1000
+
+
 def test_offsets_are_told_apart_to_the_last_digit(tmp_path: Path) -> None:
     _tone(tmp_path / "a.wav", 2.0)
     rows = [{"audio": "a.wav", "text": "one", "offset": offset, "duration": 0.5} for offset in (1.0000001, 1.0000002)]
