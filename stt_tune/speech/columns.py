@@ -31,8 +31,11 @@ _SYNONYMS = {
 FIELDS = tuple(_SYNONYMS)
 _HALF = re.compile("[\ud800-\udfff]")  # of a character: JSON can name it alone, and no file can hold it
 _NAMES = ("id", "speaker", "session")
-# Splits as others call them.
-_SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "dev"}
+SPLIT_NAMES = {  # ours, and those of others
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("dev", "development", "validation", "valid", "val", "eval"), "dev"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 
 def gather(rows: Iterable[Row], columns: Mapping[str, str]) -> tuple[list[Row], list[str]]:
@@ -127,7 +130,7 @@ def rename(row: Row, names: Mapping[str, str], folder: str) -> Row:
         fields["hypothesis"] = fields["hypothesis"].strip()
     if isinstance(fields.get("split"), str):
         called = fields["split"].strip().lower()
-        fields["split"] = _SPLITS.get(called, called)
+        fields["split"] = SPLIT_NAMES.get(called, called)
     for name in _NAMES:  # data sets often number them
         if isinstance(fields.get(name), int) and not isinstance(fields[name], bool):
             fields[name] = str(fields[name])
@@ -137,7 +140,7 @@ def rename(row: Row, names: Mapping[str, str], folder: str) -> Row:
     if isinstance(audio, DatasetClip):
         clip = audio
     elif isinstance(audio, str):
-        clip = _find_file(audio, folder)
+        clip = _find_file(audio, row.folder, folder)
     elif audio is None:
         clip = None
     else:
@@ -145,11 +148,12 @@ def rename(row: Row, names: Mapping[str, str], folder: str) -> Row:
     return Row(row.line, fields, clip)
 
 
-def _find_file(name: str, folder: str) -> FileClip:
-    """A clip by its path or URL, which may be relative to the manifest's folder."""
-    local = Path(as_path(name))
+def _find_file(name: str, within: str, folder: str) -> FileClip:
+    """A clip by its path or URL, which may be relative to a folder within the source's."""
     if is_url(name):
-        return FileClip(name, local, name)
+        return FileClip(name, Path(name), name)
+    local = Path(within, as_path(name))
+    name = str(local) if within else name
     if is_url(folder) and not local.is_absolute():
         return FileClip(name, local, join_url(folder, name))
     return FileClip(name, (folder / local).absolute())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from stt_tune.errors import ManifestError, first_line
+from stt_tune.speech.columns import SPLIT_NAMES
 from stt_tune.speech.row import Row
 from stt_tune.speech.tables import list_dataset, read_file
 
@@ -14,24 +16,43 @@ SAVED = ("dataset_info.json", "dataset_dict.json")  # a data set's own folder ha
 
 def read_folder(source: str, folder: Path, split: str | None) -> Iterator[Row]:
     """Read an audiofolder: metadata files, each naming files beside it; folders are called as splits."""
-    found = sorted(path for path in folder.glob("**/metadata.*") if path.suffix in (".csv", ".jsonl", ".parquet"))
-    parts = {path: path.parent.relative_to(folder).parts[:1] for path in found}
-    names = dict.fromkeys(part for (part,) in filter(None, parts.values()))
+    found = sorted(_find_metadata(folder))
     if not found:
         raise ManifestError(f"{source}: must hold a metadata.csv or metadata.jsonl, and does not. Check --data.")
+    parts = {path: _find_part(path.parent.relative_to(folder)) for path in found}
+    names = dict.fromkeys(part for part in parts.values() if part is not None)
     if split is not None and split not in names:
         raise ManifestError(f"--split {split}: must be one of {', '.join(names) or 'none'}.")
     number = 0
     for path, part in parts.items():
-        if split is not None and part != (split,):
+        if split is not None and part != split:
             continue
+        own = {"split": part} if part is not None and split is None and len(names) > 1 else {}
+        beside = str(path.parent.relative_to(folder))
         for row in read_file(f"{source}/{path.relative_to(folder)}", path):
             number += 1
-            fields = dict(row.fields)
-            if "file_name" in fields:
-                fields["file_name"] = str(path.parent.relative_to(folder) / str(fields["file_name"]))
-            own = {"split": part[0]} if part and split is None and len(names) > 1 else {}
-            yield Row(number, {**own, **fields} if fields else {}, problem=row.problem)
+            fields = {**own, **row.fields} if row.fields else {}
+            yield Row(number, fields, problem=row.problem, folder=beside)
+
+
+def _find_metadata(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Find metadata files wherever they lie, also behind links; those that lead back are not followed."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_dir():
+                yield from _find_metadata(path, above | {real})
+            elif path.stem == "metadata" and path.suffix in (".csv", ".jsonl", ".parquet"):
+                yield path
+
+
+def _find_part(folder: Path) -> str | None:
+    """The split that a folder in an audiofolder is called as: the last that is called so, or the first of all."""
+    called = [name for name in folder.parts if name.lower() in SPLIT_NAMES] or folder.parts[:1]
+    return called[-1] if called else None
 
 
 def read_dataset(source: str, path: Path, split: str | None) -> Iterator[Row]:

@@ -19,12 +19,14 @@ class Row:
         fields: By our names; what the source does not have is missing.
         clip: Its audio; None where the row names none.
         problem: Why it could not be read; `fields` then hold what could.
+        folder: What its paths are relative to, from the source's folder on.
     """
 
     line: int
     fields: Mapping[str, Any]
     clip: Clip | None = None
     problem: str | None = None
+    folder: str = ""
 
 
 def show(value: object) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -190,6 +191,47 @@ def test_a_data_set_and_an_audiofolder_are_read_without_ffmpeg(tmp_path: Path) -
         _read(tmp_path / "nothing")
     with pytest.raises(ManifestError, match=r"hf:.*: must be a data set that can be loaded, and is not"):
         _read("hf:" + str(tmp_path / "none"))
+
+
+def _audiofolder(folder: Path, texts: dict[str, str], column: str = "file_name") -> None:
+    """A metadata.csv, and its clips in a folder beside it."""
+    (folder / "clips").mkdir(parents=True)
+    lines = [f"{Path('clips') / _tone(folder / 'clips' / name)},{text}" for name, text in texts.items()]
+    (folder / "metadata.csv").write_text("\n".join([f"{column},text", *lines]))
+
+
+@pytest.mark.parametrize("column", ["file_name", "audio", "path"])
+def test_metadata_names_files_beside_it_and_the_last_folder_called_so_is_the_split(tmp_path: Path, column: str) -> None:
+    for part, text in (("train", "one"), ("Validation", "two"), ("test", "three")):
+        _audiofolder(tmp_path / "data" / part / "en", {"a.wav": text}, column)
+    (tmp_path / "data" / "train" / "loop").symlink_to(tmp_path / "data")
+    utterances, rejected = _read(tmp_path)
+    assert not rejected
+    assert {each.text: each.split for each in utterances} == {"one": "train", "two": "dev", "three": "test"}
+    assert utterances[2].id == "data/train/en/clips/a.wav"
+    assert [each.text for each in _read(tmp_path, split="Validation")[0]] == ["two"]
+
+
+def test_folders_of_splits_may_be_links(tmp_path: Path) -> None:
+    _audiofolder(tmp_path / "set" / "train", {"a.wav": "one"})
+    _audiofolder(tmp_path / "elsewhere", {"a.wav": "two"})
+    (tmp_path / "set" / "test").symlink_to(tmp_path / "elsewhere")
+    utterances, rejected = _read(tmp_path / "set")
+    assert not rejected
+    assert [(each.text, each.split) for each in utterances] == [("two", "test"), ("one", "train")]
+
+
+def test_metadata_may_name_urls_and_whole_paths(tmp_path: Path) -> None:
+    _audiofolder(tmp_path / "set" / "train", {"a.wav": "one"})
+    whole = tmp_path / _tone(tmp_path / "b.wav")
+    url = f"memory://{tmp_path.name}/c.wav"
+    system, path = fsspec.url_to_fs(url)
+    system.pipe_file(path, whole.read_bytes())
+    with (tmp_path / "set" / "train" / "metadata.csv").open("a") as file:
+        file.write(f"\n{whole},two\nfile://{whole},three\n{url},four\n")
+    utterances, rejected = _read(tmp_path / "set", columns={"id": "text", "text": "text"})
+    assert not rejected
+    assert [each.clip.name for each in utterances] == ["train/clips/a.wav", str(whole), str(whole), url]
 
 
 def test_every_broken_row_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
