@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import glob
+import io
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -57,13 +60,12 @@ def _read_jsonl(source: str, path: Path) -> Iterator[Row]:
 
 
 def _read_csv(source: str, path: Path) -> Iterator[Row]:
-    # quotation marks mean nothing in tables that are separated by tabs
-    form: Any = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix.lower() == ".tsv" else {}
     line = 0
     try:
-        # what is no UTF-8 is kept as lone surrogates, to be told row by row
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.DictReader(file, strict=True, **form)
+        with path.open("rb") as file:
+            lines = _decode(file)
+            header = lines.readline()
+            reader = csv.DictReader(itertools.chain([header], lines), strict=True, **_find_form(path, header))
             for fields in reader:
                 line = reader.line_num
                 text = "".join(str(value) for value in fields.values())
@@ -74,10 +76,25 @@ def _read_csv(source: str, path: Path) -> Iterator[Row]:
                     problem = "the line must be UTF-8"
                 # an empty cell cannot say whether it is empty or unknown, and only the latter claims nothing
                 yield Row(line, {} if problem else {k: v.strip() or None for k, v in fields.items()}, problem=problem)
-    except (OSError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ManifestError(
             f"{source}:{line + 1}: the manifest must be a readable CSV file ({error}). Check --data."
         ) from error
+
+
+def _decode(file: io.BufferedReader) -> io.TextIOWrapper:
+    """Read text as UTF-8, or as UTF-16 where it begins with that one's mark, as Excel's does."""
+    if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return io.TextIOWrapper(file, encoding="utf-16", errors="surrogatepass", newline="")
+    # what is no UTF-8 is kept as lone surrogates, to be told row by row
+    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _find_form(path: Path, header: str) -> dict[str, Any]:
+    if path.suffix.lower() == ".tsv":  # quotation marks mean nothing in tables that are separated by tabs
+        return {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    # Excel writes semicolons or tabs into a CSV, by the country that it is in
+    return {"delimiter": max(",;\t", key=header.count), "skipinitialspace": True}
 
 
 def _read_parquet(source: str, path: Path) -> Iterator[Row]:

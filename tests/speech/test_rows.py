@@ -299,6 +299,26 @@ def test_broken_csv_is_told_by_line(tmp_path: Path) -> None:
         _read(tmp_path / "rows.parquet")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", ", "])
+def test_a_csv_may_be_as_excel_writes_it_anywhere(tmp_path: Path, delimiter: str, encoding: str) -> None:
+    rows = [
+        ("audio", "text", "id"),
+        (_tone(tmp_path / "ä.wav"), '"yes, no; ""or""\tso 😀"', "x"),
+        ("ä.wav", " ja ", "y "),
+    ]
+    (tmp_path / "rows.csv").write_text("\r\n".join(delimiter.join(row) for row in rows), encoding=encoding)
+    utterances, rejected = _read(tmp_path / "rows.csv")
+    assert not rejected
+    assert [(each.text, each.id) for each in utterances] == [('yes, no; "or"\tso 😀', "x"), ("ja", "y")]
+
+
+def test_a_csv_in_utf_16_that_is_cut_is_told(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes("audio,text\na.wav,one".encode("utf-16")[:-1])
+    with pytest.raises(ManifestError, match=r"rows.csv:1: the manifest must be a readable CSV file .*truncated"):
+        _read(tmp_path / "rows.csv")
+
+
 def test_quotation_marks_mean_nothing_between_tabs(tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav", "c.wav"):
         _tone(tmp_path / name)
