@@ -11,14 +11,20 @@ from stt_tune.speech.columns import SPLIT_NAMES
 from stt_tune.speech.row import Row
 from stt_tune.speech.tables import list_dataset, read_file
 
+_MANY = "Config name is missing"  # how datasets begins to say that there are several
 SAVED = ("dataset_info.json", "dataset_dict.json")  # a data set's own folder has one of them
 
 
 def read_folder(source: str, folder: Path, split: str | None) -> Iterator[Row]:
     """Read an audiofolder: metadata files, each naming files beside it; folders are called as splits."""
     found = sorted(_find_metadata(folder))
+    if not found and any(folder.glob("**/*.parquet")):  # a data set as the hub keeps it
+        yield from read_dataset(source, folder, split)
+        return
     if not found:
-        raise ManifestError(f"{source}: must hold a metadata.csv or metadata.jsonl, and does not. Check --data.")
+        raise ManifestError(
+            f"{source}: must hold a metadata.csv or metadata.jsonl, or Parquet of a data set, and does not. Check --data."
+        )
     parts = {path: _find_part(path.parent.relative_to(folder)) for path in found}
     names = dict.fromkeys(part for part in parts.values() if part is not None)
     if split is not None and split not in names:
@@ -63,6 +69,12 @@ def read_dataset(source: str, path: Path, split: str | None) -> Iterator[Row]:
         is_saved = any((path / file).exists() for file in SAVED)
         loaded = datasets.load_from_disk(str(path)) if is_saved else datasets.load_dataset(str(path))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        if _MANY in str(error):
+            names = datasets.get_dataset_config_names(str(path))
+            raise ManifestError(
+                f"{source}: must be one data set, found several ({', '.join(names)}). Save one of them, and name its "
+                f"folder: datasets.load_dataset({str(path)!r}, {names[0]!r}).save_to_disk(FOLDER)"
+            ) from error
         reason = first_line(error)
         raise ManifestError(f"{source}: must be a data set that can be loaded, and is not ({reason}).") from error
     parts = loaded if isinstance(loaded, datasets.DatasetDict) else {split or "": loaded}

@@ -1,22 +1,28 @@
-"""Read rows from one file: JSONL, CSV, TSV or Parquet."""
+"""Read rows from one file: JSONL, JSON, CSV, TSV or Parquet."""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import glob
+import gzip
 import io
 import itertools
 import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from stt_tune.errors import ManifestError, first_line
 from stt_tune.speech.clip import DatasetClip
 from stt_tune.speech.row import Row
 
 _LONGEST_LINE = 2**20  # bytes; a row is a few hundred
+_START = 64  # bytes; what a document begins with is among them
+_GZIP = b"\x1f\x8b"
 
 
 def read_file(source: str, path: Path) -> Iterator[Row]:
@@ -26,46 +32,84 @@ def read_file(source: str, path: Path) -> Iterator[Row]:
         source: As messages call it.
         path: On this machine.
     """
-    match path.suffix.lower():
+    match _find_suffix(source):
         case ".csv" | ".tsv":
             return _read_csv(source, path)
         case ".parquet":
             return _read_parquet(source, path)
-    return _read_jsonl(source, path)
+    return _read_json(source, path)
 
 
-def _read_jsonl(source: str, path: Path) -> Iterator[Row]:
+def _find_suffix(source: str) -> str:
+    """The kind of a table by its name, also where that is in a URL with a query, or packed."""
+    name = urlsplit(source).path if source.startswith(("http://", "https://")) else source
+    return PurePosixPath(name.lower().removesuffix(".gz")).suffix
+
+
+@contextlib.contextmanager
+def _opening(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file for its bytes, which gzip may have packed."""
+    with path.open("rb") as file:
+        if file.peek(2)[:2] != _GZIP:
+            yield file
+            return
+        with gzip.open(file) as unpacked:
+            yield io.BufferedReader(unpacked)
+
+
+def _read_json(source: str, path: Path) -> Iterator[Row]:
     try:
-        file = path.open("rb")
-    except OSError as error:
+        with _opening(path) as file:
+            start = file.peek(_START).removeprefix(codecs.BOM_UTF8).lstrip()
+            whole = _find_suffix(source) == ".json" and (start[:1] == b"[" or start.splitlines()[:1] == [b"{"])
+            yield from _list_rows(source, file.read()) if whole else _read_lines(file)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ManifestError(
-            f"{source}: the manifest must be a readable file, found: {error.strerror}. Check --data."
+            f"{source}: the manifest must be a readable file, found: {reason}. Check --data."
         ) from error
-    with file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            if len(line) > _LONGEST_LINE:
-                yield Row(number, {}, problem=f"the line must be shorter than 1 MB, found {len(line) / 1e6:.1f} MB")
-                continue
-            try:
-                fields = json.loads(line.decode("utf-8-sig"))
-            except (ValueError, RecursionError) as error:
-                yield Row(number, {}, problem=f"the line must be JSON in UTF-8 ({error})")
-                continue
-            if isinstance(fields, dict):
-                yield Row(number, fields)
-            else:
-                yield Row(number, {}, problem=f"the line must be a JSON object, found {type(fields).__name__}")
+
+
+def _list_rows(source: str, text: bytes) -> Iterator[Row]:
+    """Give the rows of a JSON document, which is a list of them."""
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{source}: must be a list of rows in JSON, or hold one a line ({error}).") from error
+    if not isinstance(rows, list):
+        raise ManifestError(f"{source}: must be a list of rows in JSON, or hold one a line, found an object.")
+    for number, fields in enumerate(rows, start=1):
+        yield _check_object(number, fields, "row")
+
+
+def _read_lines(file: Iterable[bytes]) -> Iterator[Row]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        if len(line) > _LONGEST_LINE:
+            yield Row(number, {}, problem=f"the line must be shorter than 1 MB, found {len(line) / 1e6:.1f} MB")
+            continue
+        try:
+            fields = json.loads(line.decode("utf-8-sig"))
+        except (ValueError, RecursionError) as error:
+            yield Row(number, {}, problem=f"the line must be JSON in UTF-8 ({error})")
+            continue
+        yield _check_object(number, fields, "line")
+
+
+def _check_object(number: int, fields: Any, what: str) -> Row:
+    if isinstance(fields, dict):
+        return Row(number, fields)
+    return Row(number, {}, problem=f"the {what} must be a JSON object, found {type(fields).__name__}")
 
 
 def _read_csv(source: str, path: Path) -> Iterator[Row]:
     line = 0
     try:
-        with path.open("rb") as file:
+        with _opening(path) as file:
             lines = _decode(file)
             header = lines.readline()
-            reader = csv.DictReader(itertools.chain([header], lines), strict=True, **_find_form(path, header))
+            reader = csv.DictReader(itertools.chain([header], lines), strict=True, **_find_form(source, header))
             for fields in reader:
                 line = reader.line_num
                 text = "".join(str(value) for value in fields.values())
@@ -76,7 +120,7 @@ def _read_csv(source: str, path: Path) -> Iterator[Row]:
                     problem = "the line must be UTF-8"
                 # an empty cell cannot say whether it is empty or unknown, and only the latter claims nothing
                 yield Row(line, {} if problem else {k: v.strip() or None for k, v in fields.items()}, problem=problem)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, ValueError, csv.Error) as error:
         raise ManifestError(
             f"{source}:{line + 1}: the manifest must be a readable CSV file ({error}). Check --data."
         ) from error
@@ -90,8 +134,8 @@ def _decode(file: io.BufferedReader) -> io.TextIOWrapper:
     return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-def _find_form(path: Path, header: str) -> dict[str, Any]:
-    if path.suffix.lower() == ".tsv":  # quotation marks mean nothing in tables that are separated by tabs
+def _find_form(source: str, header: str) -> dict[str, Any]:
+    if _find_suffix(source) == ".tsv":  # quotation marks mean nothing in tables that are separated by tabs
         return {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
     # Excel writes semicolons or tabs into a CSV, by the country that it is in
     return {"delimiter": max(",;\t", key=header.count), "skipinitialspace": True}

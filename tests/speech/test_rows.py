@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,56 @@ def test_csv_tsv_parquet_and_jsonl_say_the_same(tmp_path: Path) -> None:
         utterances, rejected = _read(tmp_path / name)
         assert not rejected
         assert _summary(utterances) == _EXPECTED
+
+
+def test_a_list_in_json_is_read_as_rows(tmp_path: Path) -> None:
+    for row in _ROWS:
+        _tone(tmp_path / str(row["audio"]))
+    path = tmp_path / "rows.json"
+    for indent, encoding in ((None, "utf-8"), (2, "utf-8-sig")):
+        path.write_text("\n" + json.dumps([*_ROWS, ["no row"]], indent=indent), encoding=encoding)
+        utterances, (bad,) = _read(path)
+        assert _summary(utterances) == _EXPECTED
+        assert (bad.line, bad.reason) == (3, "the row must be a JSON object, found list")
+    path.write_text(json.dumps(_ROWS)[:-1])
+    with pytest.raises(ManifestError, match=r"rows.json: must be a list of rows in JSON, or hold one a line \(Exp"):
+        _read(path)
+    path.write_text(json.dumps({"rows": _ROWS}, indent=2))
+    with pytest.raises(ManifestError, match=r"rows.json: must be a list of rows .*, found an object"):
+        _read(path)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.csv.gz", "rows.json.gz"])
+def test_packed_tables_are_read(tmp_path: Path, name: str) -> None:
+    _tone(tmp_path / "a.wav")
+    text = "audio,text\na.wav,one\n" if "csv" in name else '{"audio": "a.wav", "text": "one"}\n'
+    (tmp_path / name).write_bytes(packed := gzip.compress(text.encode()))
+    assert [each.text for each in _read(tmp_path / name)[0]] == ["one"]
+    for broken in (packed[:-12], packed[:12] + b"\xff" * 20):
+        (tmp_path / name).write_bytes(broken)
+        with pytest.raises(ManifestError, match=r"the manifest must be a readable"):
+            _read(tmp_path / name)
+
+
+def test_a_data_set_as_the_hub_keeps_it_is_read_from_its_folder(tmp_path: Path) -> None:
+    _tone(tmp_path / "a.wav")
+    sound = (tmp_path / "a.wav").read_bytes()
+    folder = tmp_path / "hub" / "data"
+    folder.mkdir(parents=True)
+    for part, text in (("train", "one"), ("test", "two")):
+        rows = [{"audio": {"bytes": sound, "path": f"{part}.wav"}, "text": text}]
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{part}-00000-of-00001.parquet")
+    utterances, rejected = _read(folder.parent)
+    assert not rejected
+    assert [(each.text, each.split) for each in utterances] == [("one", "train"), ("two", "test")]
+    assert [each.text for each in _read(folder.parent, split="test")[0]] == ["two"]
+    configs = "".join(f"- config_name: {name}\n  data_files: data/*.parquet\n" for name in ("de", "en"))
+    (folder.parent / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    for source in (str(folder.parent), f"hf:{folder.parent}"):
+        with pytest.raises(
+            ManifestError, match=r"found several \(de, en\)\. Save one .*, 'de'\)\.save_to_disk\(FOLDER"
+        ):
+            _read(source)
 
 
 def test_columns_are_guessed_and_the_guess_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,7 +238,9 @@ def test_a_data_set_and_an_audiofolder_are_read_without_ffmpeg(tmp_path: Path) -
     (kept,), _ = _read(tmp_path / "saved")
     assert (kept.id, kept.text, kept.split, len(read_clip(kept))) == ("first", "one", None, 8000)
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(ManifestError, match=r"must hold a metadata.csv or metadata.jsonl, and does not"):
+    with pytest.raises(
+        ManifestError, match=r"must hold a metadata.csv or metadata.jsonl, or Parquet of a data set, and does not"
+    ):
         _read(tmp_path / "nothing")
     with pytest.raises(ManifestError, match=r"hf:.*: must be a data set that can be loaded, and is not"):
         _read("hf:" + str(tmp_path / "none"))
