@@ -23,7 +23,8 @@ def read_folder(source: str, folder: Path, split: str | None) -> Iterator[Row]:
         return
     if not found:
         raise ManifestError(
-            f"{source}: must hold a metadata.csv or metadata.jsonl, or Parquet of a data set, and does not. Check --data."
+            f"{source}: must hold a metadata.csv or metadata.jsonl, or Parquet of a data set, and does not. "
+            "Check --data."
         )
     parts = {path: _find_part(path.parent.relative_to(folder)) for path in found}
     names = dict.fromkeys(part for part in parts.values() if part is not None)

@@ -144,14 +144,21 @@ def read_sound(source: str, *, skip_bad: bool, **reading: Any) -> tuple[list[Utt
     """
     utterances, rejected = read_manifest(source, **reading)
     if rejected and not (skip_bad and utterances):
-        raise reject(source, rejected)
+        raise reject(source, rejected, are_all=not utterances)
     return utterances, rejected
 
 
-def reject(source: str | Path, rejected: Iterable[Rejected]) -> ManifestError:
-    """Make the error that reports all bad rows of a manifest."""
+def reject(source: str | Path, rejected: Iterable[Rejected], *, are_all: bool = False) -> ManifestError:
+    """Make the error that reports all bad rows of a manifest.
+
+    Args:
+        source: The manifest.
+        rejected: Its bad rows.
+        are_all: Whether no row is good, so that none would remain.
+    """
     lines = [f"{source}:{bad.line}: {bad.reason}" for bad in rejected]
-    return ManifestError("\n".join([*lines, "Mend these rows, or set them aside with --skip-bad."]))
+    advice = "No row is good. Mend them." if are_all else "Mend these rows, or set them aside with --skip-bad."
+    return ManifestError("\n".join([*lines, advice]))
 
 
 def hash_data(utterances: Iterable[Utterance]) -> str:

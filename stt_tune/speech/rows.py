@@ -26,9 +26,8 @@ def read_rows(source: str, *, split: str | None = None, columns: Mapping[str, st
     Args:
         source: A manifest (JSONL, as NeMo writes it too, JSON, CSV, TSV or Parquet), a folder with audio and
             `metadata.csv` or `metadata.jsonl`, a data set that `datasets` has saved (or, as a path alone,
-            whose Parquet was downloaded from the hub), each as a path or a
-            URL that fsspec knows; or `hf:NAME` of one on the Hugging Face hub. What is behind URLs is
-            fetched, if it has not been yet.
+            whose Parquet was downloaded from the hub), each as a path or a URL that fsspec knows; or
+            `hf:NAME` of one on the Hugging Face hub. What is behind URLs is fetched, if it has not been yet.
         split: Of a data set: only this one; None: all, by their names.
         columns: Our name to the source's, or to nothing where it has none; what is not named is guessed,
             and said.

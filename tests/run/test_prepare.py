@@ -77,7 +77,8 @@ def test_nothing_heard_stays_so_in_the_manifest_and_counts_in_the_profile(tmp_pa
 
 def test_bad_rows_stop_it_or_are_set_aside(tmp_path: Path) -> None:
     source = _write(tmp_path, [*_rows(), {"text": "gone", "audio": "gone.wav"}])
-    with pytest.raises(ManifestError, match=f"{source}:9: audio gone.wav is no file"):
+    told = f"{source}:9: audio gone.wav is no file\nMend these rows, or set them aside with --skip-bad."
+    with pytest.raises(ManifestError, match=told):
         prepare_data(str(source), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert prepare_data(str(source), tmp_path / "out", skip_bad=True).rejected == 1
@@ -85,8 +86,11 @@ def test_bad_rows_stop_it_or_are_set_aside(tmp_path: Path) -> None:
     row = {"audio": "gone.wav", "text": "gone"}
     assert bad == {"line": 9, "reason": "audio gone.wav is no file", "row": row}
     only_bad = _write(tmp_path, [row])
-    with pytest.raises(ManifestError, match=f"{only_bad}:1: audio gone.wav is no file"):
-        prepare_data(str(only_bad), tmp_path / "none", skip_bad=True)
+    for skip_bad in (True, False):
+        with pytest.raises(
+            ManifestError, match=f"{only_bad}:1: audio gone.wav is no file\nNo row is good. Mend them.$"
+        ):
+            prepare_data(str(only_bad), tmp_path / "none", skip_bad=skip_bad)
 
 
 def test_halves_of_characters_are_told_and_set_aside(tmp_path: Path) -> None:
