@@ -85,6 +85,8 @@ def test_bad_rows_stop_it_or_are_set_aside(tmp_path: Path) -> None:
     (bad,) = (json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines())
     row = {"audio": "gone.wav", "text": "gone"}
     assert bad == {"line": 9, "reason": "audio gone.wav is no file", "row": row}
+    prepare_data(str(_write(tmp_path, _rows())), tmp_path / "out")
+    assert not (tmp_path / "out" / "rejected.jsonl").exists()
     only_bad = _write(tmp_path, [row])
     for skip_bad in (True, False):
         with pytest.raises(
