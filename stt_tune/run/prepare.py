@@ -25,7 +25,7 @@ from stt_tune.speech.splits import assign_splits, count_speakers, group_alike, s
 if TYPE_CHECKING:
     from stt_tune.speech.families.base import SpeechModel
 
-_MANIFEST, _REPORT = "manifest.jsonl", "prepared.json"
+_MANIFEST, _REPORT, _REJECTED = "manifest.jsonl", "prepared.json", "rejected.jsonl"
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,9 @@ def _write(
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_lines(out / _MANIFEST, lines)
     if rejected:
-        write_lines(out / "rejected.jsonl", [bad.to_json() for bad in rejected])
+        write_lines(out / _REJECTED, [bad.to_json() for bad in rejected])
+    else:  # those of data that have been mended since
+        (out / _REJECTED).unlink(missing_ok=True)
 
 
 def _row(utterance: Utterance, kind: str | None, out: Path) -> dict[str, Any]:

@@ -71,7 +71,8 @@ class DatasetClip:
         Raises:
             ValueError: There are none.
         """
-        data = self.dataset[self.row][self.column]["bytes"]
+        value = self.dataset[self.row][self.column]
+        data = value if isinstance(value, bytes) else value["bytes"]
         if data is None:
             raise ValueError("has no bytes in its row")
         return io.BytesIO(data)

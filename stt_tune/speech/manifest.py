@@ -17,12 +17,14 @@ from stt_tune.speech.clip import Clip
 from stt_tune.speech.inspection import Inspection, Part, inspect_clips
 from stt_tune.speech.normalisers import Normalise
 from stt_tune.speech.rates import KINDS
-from stt_tune.speech.rows import Row, read_rows
+from stt_tune.speech.row import Row, show
+from stt_tune.speech.rows import read_rows
 
 SPLITS = ("train", "dev", "test")
 LONGEST_S = 64.0  # what the most patient family takes
 _TEXT_FIELDS = ("text", "id", "hypothesis", "speaker", "session", "error_type", "split")
-_TIME_FIELDS = ("offset_s", "duration_s")
+_TIME_FIELDS = ("offset_s", "duration_s", "end_s")
+_ROUNDED_S = 0.1  # so far may an end lie from offset and duration, as all three are written with few digits
 # The fastest speakers say about 7 words a second; what is beyond is the transcript of another clip.
 _WORDS, _WORDS_PER_S = 2, 10
 FindMisfit = Callable[[float, str], str | None]
@@ -36,7 +38,7 @@ class Utterance:
         id: Unique in the manifest; the audio's path, with its offset, where the row names none.
         clip: Its audio.
         text: The correct transcript.
-        hypothesis: What the production system heard, if known.
+        hypothesis: What the production system heard, if known; empty where that was nothing.
         speaker: Who speaks, if known.
         session: The conversation that it is from, if known.
         error_type: The kind of error that the system makes, one of `KINDS`, where the manifest says so.
@@ -80,7 +82,8 @@ class Rejected:
 
     def to_json(self) -> str:
         """A line of `rejected.jsonl`."""
-        return json.dumps({"line": self.line, "reason": self.reason, "row": self.row}, ensure_ascii=False, default=str)
+        line = json.dumps({"line": self.line, "reason": self.reason, "row": self.row}, ensure_ascii=False, default=show)
+        return line.encode(errors="backslashreplace").decode()  # halves of characters as JSON writes them
 
 
 def read_manifest(
@@ -97,8 +100,8 @@ def read_manifest(
     Args:
         source: As `read_rows` takes it. Rows have `audio` (relative to the manifest) and `text`,
             optionally `id`, `hypothesis`, `speaker`, `session`, `error_type`, `split`, and
-            `offset_s` with `duration_s` where the audio is part of a longer file; other fields are
-            ignored.
+            `offset_s` with `duration_s` or `end_s` where the audio is part of a longer file; other
+            fields are ignored.
         max_duration_s: The longest clip that the model takes whole.
         normalise: A transcript must not be empty after it.
         find_misfit: Says why the model cannot learn a transcript from a clip of a length, in seconds.
@@ -141,14 +144,21 @@ def read_sound(source: str, *, skip_bad: bool, **reading: Any) -> tuple[list[Utt
     """
     utterances, rejected = read_manifest(source, **reading)
     if rejected and not (skip_bad and utterances):
-        raise reject(source, rejected)
+        raise reject(source, rejected, are_all=not utterances)
     return utterances, rejected
 
 
-def reject(source: str | Path, rejected: Iterable[Rejected]) -> ManifestError:
-    """Make the error that reports all bad rows of a manifest."""
+def reject(source: str | Path, rejected: Iterable[Rejected], *, are_all: bool = False) -> ManifestError:
+    """Make the error that reports all bad rows of a manifest.
+
+    Args:
+        source: The manifest.
+        rejected: Its bad rows.
+        are_all: Whether no row is good, so that none would remain.
+    """
     lines = [f"{source}:{bad.line}: {bad.reason}" for bad in rejected]
-    return ManifestError("\n".join([*lines, "Mend these rows, or set them aside with --skip-bad."]))
+    advice = "No row is good. Mend them." if are_all else "Mend these rows, or set them aside with --skip-bad."
+    return ManifestError("\n".join([*lines, advice]))
 
 
 def hash_data(utterances: Iterable[Utterance]) -> str:
@@ -168,31 +178,48 @@ def hash_data(utterances: Iterable[Utterance]) -> str:
 
 def _part(row: Row) -> Part:
     """Where in its file a row's audio is: offset and duration, in seconds; without an offset it is all of it."""
-    if "offset_s" not in row.fields:
-        return 0.0, None
-    duration = row.fields.get("duration_s")
-    return float(row.fields["offset_s"]), None if duration is None else float(duration)
+    fields = row.fields
+    offset_s = float(fields.get("offset_s", 0))
+    if "offset_s" in fields and "duration_s" in fields:
+        return offset_s, float(fields["duration_s"])
+    return offset_s, float(fields["end_s"]) - offset_s if "end_s" in fields else None
+
+
+def _refuse_part(fields: Mapping[str, Any]) -> str | None:
+    for name in _TIME_FIELDS:
+        if not _is_time(fields.get(name, 0)):
+            return f"{name} must be a number of seconds, found {show(fields[name])}"
+    if "end_s" not in fields:
+        return None
+    offset_s, end_s = float(fields.get("offset_s", 0)), float(fields["end_s"])
+    if end_s <= offset_s:
+        return f"end_s must be later than offset_s, found an end of {end_s:g} s and an offset of {offset_s:g} s"
+    if "duration_s" in fields and abs(end_s - offset_s - float(fields["duration_s"])) > _ROUNDED_S:
+        return (
+            f"duration_s must be that from offset_s to end_s, {end_s - offset_s:g} s, found "
+            f"{float(fields['duration_s']):g} s. Leave out what is wrong: --columns end_s= or --columns duration_s="
+        )
+    return None
 
 
 def _refuse(row: Row, normalise: Normalise) -> str | None:
     fields: Mapping[str, Any] = row.fields
     for name in _TEXT_FIELDS:
         if fields.get(name) is not None and not isinstance(fields[name], str):
-            return f"{name} must be a string, found {fields[name]!r}"
-    for name in _TIME_FIELDS:
-        if not _is_time(fields.get(name, 0)):
-            return f"{name} must be a number of seconds, found {fields[name]!r}"
+            return f"{name} must be a string, found {show(fields[name])}"
+    if (problem := _refuse_part(fields)) is not None:
+        return problem
     if row.clip is None:
         return "audio is missing"
     text = fields.get("text") or ""
     if not text.strip():
         return "text is empty: a transcript must hold at least one word"
     if not normalise(text):
-        return f"text has no word left after the normaliser, found {text.strip()!r}"
+        return f"text has no word left after the normaliser, found {show(text.strip())}"
     if fields.get("split") and fields["split"] not in SPLITS:
-        return f"split must be one of {', '.join(SPLITS)}, found {fields['split']!r}"
+        return f"split must be one of {', '.join(SPLITS)}, found {show(fields['split'])}"
     if fields.get("error_type") and fields["error_type"] not in KINDS:
-        return f"error_type must be one of {', '.join(KINDS)}, found {fields['error_type']!r}"
+        return f"error_type must be one of {', '.join(KINDS)}, found {show(fields['error_type'])}"
     return None
 
 
@@ -230,13 +257,13 @@ def _make(row: Row, inspection: Inspection, find_misfit: FindMisfit) -> Utteranc
     if problem or clip is None:
         return Rejected.of(row, f"audio {clip.name if clip else ''} {problem}")
     optional = {
-        name: (row.fields.get(name) or "").strip() or None
-        for name in ("hypothesis", "speaker", "session", "error_type", "split")
+        name: (row.fields.get(name) or "").strip() or None for name in ("speaker", "session", "error_type", "split")
     }
     return Utterance(
         id=_find_id(row),
         clip=clip,
         text=text,
+        hypothesis=row.fields.get("hypothesis"),
         part=_part(row),
         duration_s=inspection.duration_s,
         audio_hash=inspection.audio_hash,

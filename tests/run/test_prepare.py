@@ -13,6 +13,7 @@ import soundfile
 
 from stt_tune.errors import ManifestError, SettingsError
 from stt_tune.run.prepare import prepare_data
+from stt_tune.run.profile import profile_data
 from stt_tune.speech.manifest import read_clip, read_manifest
 from stt_tune.speech.normalisers import load_normaliser
 
@@ -62,18 +63,58 @@ def test_what_is_found_is_reported_and_written(tmp_path: Path) -> None:
     assert prepare_data(str(tmp_path / "out" / "manifest.jsonl"), tmp_path / "twice").data_hash == report.data_hash
 
 
+def test_nothing_heard_stays_so_in_the_manifest_and_counts_in_the_profile(tmp_path: Path) -> None:
+    rows = [{"text": text, "hypothesis": "" if i % 2 else text} for i, text in enumerate(_TEXTS)]
+    report = prepare_data(str(_write(tmp_path, rows)), tmp_path / "out")
+    assert (report.kinds["deletion"], report.kinds["none"], report.kinds["unknown"]) == (4, 4, 0)
+    prepared = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert [(row["hypothesis"], row.get("error_type")) for row in prepared[:2]] == [(_TEXTS[0], None), ("", "deletion")]
+    normalise = load_normaliser("basic")
+    utterances, _ = read_manifest(tmp_path / "out" / "manifest.jsonl", max_duration_s=30, normalise=normalise)
+    profile = profile_data(utterances, normalise)
+    assert (profile["base"]["mean"], profile["error_types"]["deletion"]) == (0.5, 4)
+
+
 def test_bad_rows_stop_it_or_are_set_aside(tmp_path: Path) -> None:
     source = _write(tmp_path, [*_rows(), {"text": "gone", "audio": "gone.wav"}])
-    with pytest.raises(ManifestError, match=f"{source}:9: audio gone.wav is no file"):
+    told = f"{source}:9: audio gone.wav is no file\nMend these rows, or set them aside with --skip-bad."
+    with pytest.raises(ManifestError, match=told):
         prepare_data(str(source), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert prepare_data(str(source), tmp_path / "out", skip_bad=True).rejected == 1
     (bad,) = (json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines())
     row = {"audio": "gone.wav", "text": "gone"}
     assert bad == {"line": 9, "reason": "audio gone.wav is no file", "row": row}
+    prepare_data(str(_write(tmp_path, _rows())), tmp_path / "out")
+    assert not (tmp_path / "out" / "rejected.jsonl").exists()
     only_bad = _write(tmp_path, [row])
-    with pytest.raises(ManifestError, match=f"{only_bad}:1: audio gone.wav is no file"):
-        prepare_data(str(only_bad), tmp_path / "none", skip_bad=True)
+    for skip_bad in (True, False):
+        with pytest.raises(
+            ManifestError, match=f"{only_bad}:1: audio gone.wav is no file\nNo row is good. Mend them.$"
+        ):
+            prepare_data(str(only_bad), tmp_path / "none", skip_bad=skip_bad)
+
+
+def test_halves_of_characters_are_told_and_set_aside(tmp_path: Path) -> None:
+    halved: list[dict[str, Any]] = [
+        {"text": "hello \ud83d world"},
+        {"text": "one", "id": "\ude00"},
+        {"text": "one", "speaker": "x\ud83d"},
+        {"text": "one", "hypothesis": "\ud83d"},
+        {"text": "one", "audio": "s3://bucket/\ud83d.wav"},
+        {"text": "one", "audio": "\ud83d.wav"},
+    ]
+    source = _write(tmp_path, [*_rows(), {"text": "a whole \U0001f600"}, *halved])
+    with pytest.raises(ManifestError) as caught:
+        prepare_data(str(source), tmp_path / "out")
+    told = str(caught.value).splitlines()[:-1]
+    for line, name in zip(told, ("text", "id", "speaker", "hypothesis", "audio", "audio"), strict=True):
+        assert f"{name} must hold whole characters, found half of one" in line
+    assert told[0].startswith(f"{source}:10: ")
+    assert told[0].endswith(r"'hello \ud83d world'")
+    assert prepare_data(str(source), tmp_path / "out", skip_bad=True).rejected == len(halved)
+    rejected = (tmp_path / "out" / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["row"]["text"] for line in rejected] == [row["text"] for row in halved]
 
 
 def test_the_same_audio_in_two_splits_is_refused_or_left_out(tmp_path: Path) -> None:

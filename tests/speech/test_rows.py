@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import datasets
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +17,7 @@ import pytest
 import soundfile
 
 from stt_tune.errors import ManifestError
+from stt_tune.speech.kinds import find_kind
 from stt_tune.speech.manifest import Rejected, Utterance, read_clip, read_manifest
 from stt_tune.speech.normalisers import load_normaliser
 
@@ -56,6 +59,56 @@ def test_csv_tsv_parquet_and_jsonl_say_the_same(tmp_path: Path) -> None:
         assert _summary(utterances) == _EXPECTED
 
 
+def test_a_list_in_json_is_read_as_rows(tmp_path: Path) -> None:
+    for row in _ROWS:
+        _tone(tmp_path / str(row["audio"]))
+    path = tmp_path / "rows.json"
+    for indent, encoding in ((None, "utf-8"), (2, "utf-8-sig")):
+        path.write_text("\n" + json.dumps([*_ROWS, ["no row"]], indent=indent), encoding=encoding)
+        utterances, (bad,) = _read(path)
+        assert _summary(utterances) == _EXPECTED
+        assert (bad.line, bad.reason) == (3, "the row must be a JSON object, found list")
+    path.write_text(json.dumps(_ROWS)[:-1])
+    with pytest.raises(ManifestError, match=r"rows.json: must be a list of rows in JSON, or hold one a line \(Exp"):
+        _read(path)
+    path.write_text(json.dumps({"rows": _ROWS}, indent=2))
+    with pytest.raises(ManifestError, match=r"rows.json: must be a list of rows .*, found an object"):
+        _read(path)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.csv.gz", "rows.json.gz"])
+def test_packed_tables_are_read(tmp_path: Path, name: str) -> None:
+    _tone(tmp_path / "a.wav")
+    text = "audio,text\na.wav,one\n" if "csv" in name else '{"audio": "a.wav", "text": "one"}\n'
+    (tmp_path / name).write_bytes(packed := gzip.compress(text.encode()))
+    assert [each.text for each in _read(tmp_path / name)[0]] == ["one"]
+    for broken in (packed[:-12], packed[:12] + b"\xff" * 20):
+        (tmp_path / name).write_bytes(broken)
+        with pytest.raises(ManifestError, match=r"the manifest must be a readable"):
+            _read(tmp_path / name)
+
+
+def test_a_data_set_as_the_hub_keeps_it_is_read_from_its_folder(tmp_path: Path) -> None:
+    _tone(tmp_path / "a.wav")
+    sound = (tmp_path / "a.wav").read_bytes()
+    folder = tmp_path / "hub" / "data"
+    folder.mkdir(parents=True)
+    for part, text in (("train", "one"), ("test", "two")):
+        rows = [{"audio": {"bytes": sound, "path": f"{part}.wav"}, "text": text}]
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{part}-00000-of-00001.parquet")
+    utterances, rejected = _read(folder.parent)
+    assert not rejected
+    assert [(each.text, each.split) for each in utterances] == [("one", "train"), ("two", "test")]
+    assert [each.text for each in _read(folder.parent, split="test")[0]] == ["two"]
+    configs = "".join(f"- config_name: {name}\n  data_files: data/*.parquet\n" for name in ("de", "en"))
+    (folder.parent / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    for source in (str(folder.parent), f"hf:{folder.parent}"):
+        with pytest.raises(
+            ManifestError, match=r"found several \(de, en\)\. Save one .*, 'de'\)\.save_to_disk\(FOLDER"
+        ):
+            _read(source)
+
+
 def test_columns_are_guessed_and_the_guess_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     row = {"path": _tone(tmp_path / "a.wav"), "sentence": "one two", "client_id": "x", "age": "forties"}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row))
@@ -70,6 +123,43 @@ def test_columns_are_guessed_and_the_guess_is_told(tmp_path: Path, capsys: pytes
     (tmp_path / "rows.jsonl").write_text(json.dumps({"path": "a.wav", "words": "one"}))
     with pytest.raises(ManifestError, match=r"text cannot be found among path, words. .*: --columns text=COLUMN"):
         _read(tmp_path / "rows.jsonl")
+
+
+def test_columns_that_only_the_last_row_has_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "long.wav", np.repeat(np.arange(1, 11) / 20, 16_000), 16_000)
+    rows: list[dict[str, Any]] = [{"audio": "long.wav", "text": f"one {i}", "id": str(i)} for i in range(1200)]
+    late = {"heard": "two", "spk": "x", "subset": "test", "offset": 2, "duration": 1, "error_kind": "deletion"}
+    rows.append({"audio": "long.wav", "text": "three", "utt_id": "unused", "id": "late", **late})
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    *_others, last = _read(tmp_path / "rows.jsonl", columns={"session": "utt_id"})[0]
+    assert (last.hypothesis, last.speaker, last.split, last.error_type) == ("two", "x", "test", "deletion")
+    assert (last.id, last.session, last.part, last.duration_s) == ("late", "unused", (2.0, 1.0), 1.0)
+    assert "hypothesis is heard, speaker is spk, error_type is error_kind, split is subset" in capsys.readouterr().err
+
+
+def test_nothing_heard_is_told_from_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    heard = ["", None, "  ", "one"]
+    rows = [{"audio": _tone(tmp_path / f"{i}.wav"), "text": "one two", "heard": each} for i, each in enumerate(heard)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    paths = {"audio": [str(tmp_path / row["audio"]) for row in rows]}
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    datasets.Dataset.from_dict(columns | paths).save_to_disk(str(tmp_path / "saved"))
+    for name in ("rows.jsonl", "rows.parquet", "saved"):
+        utterances, _ = _read(tmp_path / name)
+        assert [each.hypothesis for each in utterances] == ["", None, "", "one"]
+        kinds = [find_kind(each, load_normaliser("basic")) for each in utterances]
+        assert kinds == ["deletion", None, "deletion", "deletion"]
+        assert 'of 4 rows, 2 say that nothing was heard (""), and 1 do not say' in capsys.readouterr().err
+    for name, delimiter in (("rows.csv", ","), ("rows.tsv", "\t")):
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+            writer.writeheader()
+            writer.writerows(rows)
+        capsys.readouterr()
+        assert [each.hypothesis for each in _read(tmp_path / name)[0]] == [None, None, None, "one"]
+        said = capsys.readouterr().err
+        assert f'hypothesis of {tmp_path / name}: of 4 rows, 0 say that nothing was heard (""), and 3 do not' in said
 
 
 def test_nemos_manifests_name_parts_of_long_files(tmp_path: Path) -> None:
@@ -91,6 +181,35 @@ def test_nemos_manifests_name_parts_of_long_files(tmp_path: Path) -> None:
     assert (beyond.line, beyond.reason) == (4, "audio long.wav ends after 10.0 s, before the offset of 12 s")
     assert half.reason == "audio long.wav ends after 10.0 s, before the end of the part, 108.0 s"
     assert half.row == {"audio": "long.wav", "offset_s": 9, "duration_s": 99, "text": "half beyond"}
+
+
+def test_parts_that_are_named_by_start_and_end_last_until_their_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "long.wav", np.repeat(np.arange(1, 11) / 20, 16_000), 16_000)
+    parts = [
+        ("2.5", "4", ""),
+        ("", "3", ""),
+        ("7", "", ""),
+        ("2.04", "4.1", "2.1"),
+        ("4", "3", ""),
+        ("1", "9", "2"),
+        ("1", "x", ""),
+    ]
+    lines = [f"long.wav,one,{i},{','.join(part)}" for i, part in enumerate(parts)]
+    (tmp_path / "rows.csv").write_text("\n".join(["audio,text,id,start,end,duration", *lines]))
+    utterances, rejected = _read(tmp_path / "rows.csv")
+    assert "offset_s is start, duration_s is duration, end_s is end" in capsys.readouterr().err
+    assert [each.duration_s for each in utterances] == pytest.approx([1.5, 3.0, 3.0, 2.1])
+    assert np.unique(read_clip(utterances[0])) == pytest.approx([0.15, 0.2], abs=1e-4)
+    assert [bad.reason for bad in rejected] == [
+        "end_s must be later than offset_s, found an end of 3 s and an offset of 4 s",
+        "duration_s must be that from offset_s to end_s, 8 s, found 2 s. Leave out what is wrong: --columns end_s= "
+        "or --columns duration_s=",
+        "end_s must be a number of seconds, found 'x'",
+    ]
+    (one,), _ = _read(tmp_path / "rows.csv", columns={"offset_s": "", "id": ""})
+    assert (one.id, one.duration_s) == ("long.wav", 10.0)
 
 
 def test_a_data_set_and_an_audiofolder_are_read_without_ffmpeg(tmp_path: Path) -> None:
@@ -119,10 +238,53 @@ def test_a_data_set_and_an_audiofolder_are_read_without_ffmpeg(tmp_path: Path) -
     (kept,), _ = _read(tmp_path / "saved")
     assert (kept.id, kept.text, kept.split, len(read_clip(kept))) == ("first", "one", None, 8000)
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(ManifestError, match=r"must hold a metadata.csv or metadata.jsonl, and does not"):
+    with pytest.raises(
+        ManifestError, match=r"must hold a metadata.csv or metadata.jsonl, or Parquet of a data set, and does not"
+    ):
         _read(tmp_path / "nothing")
     with pytest.raises(ManifestError, match=r"hf:.*: must be a data set that can be loaded, and is not"):
         _read("hf:" + str(tmp_path / "none"))
+
+
+def _audiofolder(folder: Path, texts: dict[str, str], column: str = "file_name") -> None:
+    """A metadata.csv, and its clips in a folder beside it."""
+    (folder / "clips").mkdir(parents=True)
+    lines = [f"{Path('clips') / _tone(folder / 'clips' / name)},{text}" for name, text in texts.items()]
+    (folder / "metadata.csv").write_text("\n".join([f"{column},text", *lines]))
+
+
+@pytest.mark.parametrize("column", ["file_name", "audio", "path"])
+def test_metadata_names_files_beside_it_and_the_last_folder_called_so_is_the_split(tmp_path: Path, column: str) -> None:
+    for part, text in (("train", "one"), ("Validation", "two"), ("test", "three")):
+        _audiofolder(tmp_path / "data" / part / "en", {"a.wav": text}, column)
+    (tmp_path / "data" / "train" / "loop").symlink_to(tmp_path / "data")
+    utterances, rejected = _read(tmp_path)
+    assert not rejected
+    assert {each.text: each.split for each in utterances} == {"one": "train", "two": "dev", "three": "test"}
+    assert utterances[2].id == "data/train/en/clips/a.wav"
+    assert [each.text for each in _read(tmp_path, split="Validation")[0]] == ["two"]
+
+
+def test_folders_of_splits_may_be_links(tmp_path: Path) -> None:
+    _audiofolder(tmp_path / "set" / "train", {"a.wav": "one"})
+    _audiofolder(tmp_path / "elsewhere", {"a.wav": "two"})
+    (tmp_path / "set" / "test").symlink_to(tmp_path / "elsewhere")
+    utterances, rejected = _read(tmp_path / "set")
+    assert not rejected
+    assert [(each.text, each.split) for each in utterances] == [("two", "test"), ("one", "train")]
+
+
+def test_metadata_may_name_urls_and_whole_paths(tmp_path: Path) -> None:
+    _audiofolder(tmp_path / "set" / "train", {"a.wav": "one"})
+    whole = tmp_path / _tone(tmp_path / "b.wav")
+    url = f"memory://{tmp_path.name}/c.wav"
+    system, path = fsspec.url_to_fs(url)
+    system.pipe_file(path, whole.read_bytes())
+    with (tmp_path / "set" / "train" / "metadata.csv").open("a") as file:
+        file.write(f"\n{whole},two\nfile://{whole},three\n{url},four\n")
+    utterances, rejected = _read(tmp_path / "set", columns={"id": "text", "text": "text"})
+    assert not rejected
+    assert [each.clip.name for each in utterances] == ["train/clips/a.wav", str(whole), str(whole), url]
 
 
 def test_every_broken_row_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
@@ -190,6 +352,26 @@ def test_broken_csv_is_told_by_line(tmp_path: Path) -> None:
         _read(tmp_path / "rows.parquet")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", ", "])
+def test_a_csv_may_be_as_excel_writes_it_anywhere(tmp_path: Path, delimiter: str, encoding: str) -> None:
+    rows = [
+        ("audio", "text", "id"),
+        (_tone(tmp_path / "ä.wav"), '"yes, no; ""or""\tso 😀"', "x"),
+        ("ä.wav", " ja ", "y "),
+    ]
+    (tmp_path / "rows.csv").write_text("\r\n".join(delimiter.join(row) for row in rows), encoding=encoding)
+    utterances, rejected = _read(tmp_path / "rows.csv")
+    assert not rejected
+    assert [(each.text, each.id) for each in utterances] == [('yes, no; "or"\tso 😀', "x"), ("ja", "y")]
+
+
+def test_a_csv_in_utf_16_that_is_cut_is_told(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes("audio,text\na.wav,one".encode("utf-16")[:-1])
+    with pytest.raises(ManifestError, match=r"rows.csv:1: the manifest must be a readable CSV file .*truncated"):
+        _read(tmp_path / "rows.csv")
+
+
 def test_quotation_marks_mean_nothing_between_tabs(tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav", "c.wav"):
         _tone(tmp_path / name)
@@ -226,6 +408,37 @@ def test_splits_of_a_data_set_may_call_their_clips_alike(tmp_path: Path) -> None
     utterances, rejected = _read(tmp_path / "saved")
     assert not rejected
     assert [(each.id, each.split) for each in utterances] == [("1-0.wav", "train"), ("2-0.wav", "test")]
+
+
+def test_audio_may_be_bytes_in_a_table_whatever_its_path_is(tmp_path: Path) -> None:
+    _tone(tmp_path / "a.wav")
+    sound = (tmp_path / "a.wav").read_bytes()
+    folder = tmp_path / "a[1]*?"
+    folder.mkdir()
+    columns = {"raw": [sound, sound], "audio": [{"bytes": sound, "path": "0.wav"}] * 2, "text": ["one", "two"]}
+    pq.write_table(
+        pa.table({"audio": pa.array(columns["raw"], pa.binary()), "text": columns["text"]}), folder / "a.parquet"
+    )
+    pq.write_table(pa.table({"audio": columns["audio"], "text": columns["text"]}), folder / "b[2].parquet")
+    for name, ids in (("a.parquet", ["1-", "2-"]), ("b[2].parquet", ["1-0.wav", "2-0.wav"])):
+        utterances, rejected = _read(folder / name)
+        assert not rejected
+        assert [each.id for each in utterances] == ids
+        assert [len(read_clip(each)) for each in utterances] == [8000, 8000]
+
+
+def test_what_is_no_audio_is_not_told_whole(tmp_path: Path) -> None:
+    samples = {"array": [0.1] * 10_000, "sampling_rate": 16_000}
+    _tone(tmp_path / "a.wav")
+    pq.write_table(pa.table({"audio": [samples], "text": ["one"]}), tmp_path / "samples.parquet")
+    _, (bad,) = _read(tmp_path / "samples.parquet")
+    assert bad.reason.startswith("audio must be a string, found {'array': [0.1, ")
+    assert len(bad.reason) < 200
+    sounds = pa.array([(tmp_path / "a.wav").read_bytes()], pa.binary())
+    pq.write_table(pa.table({"audio": ["a.wav"], "text": sounds}), tmp_path / "bytes.parquet")
+    _, (bad,) = _read(tmp_path / "bytes.parquet")
+    assert bad.reason.startswith("text must be a string, found ")
+    assert max(len(bad.reason), len(bad.to_json())) < 1000
 
 
 def test_offsets_are_told_apart_to_the_last_digit(tmp_path: Path) -> None:
