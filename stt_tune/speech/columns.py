@@ -10,7 +10,7 @@ from typing import Any
 
 from stt_tune.errors import ManifestError
 from stt_tune.progress import say
-from stt_tune.speech.clip import Clip, DatasetClip, FileClip
+from stt_tune.speech.clip import DatasetClip, FileClip
 from stt_tune.speech.row import Row, show
 from stt_tune.storage import as_path, is_url, join_url
 
@@ -30,7 +30,8 @@ _SYNONYMS = {
 }
 FIELDS = tuple(_SYNONYMS)
 _HALF = re.compile("[\ud800-\udfff]")  # of a character: JSON can name it alone, and no file can hold it
-_NAMES = ("id", "speaker", "session")
+_NUMBERED = ("id", "speaker", "session")  # by many data sets, where we have names
+_PLAIN = ("split", "error_type")  # one of a few words
 SPLIT_NAMES = {  # ours, and those of others
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("dev", "development", "validation", "valid", "val", "eval"), "dev"),
@@ -118,41 +119,38 @@ def rename(row: Row, names: Mapping[str, str], folder: str) -> Row:
     said = {field: row.fields.get(name) for field, name in names.items()}
     # an empty hypothesis says that nothing was heard; another empty field says nothing
     empty = {field: (None,) if field == "hypothesis" else (None, "") for field in said}
-    fields: dict[str, Any] = {field: value for field, value in said.items() if value not in empty[field]}
+    fields = {field: _read_value(field, value) for field, value in said.items() if value not in empty[field]}
     halved = next((field for field, value in fields.items() if isinstance(value, str) and _HALF.search(value)), None)
     if halved is not None:
-        problem = (
-            f"{halved} must hold whole characters, found half of one (an emoji that was cut?) in {show(fields[halved])}"
-        )
+        found = show(fields[halved])
+        problem = f"{halved} must hold whole characters, found half of one (an emoji that was cut?) in {found}"
         return Row(row.line, fields, problem=problem)
     audio = fields.pop("audio", None)
-    if isinstance(fields.get("hypothesis"), str):
-        fields["hypothesis"] = fields["hypothesis"].strip()
-    if isinstance(fields.get("split"), str):
-        called = fields["split"].strip().lower()
-        fields["split"] = SPLIT_NAMES.get(called, called)
-    for name in _NAMES:  # data sets often number them
-        if isinstance(fields.get(name), int) and not isinstance(fields[name], bool):
-            fields[name] = str(fields[name])
     if isinstance(audio, Mapping) and "path" in audio:  # as data sets keep it, where the bytes are in a file
-        audio = audio.get("path")
-    clip: Clip | None
-    if isinstance(audio, DatasetClip):
-        clip = audio
-    elif isinstance(audio, str):
-        clip = _find_file(audio, row.folder, folder)
-    elif audio is None:
-        clip = None
-    else:
-        return Row(row.line, {}, problem=f"audio must be a string, found {show(audio)}")
-    return Row(row.line, fields, clip)
+        audio = audio["path"]
+    if audio is None or isinstance(audio, DatasetClip):
+        return Row(row.line, fields, audio)
+    if isinstance(audio, str):
+        return Row(row.line, fields, _find_file(audio, row.folder, folder))
+    return Row(row.line, fields, problem=f"audio must be a string, found {show(audio)}")
+
+
+def _read_value(field: str, value: Any) -> Any:
+    """A field's value, without what only its writing differs in."""
+    if field in _NUMBERED and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if field == "hypothesis" and isinstance(value, str):
+        return value.strip()
+    if field not in _PLAIN or not isinstance(value, str):
+        return value
+    return SPLIT_NAMES.get(_plain(value), _plain(value)) if field == "split" else _plain(value)
 
 
 def _find_file(name: str, within: str, folder: str) -> FileClip:
     """A clip by its path or URL, which may be relative to a folder within the source's."""
     if is_url(name):
         return FileClip(name, Path(name), name)
-    local = Path(within, as_path(name))
+    local = Path(name).expanduser() if name.startswith("~/") else Path(within, as_path(name))
     name = str(local) if within else name
     if is_url(folder) and not local.is_absolute():
         return FileClip(name, local, join_url(folder, name))

@@ -137,6 +137,25 @@ def test_columns_that_only_the_last_row_has_are_read(tmp_path: Path, capsys: pyt
     assert "hypothesis is heard, speaker is spk, error_type is error_kind, split is subset" in capsys.readouterr().err
 
 
+def test_splits_and_kinds_may_be_written_otherwise_and_paths_begin_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    rows = [
+        {"audio": f"~/{_tone(tmp_path / f'{split}.wav')}", "text": "one", "split": split, "error_type": kind}
+        for split, kind in (("training", "Deletion"), ("Testing", " INSERTION "), ("development", "pronunciation"))
+    ]
+    (tmp_path / "data" / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    utterances, rejected = _read(tmp_path / "data" / "rows.jsonl")
+    assert not rejected
+    assert [(each.split, each.error_type) for each in utterances] == [
+        ("train", "deletion"),
+        ("test", "insertion"),
+        ("dev", "pronunciation"),
+    ]
+
+
 def test_nothing_heard_is_told_from_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     heard = ["", None, "  ", "one"]
     rows = [{"audio": _tone(tmp_path / f"{i}.wav"), "text": "one two", "heard": each} for i, each in enumerate(heard)]
