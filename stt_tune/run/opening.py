@@ -31,8 +31,8 @@ def opened(location: str | Path) -> Iterator[RunFolder]:
     """Have a run folder inside the block.
 
     That of a URL lies in the user's cache. It is fetched first, unless the last driver worked in it, and what
-    changes in it inside the block is sent to the URL. What never was, before another driver went on without it, is
-    left beside it.
+    changes in it inside the block is sent to the URL. What never was, before another driver sent something, is left
+    beside it.
 
     Args:
         location: A path or URL; there may be no run there yet.
@@ -47,7 +47,8 @@ def opened(location: str | Path) -> Iterator[RunFolder]:
         return
     url = str(location).rstrip("/")
     folder = RunFolder(_find_place(url))
-    lease = Lease(url, str(_read_copy(folder.path / MIRRORED).get("copy", "")))
+    known = _read_copy(folder.path / MIRRORED)
+    lease = Lease(url, str(known.get("copy", "")))
     is_ours = lease.take()
     mirror = Mirror(folder, url, lease)
     try:
@@ -55,6 +56,8 @@ def opened(location: str | Path) -> Iterator[RunFolder]:
             _make_room(folder.path, url)
             folder.path.mkdir(parents=True)
             mirror.fetch()
+        elif known.get(_IS_SENT):
+            mirror.trust()
         write_json(folder.path / MIRRORED, {"url": url, "copy": lease.copy})
         with _sending(mirror, lease, url, folder.path):
             yield folder
