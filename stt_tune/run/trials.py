@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ray import tune
@@ -16,7 +16,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from stt_tune.errors import SweepConfigError, SweepHaltedError, SweepInterruptedError
 from stt_tune.progress import say
 from stt_tune.results.trials import COMPLETED, INTERRUPTED, STOPPED_EARLY, Trial, TrialTable
-from stt_tune.run.budget import Budget
+from stt_tune.run.budget import Budget, is_reached
 from stt_tune.run.cluster import TrialResources, find_fitting
 from stt_tune.run.controller import fault_tolerant
 from stt_tune.run.faults import Faults
@@ -92,9 +92,9 @@ def run_trials(
         SweepConfigError: No trial reports the sweep's metric.
     """
     budget, ended = plan.budget, table.ended()
-    metric = sweep.metric if budget.target is None else replace(sweep.metric, target=budget.target)
+    metric = budget.aim(sweep.metric)
     planned = _plan_trials(sweep, plan, table)
-    if any(metric.reaches_target(value) for trial in ended for value in trial.values(metric.name)):
+    if is_reached(metric, table):
         reason = f"the target of {metric.name}, {metric.target:g}, is reached"
         say(f"{reason}: no further trials are started")
         return reason
