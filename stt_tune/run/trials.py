@@ -31,6 +31,7 @@ from stt_tune.run.tracking import build_trackers
 from stt_tune.run.waiting import WaitingRoom
 from stt_tune.run.wandb_function import RunIdentity
 from stt_tune.sweep.config import SweepConfig
+from stt_tune.sweep.nesting import flatten
 from stt_tune.sweep.numerals import is_count
 from stt_tune.sweep.observation import Observation
 from stt_tune.sweep.rungs import EPOCHS
@@ -208,10 +209,23 @@ def _plan_trials(sweep: SweepConfig, plan: TrialPlan, table: TrialTable) -> dict
     interrupted = {
         trial.number: sweep.nest(trial.configuration) for trial in table.trials if trial.status == INTERRUPTED
     }
-    first = dict(enumerate(plan.first, start=0 if plan.default is None else 1))
+    # a run that is refined leaves gaps in the numbers; those that are filled count like all others
+    count = max(plan.num_trials - len(begun), 0)
+    new = [number for number in range(plan.num_trials) if number not in begun][:count]
+    free = [number for number in new if number or plan.default is None]
+    first = dict(zip(free, _find_untried(plan.first, table), strict=False))
     known = {**first, **interrupted}
-    new = [number for number in range(plan.num_trials) if number not in begun]
     return {number: known.get(number) for number in sorted([*interrupted, *new])}
+
+
+def _find_untried(configurations: Sequence[Mapping[str, Any]], table: TrialTable) -> list[Mapping[str, Any]]:
+    """Those that no trial has: a run that is given more trials has room for more of them."""
+
+    def describe(flat: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in flat.items() if value is not None}  # as tables on disk have it
+
+    tried = [describe(trial.configuration) for trial in table.trials]
+    return [each for each in configurations if describe(flatten(each)) not in tried]
 
 
 def observe(sweep: SweepConfig, table: TrialTable, *, running: Collection[int]) -> list[Observation]:
