@@ -11,10 +11,11 @@ from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.run.budget import is_reached
+from stt_tune.run.commands import command
 from stt_tune.run.earlier import check_same_data, read_settings
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.opening import opened
-from stt_tune.run.replacement import conclude
+from stt_tune.run.replacement import conclude_run
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import TuneResult, check_fits, load_prepared, run_on
 from stt_tune.speech.report import METRICS
@@ -46,7 +47,9 @@ def _resume(folder: RunFolder, path: str | Path, given: Mapping[str, Any]) -> Tu
         return _conclude_again(folder, run)
     settings = replace(read_settings(folder), **given)
     if is_finished and settings.retunes:
-        raise SettingsError(f"{path}: must not be a finished re-tune, which has been decided. Start another one.")
+        raise SettingsError(
+            f"{path}: must not be a finished re-tune, which has been decided. Start another one.\n{folder.how_to_go_on()}"
+        )
     sweep = folder.read_sweep()
     check_fits(sweep, settings)
     if "trials" in given:
@@ -69,7 +72,7 @@ def _check_more(folder: RunFolder, metric: Metric) -> None:
     lower = "Give a lower one with --target-wer, or search" if metric.name == "wer" else "Search"
     raise SettingsError(
         f"--trials: must be given where trials still begin, and none does: the target of {metric.name}, "
-        f"{metric.target:g}, is reached. {lower} on without one: stt-tune refine {folder.location}"
+        f"{metric.target:g}, is reached. {lower} on without one: {command('refine', folder.location)}"
     )
 
 
@@ -91,4 +94,4 @@ def _conclude_again(folder: RunFolder, run: Mapping[str, Any]) -> TuneResult:
     best = table.best(sweep.metric.name, sweep.metric.mode)
     if best is None:
         raise SettingsError(f"{folder.trials}: must hold the trials of a finished run, and does not.")
-    return TuneResult(folder, table, best, document, sweep, conclude(document, settings))
+    return TuneResult(folder, table, best, document, sweep, conclude_run(folder, document, settings))
