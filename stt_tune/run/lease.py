@@ -93,7 +93,7 @@ class Lease:
         return self._replace(lambda: {**self._own, **self._copies(), "beat": self._beats})
 
     def claim(self) -> bool:
-        """Say that the run is this driver's copy from now on, before any of it is sent; give whether that is certain."""
+        """Say that the run is this driver's copy from now on, before it is sent; give whether that is certain."""
         before, self._sent = self._sent, self.copy
         if before != self.copy and not self.renew():
             self._sent = before
@@ -129,7 +129,7 @@ class Lease:
         return {"copy": self._sent} | ({"begun": self.copy} if self.copy != self._sent else {})
 
     def _replace(self, describe: Callable[[], Mapping[str, Any]]) -> bool:
-        """Write what is to be said now where this is still the driver; give whether it is certain that it stands there."""
+        """Write what is to be said where this is still the driver; give whether it is certain that it stands there."""
 
         def change(before: str | None) -> str:
             self.is_lost = _parse(before).get("driver") != self._own["driver"]

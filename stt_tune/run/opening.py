@@ -135,7 +135,8 @@ def _finish(mirror: Mirror, lease: Lease, url: str, path: Path) -> str:
         "It is not sent any more, as that process goes on without it; the next stt-tune command that opens the run on "
         "this machine keeps it beside, and says where."
         if lease.is_lost
-        else f"If no other driver goes on without it before, the next {command('resume', url)} on this machine sends it."
+        else f"If no other driver goes on without it before, the next {command('resume', url)} on this machine "
+        "sends it."
     )
     return f"{url}: must hold all of the run, and does not ({reason}). All of it lies in {path}. {what_next}"
 

@@ -54,7 +54,8 @@ def conclude_run(folder: RunFolder, document: Mapping[str, Any], settings: TuneS
 
     Args:
         folder: Of the run.
-        document: As `conclude` takes it; so are `settings`.
+        document: What the run found.
+        settings: Of the run.
 
     Raises:
         SettingsError: As `conclude`, and how this is done once more; so is `SharedFileError`.

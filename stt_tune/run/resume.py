@@ -48,7 +48,8 @@ def _resume(folder: RunFolder, path: str | Path, given: Mapping[str, Any]) -> Tu
     settings = replace(read_settings(folder), **given)
     if is_finished and settings.retunes:
         raise SettingsError(
-            f"{path}: must not be a finished re-tune, which has been decided. Start another one.\n{folder.how_to_go_on()}"
+            f"{path}: must not be a finished re-tune, which has been decided. Start another one.\n"
+            f"{folder.how_to_go_on()}"
         )
     sweep = folder.read_sweep()
     check_fits(sweep, settings)

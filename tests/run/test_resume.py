@@ -49,7 +49,7 @@ def test_more_trials_where_the_target_is_reached_are_refused_with_what_to_do(tmp
     told = "none does: the target of wer, 0.2, is reached. Give a lower one with --target-wer, or search on without one"
     with pytest.raises(SettingsError, match=f"{told}: stt-tune refine {folder.path}"):
         resume(folder.path, trials=30)
-    with pytest.raises(ManifestError, match="none.jsonl"):  # nothing is in the way but the data
+    with pytest.raises(ManifestError, match=r"none\.jsonl"):  # nothing is in the way but the data
         resume(folder.path, trials=30, target_wer=0.1)
 
 

@@ -132,7 +132,9 @@ def test_a_sweep_of_ones_own_training_is_finished_with_its_trials(tmp_path: Path
     assert read_status(tmp_path / "a").state == "finished"
     told = f"It is finished: load_trials('{tmp_path / 'a'}') gives its trials."
     assert read_status(tmp_path / "a").next == told
-    with pytest.raises(SettingsError, match=re.escape(f"must not hold a run yet, and does. Name another folder.\n{told}")):
+    with pytest.raises(
+        SettingsError, match=re.escape(f"must not hold a run yet, and does. Name another folder.\n{told}")
+    ):
         RunFolder(tmp_path / "a").check_new()
     _make(tmp_path / "b", *_TWO, facts=facts)
     found = read_status(tmp_path / "b")
