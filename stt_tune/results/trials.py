@@ -72,6 +72,10 @@ class Trial:
         """The epoch of its last report; 0 where it has reported nothing."""
         return int(self.reports[-1]["epoch"]) if self.reports else 0
 
+    def forget_after(self, epoch: int) -> None:
+        """Leave out what it reported of later epochs, in an attempt that is not the one that counts."""
+        self.reports = [report for report in self.reports if report["epoch"] <= epoch]
+
     def outcome(self, metric: str) -> float | None:
         """What a search learns from it: the last value, NaN if training failed, None while it runs."""
         if self.status == INTERRUPTED:

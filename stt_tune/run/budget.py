@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stt_tune.errors import SettingsError
+from stt_tune.results.trials import TrialTable
 from stt_tune.run.cluster import TrialResources
 from stt_tune.sweep.config import SweepConfig
+from stt_tune.sweep.metric import Metric
 from stt_tune.sweep.numerals import is_number
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
@@ -54,6 +56,10 @@ class Budget:
         if problems:
             raise SettingsError("\n".join(problems))
 
+    def aim(self, metric: Metric) -> Metric:
+        """The sweep's objective, with the target that counts."""
+        return metric if self.target is None else replace(metric, target=self.target)
+
     def check(self, sweep: SweepConfig) -> None:
         """Make sure that the budget has a meaning for a sweep.
 
@@ -76,6 +82,11 @@ class Budget:
             raise SettingsError(
                 "GPU hours (--gpu-hours): a limit of them ends nothing here, as no trial uses a GPU. Leave it out."
             )
+
+
+def is_reached(metric: Metric, table: TrialTable) -> bool:
+    """Whether a trial that has ended has reached the target."""
+    return any(metric.reaches_target(value) for trial in table.ended() for value in trial.values(metric.name))
 
 
 def read_duration(text: str, option: str = "--time-budget") -> float:

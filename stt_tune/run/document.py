@@ -11,11 +11,12 @@ from stt_tune.results.confirmation import BASE_MODEL, DEFAULT, INCUMBENT
 from stt_tune.results.statistics import find_rate
 from stt_tune.results.trials import COMPLETED, Trial, TrialTable
 from stt_tune.results.utterances import load_counts
-from stt_tune.run.folder import RunFolder, find_versions
+from stt_tune.run.folder import RunFolder
 from stt_tune.run.held_out import Confirmation
 from stt_tune.run.measures import find_blocks
 from stt_tune.run.profile import profile_errors
 from stt_tune.run.settings import TuneSettings
+from stt_tune.run.versions import find_versions
 from stt_tune.speech.example import Example
 from stt_tune.sweep.config import SweepConfig
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import importlib.metadata
 import json
-import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,20 +12,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from stt_tune.errors import SettingsError, SttTuneError, SweepHaltedError
 from stt_tune.files import write_json, write_text
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.results.trials import TrialTable
+from stt_tune.run.commands import command
+from stt_tune.run.locks import is_locked, locking
+from stt_tune.run.versions import find_versions
 from stt_tune.sweep.config import SweepConfig
-
-# how long a process that only looks whether the folder is locked may be in the way of one that locks it
-_LOOK_S = 0.2
-_VERSIONED = ("stt-tune", "ray", "torch", "transformers", "wandb", "jiwer", "datasets", "pyarrow", "numpy", "scipy")
 
 MIRRORED = ".mirrored.json"  # where the folder is a copy: of what
 SETTINGS = "settings"  # in run.json: the run is one of `stt-tune tune`
+HAS_CONCLUDED = "has_concluded"  # in run.json of a re-tune: the shared file was replaced, or left as it was
 TRIALS = "trials.parquet"
 
 
@@ -145,6 +140,11 @@ class RunFolder:
         return self.path / ".lock"
 
     @property
+    def _uploading(self) -> Path:
+        """What a process that only uploads keeps locked, too."""
+        return self.path / ".uploading.lock"
+
+    @property
     def errors(self) -> Path:
         """For each trial that failed, what its worker said."""
         return self.path / "errors"
@@ -172,11 +172,26 @@ class RunFolder:
 
     def how_to_go_on(self) -> str:
         """Say what continues the run that the folder holds."""
+        if self.is_unconcluded:
+            return f"Its last step is missing, which is that of the shared file: {command('resume', self.location)}"
         if self.optimal_config.exists():
             return f"It is finished: see {self.share(self.optimal_config)}"
         if SETTINGS in self.read_run():
-            return f"Continue with: stt-tune resume {self.location}"
+            return f"Continue with: {command('resume', self.location)}"
+        if self._has_all_trials:
+            return f"It is finished: load_trials({self.location!r}) gives its trials."
         return "Continue with: run_sweep(..., resume=True), or run_sweep_agent(...) again"
+
+    @property
+    def is_unconcluded(self) -> bool:
+        """Whether it is a re-tune that has its result, and has not yet come to the shared file."""
+        return self.optimal_config.exists() and not self.read_run().get(HAS_CONCLUDED, True)
+
+    @property
+    def _has_all_trials(self) -> bool:
+        """Whether all trials have ended, with which a sweep of one's own training is finished."""
+        sweep = self.read_sweep()
+        return len(self.read_table((sweep.metric.name,)).ended()) >= sweep.count_trials()
 
     def halted_by(self, error: OSError) -> SweepHaltedError:
         """Make the error of a run whose files cannot be written any more."""
@@ -208,38 +223,34 @@ class RunFolder:
         Raises:
             SettingsError: Another process runs it, or the folder cannot be written.
         """
-        lock = FileLock(self.lock, timeout=_LOOK_S, poll_interval=_LOOK_S / 10, is_singleton=True)
-        with self._made(), contextlib.suppress(Timeout):
-            lock.acquire()
-        if not lock.is_locked:
-            raise SettingsError(
-                f"{self.path}: must be run by one process at a time, and another one runs it. Wait for it, or give "
-                "it more trials at a time."
-            )
-        try:
+        with contextlib.ExitStack() as held:
+            with self._made():
+                is_ours = held.enter_context(locking(self.lock))
+            if not is_ours:
+                raise SettingsError(
+                    f"{self.path}: must be run by one process at a time, and another one runs it. Wait for it, or give "
+                    "it more trials at a time."
+                )
             yield
-        finally:
-            lock.release()
+
+    @contextlib.contextmanager
+    def locked_to_upload(self) -> Iterator[None]:
+        """Do so for a process that runs nothing, and is not to be taken for one that does.
+
+        Raises:
+            SettingsError: As `locked`.
+        """
+        with self.locked(), locking(self._uploading):
+            yield
 
     @property
     def is_locked(self) -> bool:
-        """Whether another process works in the folder; looking changes nothing there.
+        """Whether another process runs what the folder holds; looking changes nothing there.
 
         Raises:
             SettingsError: The lock cannot be read.
         """
-        try:
-            with self.lock.open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until it is closed
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        except OSError as error:
-            raise SettingsError(
-                f"{self.lock}: must be readable, to see whether the run goes on ({error.strerror}). Ask who runs it."
-            ) from error
-        return False
+        return is_locked(self.lock) and not is_locked(self._uploading)
 
     @classmethod
     def existing(cls, path: Path) -> RunFolder:
@@ -386,14 +397,3 @@ class RunFolder:
             SettingsError: The table is damaged.
         """
         return TrialTable.load(self.trials) if self.trials.exists() else TrialTable(metrics)
-
-
-def find_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide what a run gives."""
-    found = {"python": platform.python_version()}
-    for name in _VERSIONED:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,10 @@ class Lease:
 
     A thread of its own says that this driver lives: sending one large file may take minutes.
 
+    The object names the copy of the run that was sent last. A driver that works on another one is named beside it
+    until it sends something: one that is refused, or has nothing to change, must not take the run from who could
+    not send all of its work yet.
+
     Attributes:
         is_lost: Whether another driver has taken this one for dead.
         copy: What stands for the copy of the run that this driver works on; known once it is the driver.
@@ -45,6 +49,7 @@ class Lease:
             copy: What stands for the copy of the run that lies here; empty if none does.
         """
         self.copy = self._known = copy
+        self._sent = ""
         self._url = url
         self._file = open_shared(f"{url}/{LEASE}")
         self._own = {"driver": uuid.uuid4().hex, **_find_host(), "pid": os.getpid()}
@@ -85,14 +90,21 @@ class Lease:
     def renew(self) -> bool:
         """Say that this driver lives; give whether it is certain that no other one has driven the run meanwhile."""
         self._beats += 1
-        return self._replace({**self._own, "copy": self.copy, "beat": self._beats})
+        return self._replace(lambda: {**self._own, **self._copies(), "beat": self._beats})
+
+    def claim(self) -> bool:
+        """Say that the run is this driver's copy from now on, before it is sent; give whether that is certain."""
+        before, self._sent = self._sent, self.copy
+        if before != self.copy and not self.renew():
+            self._sent = before
+        return self._sent == self.copy
 
     def release(self) -> None:
         """Let others drive the run; where the storage does not answer, they find out that this one is silent."""
         self._ended.set()
         self._thread.join()
         if not self.is_lost:
-            self._replace({"copy": self.copy})
+            self._replace(self._copies)
 
     def _keep_renewing(self) -> None:
         while not self._ended.wait(_BEAT_S) and not self.is_lost:
@@ -105,17 +117,23 @@ class Lease:
             last = _parse(before)
             if last.get("driver") and before != given_up and not _is_dead(last):
                 raise _HeldError(before)
-            self.copy = self._known if last.get("copy") == self._known else uuid.uuid4().hex
-            return json.dumps({**self._own, "copy": self.copy})
+            is_known = self._known and self._known in (last.get("copy"), last.get("begun"))
+            self.copy = self._known if is_known else uuid.uuid4().hex
+            self._sent = last.get("copy") or self.copy
+            return json.dumps({**self._own, **self._copies()})
 
         self._file.update(change, _PATIENCE_S)
 
-    def _replace(self, document: Mapping[str, Any]) -> bool:
-        """Write a document where this is still the driver; give whether it is certain that it stands there."""
+    def _copies(self) -> dict[str, str]:
+        """Which copy was sent last, and which one this driver has begun to work on, if that is another one."""
+        return {"copy": self._sent} | ({"begun": self.copy} if self.copy != self._sent else {})
+
+    def _replace(self, describe: Callable[[], Mapping[str, Any]]) -> bool:
+        """Write what is to be said where this is still the driver; give whether it is certain that it stands there."""
 
         def change(before: str | None) -> str:
             self.is_lost = _parse(before).get("driver") != self._own["driver"]
-            return before or "" if self.is_lost else json.dumps(document)
+            return before or "" if self.is_lost else json.dumps(describe())
 
         with contextlib.suppress(SharedFileError):  # who sends what changes tells of it
             self._file.update(change, _PATIENCE_S)

@@ -54,6 +54,10 @@ class Mirror:
         found = self._look()
         self._sent = {name: found[name] for name in names if name in found}
 
+    def trust(self) -> None:
+        """Take all that lies in the folder for sent."""
+        self._sent = self._look()
+
     def start(self) -> None:
         """Begin to send."""
         self._thread.start()
@@ -78,7 +82,7 @@ class Mirror:
         try:
             self._send()
         except OSError as error:  # also of this machine's disk
-            if not self._is_failing:
+            if not self._is_failing and not self._lease.is_lost:
                 say(f"{error}\nThe sweep goes on in {self._folder.path}; sending it is tried again.")
             self._is_failing = True
             return first_line(error)
@@ -90,6 +94,8 @@ class Mirror:
     def _send(self) -> None:
         system, root = open_storage(self._url)
         now = self._look()
+        if now != self._sent and not self._lease.claim():
+            raise StorageError(f"{self._url}/{LEASE}: must be a file that can be written, and is not.")
         for name, stamp in now.items():
             path = self._folder.path / name
             if self._sent.get(name) == stamp or not path.exists():

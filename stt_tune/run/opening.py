@@ -17,6 +17,7 @@ import platformdirs
 from stt_tune.errors import StorageError
 from stt_tune.files import write_json
 from stt_tune.progress import say
+from stt_tune.run.commands import command
 from stt_tune.run.folder import MIRRORED, RunFolder
 from stt_tune.run.lease import Lease
 from stt_tune.run.mirror import Mirror
@@ -31,8 +32,8 @@ def opened(location: str | Path) -> Iterator[RunFolder]:
     """Have a run folder inside the block.
 
     That of a URL lies in the user's cache. It is fetched first, unless the last driver worked in it, and what
-    changes in it inside the block is sent to the URL. What never was, before another driver went on without it, is
-    left beside it.
+    changes in it inside the block is sent to the URL. What never was, before another driver sent something, is left
+    beside it.
 
     Args:
         location: A path or URL; there may be no run there yet.
@@ -47,7 +48,8 @@ def opened(location: str | Path) -> Iterator[RunFolder]:
         return
     url = str(location).rstrip("/")
     folder = RunFolder(_find_place(url))
-    lease = Lease(url, str(_read_copy(folder.path / MIRRORED).get("copy", "")))
+    known = _read_copy(folder.path / MIRRORED)
+    lease = Lease(url, str(known.get("copy", "")))
     is_ours = lease.take()
     mirror = Mirror(folder, url, lease)
     try:
@@ -55,6 +57,8 @@ def opened(location: str | Path) -> Iterator[RunFolder]:
             _make_room(folder.path, url)
             folder.path.mkdir(parents=True)
             mirror.fetch()
+        elif known.get(_IS_SENT):
+            mirror.trust()
         write_json(folder.path / MIRRORED, {"url": url, "copy": lease.copy})
         with _sending(mirror, lease, url, folder.path):
             yield folder
@@ -131,7 +135,8 @@ def _finish(mirror: Mirror, lease: Lease, url: str, path: Path) -> str:
         "It is not sent any more, as that process goes on without it; the next stt-tune command that opens the run on "
         "this machine keeps it beside, and says where."
         if lease.is_lost
-        else f"If no other driver goes on without it before, the next stt-tune resume {url} on this machine sends it."
+        else f"If no other driver goes on without it before, the next {command('resume', url)} on this machine "
+        "sends it."
     )
     return f"{url}: must hold all of the run, and does not ({reason}). All of it lies in {path}. {what_next}"
 

@@ -86,6 +86,7 @@ class Recorder(Unpickled, Callback):
         """
         self._timeout_s = timeout_s
         self._heard_at: dict[str, float] = {}
+        self._last_epochs: dict[str, int] = {}
         self._table = table
         self._folder = folder
         self._file = PatientWriter(folder.trials, lambda: table.save(folder.trials), folder.path)
@@ -117,10 +118,11 @@ class Recorder(Unpickled, Callback):
         is_told_again = result["epoch"] <= self._table.get(trial.trial_id).last_epoch  # after a fault
         metrics = {name: value for name, value in result.items() if name not in BOOKKEEPING}
         self._table.report(trial.trial_id, metrics)
-        if is_told_again:
-            return
+        self._last_epochs[trial.trial_id] = result["epoch"]
         if result.get("diverged"):
             self._table.get(trial.trial_id).status = DIVERGED
+        if is_told_again:
+            return
         if self._metric.name in metrics and self._metric.reaches_target(metrics[self._metric.name]):
             number, name = self._table.get(trial.trial_id).number, self._metric.name
             reached = f"{format_metric(metrics[name])}, and the target is {self._metric.target:g}"
@@ -129,19 +131,24 @@ class Recorder(Unpickled, Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Enter how the trial ended."""
-        entry = self._table.get(trial.trial_id)
-        if entry.status != DIVERGED and trial.trial_id not in self._scheduler.halted:
+        entry, is_halted = self._table.get(trial.trial_id), trial.trial_id in self._scheduler.halted
+        if not is_halted:
+            # an attempt that died may have been further than this one, which has come to its end
+            entry.forget_after(self._last_epochs.get(trial.trial_id, entry.last_epoch))
+        if entry.status != DIVERGED and not is_halted:
             entry.status = STOPPED_EARLY if trial.trial_id in self._scheduler.stopped else COMPLETED
-        if not math.isfinite(entry.last(self._metric.name)):
+        values = entry.values(self._metric.name)
+        if values and not math.isfinite(values[-1]):
             entry.status = DIVERGED
-        if not entry.values(self._metric.name):
+        if not values and not is_halted:  # one that was halted may have reported it later
             entry.status, entry.error = FAILED, self._silence
             self._judge_metric()
         self._changed(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """Count that the trial is begun again."""
-        self._enter(trial).retries += 1
+        entry = self._enter(trial)
+        entry.status, entry.retries = INTERRUPTED, entry.retries + 1
         self._changed(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:

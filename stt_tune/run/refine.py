@@ -73,7 +73,8 @@ def _refine(
         trials=len(table.ended()) + trials,
         incumbent=incumbent,  # it stays unless something better is found
         retunes=None,  # that file is a re-tune's to replace, which has been at its end
-        **{**unlimited, **given},
+        # earlier winners were that sweep's to begin with
+        **{**unlimited, "start_from": (), **given},
     )
     check_fits(refined, settings)
     speech = load_prepared(settings)

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from stt_tune.errors import SettingsError, SharedFileError
 from stt_tune.results.optimal_config import note, succeed, update_config
 from stt_tune.results.shared_file import open_shared
+from stt_tune.run.folder import HAS_CONCLUDED, RunFolder
 from stt_tune.run.settings import TuneSettings
 
 
@@ -45,6 +47,25 @@ class Replacement:
     def describe(self) -> str:
         """In one line."""
         return f"{self.config}: {'replaced' if self.replaced else 'stays as it is'}: {self.reason}."
+
+
+def conclude_run(folder: RunFolder, document: Mapping[str, Any], settings: TuneSettings) -> Replacement:
+    """Do the last step of a re-tune, and note that it is done.
+
+    Args:
+        folder: Of the run.
+        document: What the run found.
+        settings: Of the run.
+
+    Raises:
+        SettingsError: As `conclude`, and how this is done once more; so is `SharedFileError`.
+    """
+    try:
+        replacement = conclude(document, settings)
+    except (SettingsError, SharedFileError) as error:
+        raise type(error)(f"{error}\n{folder.how_to_go_on()}") from error
+    folder.note(**{HAS_CONCLUDED: True})
+    return replacement
 
 
 def conclude(document: Mapping[str, Any], settings: TuneSettings) -> Replacement:

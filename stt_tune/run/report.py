@@ -11,6 +11,7 @@ import numpy as np
 
 from stt_tune.errors import SettingsError, SttTuneError
 from stt_tune.progress import say
+from stt_tune.run.commands import command
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.opening import opened_to_read
 from stt_tune.run.verdict import describe_held_out
@@ -59,9 +60,11 @@ def write_report(
         except SttTuneError:
             raise
         except OSError as error:
+            # the page itself is written beside its place, in a file that is gone by now
+            own = error.filename is None or Path(error.filename).name.startswith(f".{page.name}.")
             raise SettingsError(
-                f"{error.filename or page}: must be a file that can be written ({error.strerror}). Name another one "
-                "with --out."
+                f"{page if own else error.filename}: must be a file that can be written ({error.strerror}). Name "
+                "another one with --out."
             ) from error
         told = [str(each) if out else folders[0].share(each) for each in files]
         if out is None and is_url(run_dirs[0]):
@@ -79,7 +82,7 @@ def _fetch_heard(folder: RunFolder, record: RunRecord) -> None:
 
 def refresh_report(folder: RunFolder) -> None:
     """Write the report of a run that has just ended; that it fails costs nothing but the report."""
-    again = f"To make it: stt-tune report {folder.location}"
+    again = f"To make it: {command('report', folder.location)}"
     try:
         from stt_tune.results.report.page import write_report as write_page
 

@@ -10,13 +10,16 @@ from typing import Any
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.results.optimal_config import read_optimal_config
+from stt_tune.run.budget import is_reached
+from stt_tune.run.commands import command
 from stt_tune.run.earlier import check_same_data, read_settings
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.opening import opened
-from stt_tune.run.replacement import conclude
+from stt_tune.run.replacement import conclude_run
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import TuneResult, check_fits, load_prepared, run_on
 from stt_tune.speech.report import METRICS
+from stt_tune.sweep.metric import Metric
 
 _CLUSTER = {"address", "insecure_cluster"}
 
@@ -44,14 +47,34 @@ def _resume(folder: RunFolder, path: str | Path, given: Mapping[str, Any]) -> Tu
         return _conclude_again(folder, run)
     settings = replace(read_settings(folder), **given)
     if is_finished and settings.retunes:
-        raise SettingsError(f"{path}: must not be a finished re-tune, which has been decided. Start another one.")
+        raise SettingsError(
+            f"{path}: must not be a finished re-tune, which has been decided. Start another one.\n"
+            f"{folder.how_to_go_on()}"
+        )
     sweep = folder.read_sweep()
     check_fits(sweep, settings)
+    if "trials" in given:
+        _check_more(folder, settings.budget.aim(sweep.metric))
     speech = load_prepared(settings)
     check_same_data(path, run, settings, speech)
     ended, planned = len(folder.read_table(METRICS).ended()), sweep.count_trials(settings.trials)
     say(f"resuming {path}: {ended} of {planned} trials are finished")
     return run_on(folder, sweep, settings, speech, lambda: folder.reopen(settings.to_dict()) if given else None)
+
+
+def _check_more(folder: RunFolder, metric: Metric) -> None:
+    """Refuse more trials where none would begin.
+
+    Raises:
+        SettingsError: A trial has reached the target.
+    """
+    if not is_reached(metric, folder.read_table(METRICS)):
+        return
+    lower = "Give a lower one with --target-wer, or search" if metric.name == "wer" else "Search"
+    raise SettingsError(
+        f"--trials: must be given where trials still begin, and none does: the target of {metric.name}, "
+        f"{metric.target:g}, is reached. {lower} on without one: {command('refine', folder.location)}"
+    )
 
 
 def _conclude_again(folder: RunFolder, run: Mapping[str, Any]) -> TuneResult:
@@ -72,4 +95,4 @@ def _conclude_again(folder: RunFolder, run: Mapping[str, Any]) -> TuneResult:
     best = table.best(sweep.metric.name, sweep.metric.mode)
     if best is None:
         raise SettingsError(f"{folder.trials}: must hold the trials of a finished run, and does not.")
-    return TuneResult(folder, table, best, document, sweep, conclude(document, settings))
+    return TuneResult(folder, table, best, document, sweep, conclude_run(folder, document, settings))

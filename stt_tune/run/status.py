@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,11 +134,9 @@ def _advise(folder: RunFolder, run: Mapping[str, Any], state: str) -> str:
             f"No trial was completed: see why in {folder.share(folder.errors)} and the column error of "
             f"{folder.share(folder.trials)}, mend it and begin a new run."
         )
-    if state == FINISHED and SETTINGS not in run:
-        return f"It is finished: load_trials({folder.location!r}) gives its trials."
-    if state == FINISHED:
+    if state == FINISHED and SETTINGS in run and not folder.is_unconcluded:
         more = "refine" if run[SETTINGS].get("retunes") else "resume (with --trials), refine"  # a re-tune is decided
-        return f"{folder.how_to_go_on()}. More: stt-tune {more} or confirm {folder.location}"
+        return f"{folder.how_to_go_on()}. More: stt-tune {more} or confirm {shlex.quote(folder.location)}"
     if state == INTERRUPTED and SETTINGS not in run:
         return f"{folder.how_to_go_on()} (unless a limit has ended it: such a run does not note that)"
     return folder.how_to_go_on()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stt_tune.run.commands import command
 from stt_tune.run.faults import read_faults
 from stt_tune.run.verdict import describe_held_out
 
@@ -16,7 +17,9 @@ def describe_result(result: TuneResult) -> list[str]:
     """The verdict on held-out speech, then three lines: where things are, what to do next."""
     folder, document = result.folder, result.document
     more = (
-        [] if result.replacement else [f"Surer:   stt-tune confirm {folder.location} (more candidates, more trainings)"]
+        []
+        if result.replacement
+        else [f"Surer:   {command('confirm', folder.location)} (more candidates, more trainings)"]
     )
     return [
         "",
@@ -24,8 +27,8 @@ def describe_result(result: TuneResult) -> list[str]:
         *describe_held_out(document),
         "",
         f"Config:  {result.replacement.describe() if result.replacement else folder.share(folder.optimal_config)}",
-        f"Run:     {folder.location} (trials.parquet, held_out.parquet, wandb/; to W&B with: stt-tune wandb-sync "
-        f"{folder.path})",  # W&B's files of a run at a URL are uploaded from this machine's copy
+        f"Run:     {folder.location} (trials.parquet, held_out.parquet, wandb/; to W&B with: "
+        f"{command('wandb-sync', folder.path)})",  # W&B's files of a run at a URL are uploaded from this machine's copy
         *(
             [f"Model:   {folder.share(folder.best_model)} (trial {result.winner.number})"]
             if folder.best_model.is_dir()

@@ -17,6 +17,7 @@ from wandb.sdk.wandb_run import Run
 from stt_tune.errors import first_line
 from stt_tune.progress import say
 from stt_tune.results.trials import FAILED
+from stt_tune.run.commands import command
 from stt_tune.run.patience import insist
 from stt_tune.run.unpickled import Unpickled
 from stt_tune.run.wandb_function import OWN_RUN, STATUS, RunIdentity
@@ -182,7 +183,7 @@ class WandbTracker(Unpickled, WandbLoggerCallback):
             folder = Path(self.kwargs["dir"])
             say(
                 f"W&B: it cannot be reached any more ({reason}). The sweep goes on, and all of every run is kept in "
-                f"{folder / 'wandb'}; later, this uploads what is missing: stt-tune wandb-sync {folder}"
+                f"{folder / 'wandb'}; later, this uploads what is missing: {command('wandb-sync', folder)}"
             )
 
     def _do(self, trial: Trial, job: Callable[[], Any]) -> None:
@@ -252,7 +253,7 @@ def find_mode(mode: str, folder: Path) -> str:
     """The W&B mode that can be had: online needs to log in, and without that runs stay offline in `folder`."""
     if mode != "online" or not (obstacle := find_obstacle()):
         return mode
-    say(f"W&B: {obstacle}, so runs are kept offline; later: stt-tune wandb-sync {folder}")
+    say(f"W&B: {obstacle}, so runs are kept offline; later: {command('wandb-sync', folder)}")
     return "offline"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ray import tune
@@ -16,7 +16,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from stt_tune.errors import SweepConfigError, SweepHaltedError, SweepInterruptedError
 from stt_tune.progress import say
 from stt_tune.results.trials import COMPLETED, INTERRUPTED, STOPPED_EARLY, Trial, TrialTable
-from stt_tune.run.budget import Budget
+from stt_tune.run.budget import Budget, is_reached
 from stt_tune.run.cluster import TrialResources, find_fitting
 from stt_tune.run.controller import fault_tolerant
 from stt_tune.run.faults import Faults
@@ -31,6 +31,7 @@ from stt_tune.run.tracking import build_trackers
 from stt_tune.run.waiting import WaitingRoom
 from stt_tune.run.wandb_function import RunIdentity
 from stt_tune.sweep.config import SweepConfig
+from stt_tune.sweep.nesting import flatten
 from stt_tune.sweep.numerals import is_count
 from stt_tune.sweep.observation import Observation
 from stt_tune.sweep.rungs import EPOCHS
@@ -92,9 +93,9 @@ def run_trials(
         SweepConfigError: No trial reports the sweep's metric.
     """
     budget, ended = plan.budget, table.ended()
-    metric = sweep.metric if budget.target is None else replace(sweep.metric, target=budget.target)
+    metric = budget.aim(sweep.metric)
     planned = _plan_trials(sweep, plan, table)
-    if any(metric.reaches_target(value) for trial in ended for value in trial.values(metric.name)):
+    if is_reached(metric, table):
         reason = f"the target of {metric.name}, {metric.target:g}, is reached"
         say(f"{reason}: no further trials are started")
         return reason
@@ -208,10 +209,23 @@ def _plan_trials(sweep: SweepConfig, plan: TrialPlan, table: TrialTable) -> dict
     interrupted = {
         trial.number: sweep.nest(trial.configuration) for trial in table.trials if trial.status == INTERRUPTED
     }
-    first = dict(enumerate(plan.first, start=0 if plan.default is None else 1))
+    # a run that is refined leaves gaps in the numbers; those that are filled count like all others
+    count = max(plan.num_trials - len(begun), 0)
+    new = [number for number in range(plan.num_trials) if number not in begun][:count]
+    free = [number for number in new if number or plan.default is None]
+    first = dict(zip(free, _find_untried(plan.first, table), strict=False))
     known = {**first, **interrupted}
-    new = [number for number in range(plan.num_trials) if number not in begun]
     return {number: known.get(number) for number in sorted([*interrupted, *new])}
+
+
+def _find_untried(configurations: Sequence[Mapping[str, Any]], table: TrialTable) -> list[Mapping[str, Any]]:
+    """Those that no trial has: a run that is given more trials has room for more of them."""
+
+    def describe(flat: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in flat.items() if value is not None}  # as tables on disk have it
+
+    tried = [describe(trial.configuration) for trial in table.trials]
+    return [each for each in configurations if describe(flatten(each)) not in tried]
 
 
 def observe(sweep: SweepConfig, table: TrialTable, *, running: Collection[int]) -> list[Observation]:

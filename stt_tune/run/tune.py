@@ -20,11 +20,11 @@ from stt_tune.results.optimal_config import update_config
 from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.best_model import forget_unended, keep_best
 from stt_tune.run.cluster import TrialResources, connect, find_resources
-from stt_tune.run.folder import SETTINGS, RunFolder
+from stt_tune.run.folder import HAS_CONCLUDED, SETTINGS, RunFolder
 from stt_tune.run.mirror import collect
 from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
-from stt_tune.run.replacement import Replacement, conclude
+from stt_tune.run.replacement import Replacement, conclude_run
 from stt_tune.run.settings import AUTO, TuneSettings
 from stt_tune.run.showing import show_result
 from stt_tune.run.status import HAS_SEARCHED
@@ -248,6 +248,8 @@ def run_on(
             locked.enter_context(folder.locked())
             start()
             folder.note(resources={"cpus": resources.cpus, "gpus": resources.gpus}, **{HAS_SEARCHED: False})
+            if settings.retunes:
+                folder.note(**{HAS_CONCLUDED: False})
             with folder.written(), sharing(resources):
                 result, task = _search(folder, sweep, settings, speech, resources)
                 folder.note(**{HAS_SEARCHED: True})
@@ -257,9 +259,16 @@ def run_on(
         document = build_document(folder, sweep, settings, result.table, confirmation, task.data.dev)
         document = update_config(folder.optimal_config, lambda _before: document)
         locked.close()
-        show_result(folder)
-        replacement = conclude(document, settings) if settings.retunes else None
+        replacement = _finish(folder, document, settings)
     return TuneResult(folder, result.table, result.best_trial, document, sweep, replacement)
+
+
+def _finish(folder: RunFolder, document: Mapping[str, Any], settings: TuneSettings) -> Replacement | None:
+    """Do what is left once the result is written: for W&B, which may take its time, as the last."""
+    try:
+        return conclude_run(folder, document, settings) if settings.retunes else None
+    finally:
+        show_result(folder)
 
 
 def _start(folder: RunFolder, sweep: SweepConfig, settings: TuneSettings, speech: PreparedSpeech) -> None:

@@ -18,6 +18,7 @@ from stt_tune.errors import first_line
 from stt_tune.files import write_json
 from stt_tune.progress import say
 from stt_tune.results.optimal_config import read_optimal_config
+from stt_tune.run.commands import command
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.wandb_link import FINISH_TIMEOUT_S, INIT_TIMEOUT_S, find_obstacle, ignoring_mode, mark_uploaded
 from stt_tune.run.wandb_place import WandbPlace, find_entity, find_place
@@ -116,7 +117,7 @@ def publish_at_end(folder: RunFolder) -> None:
     thread.start()
     thread.join(_PATIENCE_S)
     if obstacle := obstacles[0] if obstacles else "it does not answer":
-        say(f"W&B: the sweep's result is not there yet ({obstacle}); later: stt-tune wandb-sync {folder.path}")
+        say(f"W&B: the sweep's result is not there yet ({obstacle}); later: {command('wandb-sync', folder.path)}")
 
 
 def _publish_if_ready(folder: RunFolder) -> str:

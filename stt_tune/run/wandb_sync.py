@@ -15,6 +15,7 @@ from typing import IO
 
 from stt_tune.errors import SettingsError, WandbSyncError, first_line
 from stt_tune.progress import say, track
+from stt_tune.run.commands import command
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.wandb_link import MODE, check_access
 from stt_tune.run.wandb_result import SweepOutcome, find_due, publish
@@ -59,11 +60,11 @@ def sync_wandb(path: Path) -> SyncResult:
     folder = RunFolder(path.absolute())
     if not (folder.path / "wandb").is_dir():
         raise SettingsError(f"{path}: must hold W&B runs, in wandb/, and has none. Name a run folder.")
-    with folder.locked() if folder.run.is_file() else contextlib.nullcontext():
+    with folder.locked_to_upload() if folder.run.is_file() else contextlib.nullcontext():
         runs = find_runs(folder.path / "wandb")
         missing = [file for run in runs for file in run if not file.is_uploaded]
         if missing:
-            check_access("to upload runs", f"stt-tune wandb-sync {path}")
+            check_access("to upload runs", command("wandb-sync", path))
             _upload(missing, path)
         done = _publish(folder, path)
     uploaded = tuple(dict.fromkeys(file.run_id for file in missing))
@@ -79,8 +80,8 @@ def _upload(files: Sequence[RunFile], path: Path) -> None:
         if missing:
             raise WandbSyncError(
                 f"{path}: all W&B runs must be uploaded, and {len(missing)} of {len(files)} are not "
-                f"({_find_reason(said)}). What was uploaded is marked; the same again goes on: stt-tune wandb-sync "
-                f"{path}"
+                f"({_find_reason(said)}). What was uploaded is marked; the same again goes on: "
+                f"{command('wandb-sync', path)}"
             )
 
 
@@ -88,13 +89,13 @@ def _publish(folder: RunFolder, path: Path) -> SweepOutcome:
     due = find_due(folder)
     if due is None:
         return SweepOutcome(None, None)
-    check_access("to tag the best run", f"stt-tune wandb-sync {path}")
+    check_access("to tag the best run", command("wandb-sync", path))
     try:
         return publish(folder, due)
     except Exception as error:
         raise WandbSyncError(
             f"{path}: all W&B runs are uploaded, and the sweep's result must be, and is not ({first_line(error)}). The "
-            f"same again goes on: stt-tune wandb-sync {path}"
+            f"same again goes on: {command('wandb-sync', path)}"
         ) from error
 
 

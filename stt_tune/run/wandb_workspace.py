@@ -13,6 +13,7 @@ import wandb
 from stt_tune.errors import SettingsError, WandbError, first_line
 from stt_tune.files import write_text
 from stt_tune.progress import say
+from stt_tune.run.commands import command
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.wandb_link import INIT_TIMEOUT_S, check_access, ignoring_mode
 from stt_tune.run.wandb_place import WandbPlace, find_entity, find_place
@@ -45,29 +46,29 @@ def save_workspace(run_dir: Path) -> str:
     # only now: it needs the extra
     from stt_tune.run.wandb_view import build_view
 
-    command = f"stt-tune wandb-workspace {run_dir}"
-    check_access("to save a view", command)
+    again = command("wandb-workspace", run_dir)
+    check_access("to save a view", again)
     sweep = folder.read_sweep()
     table = folder.read_table((sweep.metric.name,))
     document = folder.read_config()
     with ignoring_mode():
-        with _taken(place, command):
+        with _taken(place, again):
             entity = find_entity(place, wandb.Api(timeout=INIT_TIMEOUT_S))
         view = build_view(entity, place, sweep, table, document)
-        with _taken(place, command):
+        with _taken(place, again):
             url = str(_replace(folder, view).url)
     write_text(_mark(folder), url)
     return url
 
 
 @contextlib.contextmanager
-def _taken(place: WandbPlace, command: str) -> Iterator[None]:
+def _taken(place: WandbPlace, again: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
         raise WandbError(
             f"W&B: must take the view of {place.project}, and does not ({first_line(error).rstrip('.')}). The same "
-            f"again: {command}"
+            f"again: {again}"
         ) from error
 
 
@@ -88,8 +89,8 @@ def _check_uploaded(folder: RunFolder, run_dir: Path) -> None:
     missing = sum(not all(file.is_uploaded for file in run) for run in runs)
     if missing == len(runs):
         raise SettingsError(
-            f"{run_dir}: must have its runs in W&B, and none of {len(runs)} is there yet. First: stt-tune wandb-sync "
-            f"{run_dir}"
+            f"{run_dir}: must have its runs in W&B, and none of {len(runs)} is there yet. First: "
+            f"{command('wandb-sync', run_dir)}"
         )
     if missing:
         say(f"W&B: {missing} of {len(runs)} runs are not there yet; the view shows them after stt-tune wandb-sync")

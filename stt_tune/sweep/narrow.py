@@ -155,6 +155,7 @@ def _change(sweep: SweepConfig, name: str, parameters: Mapping[str, Parameter]) 
             section = section[key]["parameters"]
         section[last] = _spec_of(parameter)
     metric = {"name": sweep.metric.name, "goal": sweep.metric.goal, **document.get("metric", {})}
+    metric.pop("target", None)  # the trials that it begins with may have reached it
     rest = {key: value for key, value in document.items() if key not in _OWN}
     return SweepConfig.from_dict(
         {"name": name, "method": "bayes", "metric": metric, "parameters": document["parameters"], **rest}

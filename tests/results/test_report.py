@@ -294,6 +294,12 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         write_report([folder.path], tmp_path / "file" / "report.html")
 
 
+def test_a_place_that_is_a_folder_is_told_by_its_own_name(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 3)
+    with pytest.raises(SettingsError, match=rf"^{tmp_path}: must be a file that can be written \(Is a directory\)"):
+        write_report([folder.path], tmp_path)
+
+
 def test_a_report_that_fails_costs_the_sweep_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_run(tmp_path / "run", 3)
     folder.trials.write_text("no table")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from stt_tune.errors import SettingsError
 from stt_tune.run.budget import Budget, read_duration
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.meter import Meter
+from stt_tune.run.reporting import report
 from stt_tune.run.spent import Spent
 from stt_tune.sweep.config import SweepConfig
 from tests.run import synthetic
@@ -35,6 +37,26 @@ def test_a_spent_time_budget_stops_what_runs_but_the_default_and_says_so(
         tmp_path, synthetic.slow, trials=len(table.trials) + 1, table=table, **{**options, "budget": Budget()}
     )
     assert more.counts() == {"completed": len(more.trials)}
+
+
+def _measured_at_its_end(config: dict[str, Any]) -> None:
+    """Reports its loss after every epoch, and the metric once."""
+    for epoch in range(1, config["epochs"] + 1):
+        time.sleep(0.5)
+        report(epoch=epoch, loss=1.0 / epoch)
+    report(wer=config["learning_rate"])
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_trial_that_a_budget_stops_before_it_was_measured_is_interrupted_and_can_go_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options: dict[str, Any] = {"scheduler": "none", "default": None}
+    table = synthetic.run(tmp_path, _measured_at_its_end, trials=2, budget=Budget(time_s=0.01), **options)
+    (trial,) = table.trials
+    assert (trial.status, trial.error, trial.values("loss")) == ("interrupted", None, [1.0])
+    assert "the time budget of 0.01 s is spent: 1 trials were not started, 1 were stopped" in capfd.readouterr().err
+    assert synthetic.run(tmp_path, _measured_at_its_end, trials=2, table=table, **options).counts() == {"completed": 2}
 
 
 @pytest.mark.usefixtures("ray_session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import ray
 
 from stt_tune.errors import StorageError
-from stt_tune.results.trials import TrialTable
+from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run import faults
 from stt_tune.run.controller import describe_failure
 from stt_tune.run.faults import read_faults
@@ -63,6 +64,38 @@ def test_trials_whose_worker_dies_are_begun_again_and_fail_only_where_that_does_
     assert len(entries) == sum(trial.retries + (trial.status == "failed") for trial in table.trials)
     assert {each["node"] for each in entries} == {ray.get_runtime_context().get_node_id()}
     assert "it is begun again" in capfd.readouterr().err
+
+
+def _shorter_once_begun_again(folder: Path, then: float) -> Any:
+    """Loses its worker after five epochs, and has come to its end after two when it is begun again."""
+
+    def train(_config: dict[str, Any]) -> None:
+        begun = folder / "begun"
+        for epoch in (1, 2) if begun.exists() else range(1, 6):
+            report(epoch=epoch, wer=then if begun.exists() else 0.1)
+        if not begun.exists():
+            begun.touch()
+            time.sleep(1.0)  # until what it has reported is heard
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return train
+
+
+@pytest.mark.parametrize(("then", "status"), [(0.5, "completed"), (float("nan"), "diverged")])
+def test_the_result_is_that_of_the_attempt_that_came_to_its_end(tmp_path: Path, then: float, status: str) -> None:
+    table = synthetic.run(tmp_path, _shorter_once_begun_again(tmp_path, then), trials=1)
+    (trial,) = TrialTable.load(tmp_path / "trials.parquet").trials
+    assert (trial.status, trial.retries, trial.last_epoch) == (status, 1, 2)
+    assert trial.values("wer") == pytest.approx([then, then], nan_ok=True)
+    assert table.ranking("wer", "min") == ([table.trials[0]] if status == "completed" else [])
+
+
+def test_a_trial_that_is_gone_on_with_after_a_stop_has_the_result_of_its_last_attempt(tmp_path: Path) -> None:
+    configuration = {"learning_rate": 0.5, "epochs": 3}
+    before = [{"epoch": epoch, "wer": 0.001} for epoch in range(1, 6)]
+    table = TrialTable(("wer",), [Trial("a", 0, True, configuration, reports=before)])
+    (trial,) = synthetic.run(tmp_path, synthetic.falling, trials=1, table=table).trials
+    assert (trial.status, trial.values("wer")) == ("completed", [0.5, 0.25, 0.5 / 3])
 
 
 def _dying(when: str, killed: Path, times: int) -> Callable[[TrainingTask], Any]:

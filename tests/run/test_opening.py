@@ -223,6 +223,46 @@ def test_what_was_not_sent_before_another_driver_went_on_is_kept_beside_its_copy
     assert _list(url)["run.json"] == "elsewhere"
 
 
+def _refuse_to_run(_folder: RunFolder) -> None:
+    raise SettingsError("must be a finished run")
+
+
+def test_a_command_that_changes_nothing_elsewhere_leaves_what_was_not_sent_to_who_has_it(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _run(url, lambda folder: folder.run.write_text("begun"))
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror, "put_file", _refuse)
+        with pytest.raises(StorageError):
+            _run(url, _write)
+    with monkeypatch.context() as elsewhere:
+        _go_elsewhere(elsewhere, tmp_path)
+        with pytest.raises(SettingsError, match="must be a finished run"):
+            _run(url, _refuse_to_run)
+        _run(url)
+    with opened(url) as folder:
+        assert folder.run.read_text() == "1"
+    assert _list(url)["run.json"] == "1"
+    assert not _find_kept(tmp_path)
+    assert "another driver" not in capsys.readouterr().err
+
+
+def test_a_driver_that_could_not_say_that_it_has_begun_goes_on_with_its_copy(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(url, lambda folder: folder.run.write_text("begun"))
+    _go_elsewhere(monkeypatch, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(lease.Lease, "claim", lambda _self: False)  # as where the network is down from here on
+        with pytest.raises(StorageError, match=f"{url}/driver.json: must be a file that can be written"):
+            _run(url, _write)
+    assert _list(url)["run.json"] == "begun"
+    _run(url)
+    assert _list(url)["run.json"] == "1"
+    with opened(url) as folder:
+        assert folder.run.read_text() == "1"
+
+
 def test_what_was_sent_before_another_driver_went_on_is_not_kept(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

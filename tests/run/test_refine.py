@@ -15,9 +15,13 @@ from stt_tune.run.budget import Budget
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.refine import describe_narrowing, describe_outside, refine
 from stt_tune.run.settings import TuneSettings, read_winners
+from stt_tune.run.tracking import build_identity
+from stt_tune.run.trials import TrialPlan, _plan_trials
 from stt_tune.run.tune import check_fits
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.narrow import find_outside, narrow_sweep
+from tests.run import synthetic
+from tests.run.trials import make_trial
 
 
 def test_a_finished_run_is_refined_with_all_that_it_has_learnt(
@@ -107,6 +111,55 @@ def test_earlier_winners_come_first_and_once(tmp_path: Path) -> None:
     assert TuneSettings.from_dict(json.loads(json.dumps(settings.to_dict()))).first_configurations(default, 2) == (
         settings.first_configurations(default, 2)
     )
+
+
+def _plan(sweep: SweepConfig, settings: TuneSettings, table: TrialTable) -> dict[int, object]:
+    """The learning rates of the trials to run, by number; None where one is to be drawn."""
+    default = settings.default_configuration(sweep.parameters)
+    count = sweep.count_trials(settings.trials)
+    plan = TrialPlan(
+        num_trials=count,
+        seed=0,
+        resources=synthetic.ONE_AT_A_TIME,
+        scheduler="asha",
+        identity=build_identity("disabled", folder=Path(), project="p", group="g", tags=()),
+        default=default,
+        first=settings.first_configurations(default, count),
+    )
+    planned = _plan_trials(sweep, plan, table)
+    return {number: each and each["learning_rate"] for number, each in planned.items()}
+
+
+_SWEEP = SweepConfig.from_dict(
+    {"method": "random", "metric": {"name": "wer"}, "parameters": {"learning_rate": {"min": 1e-6, "max": 1e-3}}}
+)
+
+
+def test_earlier_winners_that_found_no_room_come_first_where_a_run_is_given_more(tmp_path: Path) -> None:
+    winners = [{"learning_rate": rate} for rate in (1e-4, 2e-4, 3e-4, 4e-4)]
+    settings = TuneSettings(data="d", model="tiny.en", trials=3, start_from=winners)
+    assert _plan(_SWEEP, settings, TrialTable(("wer",))) == {0: None, 1: 1e-4, 2: None}
+    default = settings.default_configuration(["learning_rate"])
+    ran = [
+        Trial(f"id{i}", i, i == 0, {**default, "learning_rate": rate}, "completed" if i < 2 else "interrupted")
+        for i, rate in enumerate((1e-5, 1e-4, 5e-5))
+    ]
+    TrialTable(("wer",), ran).save(tmp_path / "trials.parquet")
+    table = TrialTable.load(tmp_path / "trials.parquet")
+    assert _plan(_SWEEP, replace(settings, trials=7), table) == {2: 5e-5, 3: 2e-4, 4: 3e-4, 5: None, 6: None}
+    assert _plan(_SWEEP, replace(settings, trials=20), table) == {
+        **{2: 5e-5, 3: 2e-4, 4: 3e-4, 5: 4e-4},
+        **dict.fromkeys(range(6, 20)),
+    }
+
+
+def test_a_refined_run_gets_as_many_trials_as_were_asked_for_whatever_numbers_there_are() -> None:
+    table = TrialTable(("wer",), [make_trial(0, "completed", 0.4), make_trial(9, "completed", 0.3)])
+    settings = TuneSettings(data="d", model="tiny.en", trials=len(table.ended()) + 3)
+    assert list(_plan(_SWEEP, settings, table)) == [1, 2, 3]
+    for number in (1, 2, 3):
+        table.add(make_trial(number, "completed", 0.2))
+    assert _plan(_SWEEP, settings, table) == {}
 
 
 def test_budgets_without_a_meaning_are_refused_before_anything_is_loaded() -> None:

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from stt_tune.errors import SettingsError
+from stt_tune.errors import ManifestError, SettingsError
+from stt_tune.results.optimal_config import save_config
 from stt_tune.results.trials import TrialTable
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.resume import resume
+from stt_tune.run.settings import TuneSettings
+from stt_tune.sweep.config import SweepConfig
+from tests.run.trials import make_trial
 
 
 def test_a_finished_run_goes_on_with_more_trials_though_its_data_have_moved(
@@ -30,6 +34,23 @@ def test_a_finished_run_goes_on_with_more_trials_though_its_data_have_moved(
     assert (settings["trials"], settings["data"]) == (5, str(moved / corpus.name))
     with pytest.raises(SettingsError, match=r"is finished: see .*With --trials or a higher limit it goes on"):
         resume(own_run.path)
+
+
+@pytest.mark.parametrize("of_sweep", [True, False])
+def test_more_trials_where_the_target_is_reached_are_refused_with_what_to_do(tmp_path: Path, of_sweep: bool) -> None:
+    folder = RunFolder(tmp_path / "run")
+    metric = {"name": "wer"} | ({"target": 0.2} if of_sweep else {})
+    parameters = {"dropout": {"min": 0.0, "max": 0.1}}
+    sweep = SweepConfig.from_dict({"name": "s", "method": "random", "metric": metric, "parameters": parameters})
+    settings = TuneSettings(data=str(tmp_path / "none.jsonl"), model="tiny.en", target_wer=None if of_sweep else 0.2)
+    folder.start(sweep, 0, None, {"settings": settings.to_dict()})
+    TrialTable(("wer",), [make_trial(0, "completed", 0.4), make_trial(1, "completed", 0.19)]).save(folder.trials)
+    save_config(folder.optimal_config, {"learning_rate": 1e-5})
+    told = "none does: the target of wer, 0.2, is reached. Give a lower one with --target-wer, or search on without one"
+    with pytest.raises(SettingsError, match=f"{told}: stt-tune refine {folder.path}"):
+        resume(folder.path, trials=30)
+    with pytest.raises(ManifestError, match=r"none\.jsonl"):  # nothing is in the way but the data
+        resume(folder.path, trials=30, target_wer=0.1)
 
 
 def test_what_the_sweep_gives_no_meaning_is_refused_and_changes_nothing(own_run: RunFolder) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 import time
@@ -63,6 +64,23 @@ def test_a_run_whose_driver_is_gone_says_how_to_go_on(tmp_path: Path) -> None:
     assert found.next == f"Continue with: stt-tune resume {tmp_path}"
 
 
+def test_an_upload_to_wandb_is_not_taken_for_a_run_that_goes_on(tmp_path: Path) -> None:
+    folder = _make(tmp_path, *_TWO)
+    with folder.locked_to_upload():
+        found = read_status(tmp_path)
+        assert not folder.is_locked
+    assert (found.state, found.next) == ("interrupted", f"Continue with: stt-tune resume {tmp_path}")
+    with folder.locked():
+        assert read_status(tmp_path).state == "running"
+
+
+def test_what_is_to_be_typed_holds_for_paths_with_spaces_too(tmp_path: Path) -> None:
+    folder = _make(tmp_path / "my runs", *_TWO)
+    assert read_status(folder.path).next == f"Continue with: stt-tune resume '{folder.path}'"
+    save_config(folder.optimal_config, {"learning_rate": 1e-4})
+    assert read_status(folder.path).next.endswith(f"refine or confirm '{folder.path}'")
+
+
 def test_a_run_that_has_begun_and_has_no_trial_yet(tmp_path: Path) -> None:
     folder = _make(tmp_path)
     folder.spent.unlink()
@@ -88,7 +106,7 @@ def test_a_run_that_a_budget_has_ended_confirms_with_fewer_trials(tmp_path: Path
 def test_a_finished_run_names_its_result_whoever_works_in_it(tmp_path: Path) -> None:
     folder = _make(tmp_path, *_FOUR)
     save_config(folder.optimal_config, {"learning_rate": 1e-4})
-    with folder.locked():  # wandb-sync, for example
+    with folder.locked():
         assert read_status(tmp_path).state == "finished"
     found = read_status(tmp_path).next
     assert found.startswith(f"It is finished: see {folder.optimal_config}")
@@ -112,6 +130,12 @@ def test_a_sweep_of_ones_own_training_is_finished_with_its_trials(tmp_path: Path
     facts = {"num_trials": 4}
     _make(tmp_path / "a", *_FOUR, facts=facts)
     assert read_status(tmp_path / "a").state == "finished"
+    told = f"It is finished: load_trials('{tmp_path / 'a'}') gives its trials."
+    assert read_status(tmp_path / "a").next == told
+    with pytest.raises(
+        SettingsError, match=re.escape(f"must not hold a run yet, and does. Name another folder.\n{told}")
+    ):
+        RunFolder(tmp_path / "a").check_new()
     _make(tmp_path / "b", *_TWO, facts=facts)
     found = read_status(tmp_path / "b")
     assert found.state == "interrupted"

@@ -52,6 +52,16 @@ def test_each_parameter_keeps_the_range_of_the_best_and_a_tenth_of_its_own_to_ei
     assert SweepConfig.from_dict(narrowed.to_dict()).parameters == found
 
 
+def test_the_target_of_the_sweep_does_not_end_the_narrowed_one_which_begins_with_its_trials() -> None:
+    metric = {"name": "wer", "goal": "minimize", "impute": "worst"}
+    sweep = SweepConfig.from_dict({**_sweep().to_dict(), "metric": {**metric, "target": 0.2}})
+    narrowed = narrow_sweep(sweep, _BEST)
+    assert narrowed.metric.target is None
+    assert narrowed.to_dict()["metric"] == metric
+    assert narrow_sweep(sweep, []).metric.target is None
+    assert sweep.metric.target == 0.2
+
+
 def test_bounds_may_be_left_where_that_is_asked_for_and_allowed() -> None:
     narrowed = narrow_sweep(
         _sweep(), _BEST, expand=True, allows=lambda name, value: name != "dropout" or 0 <= value < 1
