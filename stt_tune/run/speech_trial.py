@@ -130,7 +130,8 @@ def run_on_workers(
     Args:
         function: It is called once for each of `calls`.
         calls: Its arguments; object references are resolved.
-        resources: What each call gets, and how many run at a time; of several processes, it runs in the first, and may start the others.
+        resources: What each call gets, and how many run at a time; of several processes, a call runs in the first, and
+            may start the others.
         failure: What a message begins with.
         done: Told of each that is done: which it was, its result, and how many are done.
 
