@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from stt_tune.errors import ModelError, StorageError
 from stt_tune.progress import say
 from stt_tune.results.trials import COMPLETED, Trial
@@ -42,6 +44,8 @@ def keep_best(folder: RunFolder, winner: Trial, settings: TuneSettings) -> None:
         if folder.url:
             remove(folder.share(folder.models))
     except (ModelError, StorageError) as error:
+        if not folder.best_model.is_dir():  # it was made of an earlier winner's
+            shutil.rmtree(folder.best_model_ctranslate2, ignore_errors=True)
         say(f"{error} The run goes on without.")
         return
     if settings.ctranslate2:

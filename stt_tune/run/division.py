@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -73,7 +74,7 @@ def divide(asked: Asked, nodes: Sequence[Node], growth: Growth, max_concurrent: 
     """Divide nodes among trials.
 
     With GPUs: one each, or as many as asked for, and their node's cores in proportion. Without: one trial a node on
-    all its cores, or `max_concurrent` that share them.
+    all its cores, `max_concurrent` that share them, or as many as have the cores that are asked for.
 
     Args:
         asked: What each trial is to get.
@@ -98,7 +99,7 @@ def divide(asked: Asked, nodes: Sequence[Node], growth: Growth, max_concurrent: 
     is_open = growth.is_possible and not growth.kinds and (growth.kinds is None or len(nodes) <= growth.most)
     if not slots:
         _refuse(explain(asked.describe(cpus, gpus), nodes, growth), is_open=is_open)
-    usual = slots if gpus else sum(node.count for node in [*nodes, *kinds] if count(node))
+    usual = slots if gpus or asked.cpu else sum(node.count for node in [*nodes, *kinds] if count(node))
     most = max_concurrent or usual or 1
     return Division(cpus, gpus, most if is_open else min(most, slots), asked.gpu_type or _narrow(asked, kinds, count))
 
@@ -136,8 +137,19 @@ def _divide_by_gpus(rooms: Sequence[Node], gpus: float, asked: Asked) -> float:
     for room in rooms:
         slots = room.count_slots(0, gpus, gpu_type=asked.gpu_type, gpu_memory_gb=asked.gpu_memory_gb)
         if slots and room.cpus:
-            shares.append(max(room.cpus // slots, 1.0))
+            shares.append(_share(room.cpus, slots))
     return min(shares, default=1.0)
+
+
+def _share(cpus: float, slots: int) -> float:
+    """Whole cores of each of so many, or a part of one where there are fewer: no GPU is idle for want of a core.
+
+    Each then runs one thread, on a core that it has to share.
+
+    >>> _share(64, 12), _share(6, 8), _share(2, 3)
+    (5, 0.75, 0.66)
+    """
+    return cpus // slots or math.floor(100 * cpus / slots) / 100
 
 
 def _divide_cores(rooms: Sequence[Node], max_concurrent: int | None) -> float:

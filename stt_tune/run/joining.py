@@ -12,6 +12,8 @@ import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
@@ -19,6 +21,11 @@ from stt_tune.progress import say
 CLIENT = "ray://"
 _PATIENCE_S = 30
 _TOKEN = "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or ~/.ray/auth_token)"
+# What servers are asked without a token, and with what message: those that let anybody in answer at once.
+_CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive", b""
+_PING = "/ray.rpc.RayletDriver/ClusterInfo", b"\x08\x06"
+_ANSWER_S = 5
+_REFUSED = "UNAUTHENTICATED"
 _ADVICE = f"Check the address (local: no cluster), and that {_TOKEN} hold the cluster's token."
 
 
@@ -50,11 +57,12 @@ def check_cluster(address: str, *, is_insecure_allowed: bool) -> None:
         raise SettingsError(f"{must}, and is not ({reason}).") from error
     if "problem" in found:
         raise SettingsError(f"{must}, and is not ({found['problem'].rstrip('.')}). {_ADVICE}")
-    if not (is_insecure_allowed or found["has_token"] or _is_loopback(found["server"])):
+    # whatever else it answers, or nothing: it has not been seen to refuse those who have no token
+    if not (is_insecure_allowed or found["answer"] == _REFUSED or _is_loopback(found["server"])):
         raise SettingsError(
-            f"--address {address}: must ask for a token, since others can reach it: whoever does can run anything "
-            f"there. Start the cluster with token authentication and set {_TOKEN} here, or give "
-            "--insecure-cluster."
+            f"--address {address}: must ask for a token, since others can reach it (without one, its answer was "
+            f"{found['answer']}): whoever does can run anything there. Start the cluster with token authentication and "
+            f"set {_TOKEN} here, or give --insecure-cluster."
         )
 
 
@@ -88,14 +96,42 @@ def _join() -> None:
     try:
         address = sys.argv[1]
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-        has_token = os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
         server = address.removeprefix(CLIENT) if is_client(address) else ray.get_runtime_context().gcs_address
-        found = {"server": server, "has_token": has_token}
+        call = _PING if is_client(address) else _CHECK_ALIVE
+        found = {"server": server, "answer": _ask_without_token(server, *call)}
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         # what the first line announces, the last one says
         lines = str(error).strip().splitlines() or [type(error).__name__]
         found = {"problem": " ".join(dict.fromkeys((lines[0], lines[-1])))}
     print(json.dumps(found))  # noqa: T201
+
+
+def _ask_without_token(server: str, call: str, message: bytes) -> str:
+    """Call a server of the cluster as one who has no token, and give gRPC's name of what comes of it.
+
+    What this machine is set to says nothing of that: a cluster without authentication takes those who send a token.
+    """
+    import grpc
+
+    has_tls = os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")  # as Ray reads it
+    options = [("grpc.enable_http_proxy", 0)]  # as Ray's own
+    channel = grpc.secure_channel(server, _read_tls(), options) if has_tls else grpc.insecure_channel(server, options)
+    with channel:
+        try:
+            channel.unary_unary(call)(message, timeout=_ANSWER_S)
+        except grpc.RpcError as error:
+            return str(error.code().name)
+    return "OK"
+
+
+def _read_tls() -> Any:
+    """What a cluster with TLS wants to see of this machine, besides a token."""
+    import grpc
+
+    key, chain, root = (
+        Path(os.environ[f"RAY_TLS_{name}"]).read_bytes() for name in ("SERVER_KEY", "SERVER_CERT", "CA_CERT")
+    )
+    return grpc.ssl_channel_credentials(root, key, chain)
 
 
 if __name__ == "__main__":

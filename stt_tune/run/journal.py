@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,6 +20,7 @@ from stt_tune.storage import check_names, is_url
 from stt_tune.transfer import pull, push, remove
 
 _REPORTS, _NEWEST = "reports.json", "newest"
+_SCRATCH, _LOCK = "stt_tune-journal-", "lock"
 _GOING_ON = "The trial goes on; a fault would cost it more."
 
 
@@ -44,8 +48,8 @@ class Journal:
         """
         self.place = place
         self._url = place if place and is_url(place) else None
-        self._scratch = tempfile.TemporaryDirectory(prefix="stt_tune-") if self._url else None
-        self.folder = Path(self._scratch.name) if self._scratch else Path(place) if place else None
+        self._scratch = _Scratch() if self._url else None
+        self.folder = self._scratch.folder if self._scratch else Path(place) if place else None
         if self._url:
             insist(self._fetch)
         self.reports: list[dict[str, Any]] = _read(self.folder / _REPORTS) if self.folder else []
@@ -115,6 +119,42 @@ class Journal:
 
     def _last(self, name: str) -> float:
         return float(self.reports[-1].get(name, 0)) if self.reports else 0.0
+
+
+class _Scratch:
+    """A temporary folder that is deleted with this, or by the next one of this user here where its process was killed.
+
+    Whether one is in use tells a lock and not the number of a process, which means another one in another container.
+
+    Attributes:
+        folder: Where it is.
+    """
+
+    def __init__(self) -> None:
+        """Delete what was left, and make the folder."""
+        for each in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+            with contextlib.suppress(OSError):  # it is in use, or another process was faster
+                _delete_if_left(each)
+        self._made = tempfile.TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True)
+        self.folder = Path(self._made.name)
+        new = self.folder / f"{_LOCK}.new"
+        self._lock = new.open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        new.rename(self.folder / _LOCK)  # a lock that is there is held, or was left
+
+
+def _delete_if_left(folder: Path) -> None:
+    """Delete a temporary folder that no process holds any more.
+
+    Raises:
+        OSError: One does, or it is gone.
+    """
+    about = folder.lstat()
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
+        return
+    with (folder / _LOCK).open("r") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -125,12 +125,13 @@ def run_on_workers(
     failure: str,
     done: Callable[[int, Any, int], None] = lambda _call, _result, _count: None,
 ) -> list[Any]:
-    """Call a function in Ray workers, each with a trial's resources.
+    """Call a function in Ray workers, each with a trial's resources, as many at a time as trials.
 
     Args:
         function: It is called once for each of `calls`.
         calls: Its arguments; object references are resolved.
-        resources: What each call gets; of several processes, it runs in the first, and may start the others.
+        resources: What each call gets, and how many run at a time; of several processes, a call runs in the first, and
+            may start the others.
         failure: What a message begins with.
         done: Told of each that is done: which it was, its result, and how many are done.
 
@@ -151,24 +152,28 @@ def run_on_workers(
     results: dict[int, Any] = {}
     with contextlib.ExitStack() as held:
         held.enter_context(sharing(resources))
-        rooms = [resources.to_placement().to_placement_group() for _call in calls] if resources.workers > 1 else []
-        for room in rooms:
-            held.callback(ray.util.remove_placement_group, room)
-        running = {_submit(remote, call, rooms[i] if rooms else None): i for i, call in enumerate(calls)}
-        held.callback(lambda: _end(each for each, i in running.items() if i not in results))
+        waiting, running = list(enumerate(calls)), dict[Any, int]()
+        rooms: dict[int, PlacementGroup] = {}
+        held.callback(lambda: _leave(rooms.values()))
+        held.callback(lambda: _end(running))
         mailbox = Mailbox()
         while len(results) < len(calls):
-            ready, _rest = ray.wait([each for each, i in running.items() if i not in results], timeout=_LOOK_EVERY_S)
+            while waiting and len(running) < resources.max_concurrent:
+                i, call = waiting.pop(0)
+                if resources.workers > 1:
+                    rooms[i] = resources.to_placement().to_placement_group()
+                running[_submit(remote, call, rooms.get(i))] = i
+            ready, _rest = ray.wait(list(running), timeout=_LOOK_EVERY_S)
             mailbox.read()
             if not ready:
                 continue
-            i = running[ready[0]]
+            i = running.pop(ready[0])
             try:
                 results[i] = ray.get(ready[0])
             except ray.exceptions.RayError as error:
                 raise SweepFailedError(f"{failure}: {str(error).strip().splitlines()[-1]}") from error
-            if rooms:
-                ray.util.remove_placement_group(rooms[i])  # the next one moves in
+            if i in rooms:
+                _leave([rooms.pop(i)])  # the next one moves in
             done(i, results[i], len(results))
     return [results[i] for i in range(len(calls))]
 
@@ -177,6 +182,11 @@ def _end(tasks: Iterable[Any]) -> None:
     """End what is not done: a Ray that others started goes on, and the next start writes where these do."""
     for task in tasks:
         ray.cancel(task, force=True)
+
+
+def _leave(rooms: Iterable[PlacementGroup]) -> None:
+    for room in rooms:
+        ray.util.remove_placement_group(room)
 
 
 def _submit(remote: Any, call: tuple[Any, ...], room: PlacementGroup | None) -> Any:

@@ -20,8 +20,15 @@ from stt_tune.results.trials import FAILED
 from stt_tune.run.commands import command
 from stt_tune.run.patience import insist
 from stt_tune.run.unpickled import Unpickled
-from stt_tune.run.wandb_function import OWN_RUN, STATUS, RunIdentity
-from stt_tune.run.wandb_link import FINISH_TIMEOUT_S, INIT_TIMEOUT_S, begin_run, find_obstacle, mark_uploaded
+from stt_tune.run.wandb_function import OWN_RUN, STATUS, RunIdentity, tell_end
+from stt_tune.run.wandb_link import (
+    FINISH_TIMEOUT_S,
+    INIT_TIMEOUT_S,
+    begin_run,
+    find_obstacle,
+    mark_continuing,
+    mark_uploaded,
+)
 from stt_tune.sweep.metric import FINAL_REPORT
 
 # Ray's bookkeeping of its own loop, which means nothing to who reads the run.
@@ -71,6 +78,7 @@ class WandbTracker(Unpickled, WandbLoggerCallback):
         """
         super().__init__(**arguments)
         self._status_of = status_of
+        self._earlier = self._find_folders()
         self._own: set[Trial] = set()
         self._begun: set[Trial] = set()
         self._lost: set[Trial] = set()
@@ -86,7 +94,11 @@ class WandbTracker(Unpickled, WandbLoggerCallback):
         """Nothing is left to be found: the project is given, and `find_mode` has seen to the key."""
 
     def _start_logging_actor(self, trial: Trial, exclude_results: list[str], **arguments: Any) -> None:
-        self._do(trial, lambda: self._runs.update({trial: self._init(arguments)}))
+        if trial in self._epochs:
+            self._do(trial, lambda: self._runs.update({trial: self._init(arguments)}))
+        else:  # it tells nothing, and what an earlier start has told of it stays
+            self._do(trial, lambda: self._runs.update({trial: self._init({**arguments, "resume": "allow"})}))
+            self._do(trial, lambda: mark_continuing(Path(self._runs[trial].dir).parent))
 
     def log_trial_start(self, trial: Trial) -> None:
         """Wait for the first report."""
@@ -106,8 +118,9 @@ class WandbTracker(Unpickled, WandbLoggerCallback):
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Record the final state, and end the run."""
         # a function that fails before its first report may still have begun a run
-        is_own = trial in self._own or list(Path(self.kwargs["dir"], "wandb").glob(f"*run-*-{trial.trial_id}"))
+        is_own = trial in self._own or self._find_folders(trial.trial_id) - self._earlier
         if is_own and trial not in self._begun:
+            tell_end(trial.trial_id, self._status_of(trial.trial_id))
             return
         self._begin(trial)
         self._end(trial)
@@ -140,6 +153,9 @@ class WandbTracker(Unpickled, WandbLoggerCallback):
         if time.monotonic() < self._offline_until:
             arguments = {**arguments, "mode": "offline"}
         return begin_run(wandb.init, arguments, self._tell)
+
+    def _find_folders(self, trial_id: str = "*") -> set[Path]:
+        return set(Path(self.kwargs["dir"], "wandb").glob(f"*run-*-{trial_id}"))
 
     def _begin(self, trial: Trial) -> None:
         if trial not in self._begun:

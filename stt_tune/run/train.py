@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import wandb
+from wandb.sdk.lib.runid import generate_id
+from wandb.sdk.wandb_run import Run
 
-from stt_tune.errors import SettingsError, StorageError
+from stt_tune.errors import DivergedError, SettingsError, StorageError, WandbError, first_line
 from stt_tune.progress import say
 from stt_tune.results.optimal_config import read_optimal_config, select_hyperparameters
 from stt_tune.results.statistics import find_rate
+from stt_tune.results.trials import COMPLETED, DIVERGED, FAILED, INTERRUPTED
 from stt_tune.run.data import load_speech
 from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
 from stt_tune.run.patience import insist
@@ -21,7 +25,7 @@ from stt_tune.run.settings import TuneSettings, check_trainable, found_with
 from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.run.tracking import find_mode, fit_tags
 from stt_tune.run.wandb_function import STATUS
-from stt_tune.run.wandb_link import FINISH_TIMEOUT_S
+from stt_tune.run.wandb_link import FINISH_TIMEOUT_S, INIT_TIMEOUT_S, begin_run
 from stt_tune.speech.decode import measure_at_full_context
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import finetune
@@ -93,7 +97,8 @@ def train(
             split, too: `held_out_wer` with `held_out_wer_interval`.
 
     Raises:
-        SttTuneError: Something cannot be used, training diverged, or the model cannot be written.
+        SttTuneError: Something cannot be used, W&B refuses the run of its agent, training diverged, or the model
+            cannot be written.
     """
     configuration = complete(hyperparameters, settings.default_configuration())
     _refuse(find_problems(configuration))
@@ -103,31 +108,68 @@ def train(
             _make(each)
     speech = load_speech(settings)
     _refuse(speech.find_unsuited(configuration))
-    own: dict[str, Any] = {}
-    if not is_agents:
-        own = {
-            "project": settings.wandb_project or "stt-tune",
-            "mode": find_mode(settings.wandb, folder),
-            "dir": str(folder.absolute()),
-            "settings": {"finish_timeout": FINISH_TIMEOUT_S},
-        }
     last: dict[str, Any] = {}
-    with wandb.init(tags=fit_tags(("stt-tune", settings.model)), config=configuration, **own) as run:
+    with _begin(configuration, settings, None if is_agents else folder) as run:
 
         def report(each: EpochReport) -> None:
             last.update(each.to_dict())
             run.log(last)
-            run.summary[STATUS] = "diverged" if each.diverged else "completed"
             say(f"epoch {each.epoch} of {configuration['epochs']}: wer {each.wer:.4f}, dev loss {each.dev_loss:.4f}")
 
         task = speech.task
-        network = finetune(configuration, task.data, task.model, report, task.settings)
+        with _noting_end(run):
+            network = finetune(configuration, task.data, task.model, report, task.settings)
         if model:
             _save(network, task.model, model)
             held_out = _measure(network, task)
             last |= held_out
             run.summary.update(held_out)
     return last
+
+
+def _begin(configuration: Mapping[str, Any], settings: TuneSettings, folder: Path | None) -> Run:
+    """Begin the W&B run; offline where W&B does not answer, or refuses it.
+
+    Args:
+        configuration: Of the training.
+        settings: Say which run it is to be.
+        folder: Where W&B's files go; None: the run is the agent's, which has said where it belongs.
+
+    Raises:
+        WandbError: The agent's run cannot be begun.
+    """
+    told = {"tags": fit_tags(("stt-tune", settings.model)), "config": configuration}
+    if folder is None:
+        try:
+            return wandb.init(**told)
+        except wandb.Error as error:
+            raise WandbError(
+                f"W&B: must take the run of its agent, and does not ({first_line(error)}). Nothing has been trained."
+            ) from error
+
+    def tell(reason: str) -> None:
+        say(f"W&B: it does not take the run ({reason}), which is kept offline; later: stt-tune wandb-sync {folder}")
+
+    own = {
+        "project": settings.wandb_project or "stt-tune",
+        "mode": find_mode(settings.wandb, folder),
+        "dir": str(folder.absolute()),
+        "id": generate_id(),
+        "settings": {"init_timeout": INIT_TIMEOUT_S, "finish_timeout": FINISH_TIMEOUT_S},
+    }
+    return begin_run(wandb.init, {**told, **own}, tell)
+
+
+@contextlib.contextmanager
+def _noting_end(run: Run) -> Iterator[None]:
+    """Write into the run how the training inside the block ends, also if nothing is left to do so."""
+    run.summary[STATUS] = INTERRUPTED
+    try:
+        yield
+    except Exception as error:
+        run.summary[STATUS] = DIVERGED if isinstance(error, DivergedError) else FAILED
+        raise
+    run.summary[STATUS] = COMPLETED
 
 
 def _refuse(problems: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import wandb
+from ray.experimental import internal_kv
 from wandb.sdk.wandb_run import Run
 
+from stt_tune.results.trials import COMPLETED, DIVERGED, FAILED, INTERRUPTED
 from stt_tune.run.mailbox import tell_user
 from stt_tune.run.reporting import Reporter
 from stt_tune.run.wandb_link import (
+    FALLBACK,
     FINISH_TIMEOUT_S,
     INIT_TIMEOUT_S,
     MODE,
@@ -29,6 +33,7 @@ from stt_tune.sweep.nesting import flatten
 
 STATUS = "status"  # in the summary of every trial's run: how it ended
 OWN_RUN = "own_wandb_run"  # in a result: the function itself logs to W&B
+_ENDS = b"stt_tune-ends"
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class WandbFunction:
         facts: What the run's config holds besides, as Ray's callback writes it: where the trial ran.
         reporter: Gets the reports.
         was_started: Whether the function has called `wandb.init`.
-        is_stopped: Whether the trial was stopped early.
+        is_stopped: Whether the trial was ended from outside, as it was weak or the sweep was to end.
     """
 
     identity: RunIdentity
@@ -77,6 +82,7 @@ class WandbFunction:
     reporter: Reporter
     was_started: bool = False
     is_stopped: bool = False
+    _last: float | None = None  # of the metric
     _logged: dict[str, Any] = field(default_factory=dict)
     _followed: Run | None = None
 
@@ -137,6 +143,7 @@ class WandbFunction:
         """Hand a report on, and notice when it tells the function to end."""
         if self.is_stopped:  # the function has caught the first telling
             sys.exit(0)
+        self._last = metrics.get(self.metric, self._last)
         try:
             report({**metrics, OWN_RUN: self.was_started})
         except SystemExit:  # this is how Tune ends a function that it has stopped
@@ -162,13 +169,32 @@ class WandbFunction:
                 said = {self.metric: run.summary.get(self.metric), FINAL_REPORT: True}
                 self.reporter.report(said, "wandb")
             # a stopped trial leaves the function by an exception, which is no failure
-            run.summary[STATUS] = "stopped_early" if self.is_stopped else "failed" if exit_code else "completed"
+            run.summary[STATUS] = self._judge(exit_code)
             finish(0 if self.is_stopped else exit_code)
             if not run.offline:
                 mark_uploaded(Path(run.dir).parent)
 
         run.log = wandb.log = log_and_report
         run._finish = finish_with_status
+
+    def _judge(self, exit_code: int | None) -> str:
+        """How the trial has ended, as the trial table will have it."""
+        if self.is_stopped:
+            return hear_end(self.trial_id.removesuffix(FALLBACK))
+        if exit_code or (self.reporter.epoch and self._last is None):
+            return FAILED
+        return COMPLETED if self._last is None or math.isfinite(self._last) else DIVERGED
+
+
+def tell_end(trial_id: str, status: str) -> None:
+    """Leave word for the worker of a trial that is about to be stopped, which cannot know why."""
+    internal_kv._internal_kv_put(trial_id, status, namespace=_ENDS)
+
+
+def hear_end(trial_id: str) -> str:
+    """The status of a trial that has been stopped; where no word was left, the sweep itself was ended."""
+    status = internal_kv._internal_kv_get(trial_id, namespace=_ENDS)
+    return status.decode() if status else INTERRUPTED
 
 
 def _tell(reason: str) -> None:

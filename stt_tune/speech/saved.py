@@ -19,6 +19,7 @@ from stt_tune.errors import ModelError, SettingsError
 from stt_tune.speech.families.base import SpeechModel
 
 SCORE = "dev.json"
+_TRIAL = "trial_id.json"  # beside the best trial's weights: whose they are
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as Rust ends what it says of one
 
 
@@ -103,14 +104,25 @@ def take_best(folder: Path, trial: str, to: Path) -> None:
     Done again after it was interrupted, it goes on where it was.
 
     Raises:
-        ModelError: There is none.
+        ModelError: There is none; an earlier winner's that was there lies beside `to`.
         OSError: A folder cannot be written.
     """
     if (folder / trial / SCORE).is_file():
+        (folder / trial / _TRIAL).write_text(json.dumps(trial))
         shutil.rmtree(to, ignore_errors=True)
         shutil.move(folder / trial, to)
     if not to.is_dir():
         raise ModelError(f"{folder / trial}: must hold the best trial's weights, and does not.")
+    # runs that were begun before it was noted have none
+    holder = json.loads((to / _TRIAL).read_text()) if (to / _TRIAL).is_file() else trial
+    if holder != trial:
+        aside = to.with_name(f"{to.name}_of_{holder}")
+        shutil.rmtree(aside, ignore_errors=True)
+        to.rename(aside)
+        raise ModelError(
+            f"{to}: must hold the weights of the best trial, {trial}, which were not kept. Those of {holder}, the "
+            f"best before, are in {aside}."
+        )
     (to / SCORE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -42,6 +42,11 @@ def _divide(*nodes: Node, growth: Growth = _NO_GROWTH, at_once: int | None = Non
         ([_A10G, _H100S], {"gpu_type": "H100"}, (16, 1, 4)),
         ([_A10G, _H100S], {"gpu_memory_gb": 40}, (16, 1, 4)),
         ([_A10G, _H100S], {"at_once": 2}, (8, 1, 2)),
+        # fewer cores than there is room on the GPUs
+        ([Node(cpus=6, gpus=8)], {}, (0.75, 1, 8)),
+        ([Node(cpus=2, gpus=1)], {"gpu": 0.25}, (0.5, 0.25, 4)),
+        ([Node(cpus=2, gpus=3)], {}, (0.66, 1, 3)),
+        ([Node(cpus=2, gpus=4)], {"gpu": 4, "workers": 4}, (2, 4, 1)),
         # without GPUs: one a node, or as many as asked for
         ([Node(cpus=8)], {}, (8, 0, 1)),
         ([Node(cpus=8)], {"at_once": 4}, (2, 0, 4)),
@@ -49,7 +54,11 @@ def _divide(*nodes: Node, growth: Growth = _NO_GROWTH, at_once: int | None = Non
         ([Node(cpus=8), Node(cpus=8), _HEAD], {}, (8, 0, 2)),
         ([Node(cpus=8), Node(cpus=8)], {"at_once": 4}, (4, 0, 4)),
         ([Node(cpus=2), Node(cpus=64)], {}, (64, 0, 1)),
-        ([_A10G], {"gpu": 0, "cpu": 2}, (2, 0, 1)),
+        # as many as have the cores that are asked for
+        ([_A10G], {"gpu": 0, "cpu": 2}, (2, 0, 4)),
+        ([Node(cpus=64)], {"cpu": 1}, (1, 0, 64)),
+        ([Node(cpus=64)], {"cpu": 1, "at_once": 8}, (1, 0, 8)),
+        ([Node(cpus=8), Node(cpus=8), _HEAD], {"cpu": 3}, (3, 0, 4)),
     ],
 )
 def test_trials_share_what_their_nodes_have(

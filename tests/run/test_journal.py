@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +74,41 @@ def test_at_a_url_reports_and_the_newest_checkpoint_go_to_the_next_attempt_where
     assert ((second.folder or Path()) / "checkpoint-2" / "weights").read_text() == "of epoch 2"
     forget_journals("memory://journals", ["t"])
     assert Journal(place).reports == []
+
+
+def _killed_worker(place: str) -> Path:
+    """The temporary folder of a worker that was killed with a checkpoint in it."""
+    script = f"""
+import os, signal
+from stt_tune.run.journal import Journal
+journal = Journal({place!r})
+(journal.folder / "weights").write_text("of epoch 1")
+print(journal.folder, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    return Path(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip())
+
+
+def test_what_a_killed_worker_leaves_on_its_machine_goes_with_the_next_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = _killed_worker("memory://journals/killed")
+    assert (left / "weights").is_file()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "lock").touch()
+    (tmp_path / "stt_tune-journal-link").symlink_to(elsewhere)
+    running = Journal("memory://journals/running")
+    assert not left.exists()
+    other = Journal("memory://journals/other")
+    assert all((each.folder or left).is_dir() for each in (running, other))
+    assert (elsewhere / "lock").is_file()
+    monkeypatch.setattr(os, "getuid", lambda: elsewhere.stat().st_uid + 1)
+    left = _killed_worker("memory://journals/killed")
+    Journal("memory://journals/of-another-user")
+    assert left.is_dir()
 
 
 def test_a_checkpoint_that_is_called_out_of_its_folder_is_refused(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,16 @@ def test_what_workers_tell_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     run_on_workers(tell_user, calls, find_resources(max_concurrent=1), "failed")
     told = capsys.readouterr().err
     assert all(told.count(text) == 1 for (text,) in calls)
+
+
+def _take_a_while(_call: int) -> tuple[float, float]:
+    begun = time.monotonic()
+    time.sleep(3)  # longer than another worker takes to start
+    return begun, time.monotonic()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_no_more_calls_run_at_a_time_than_trials_may() -> None:
+    one = replace(find_resources(max_concurrent=None), cpus=0.25, max_concurrent=1)
+    times = run_on_workers(_take_a_while, [(each,) for each in range(3)], one, "failed")
+    assert all(end <= begun for (_begun, end), (begun, _end) in pairwise(times))

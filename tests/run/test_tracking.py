@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 import wandb
 from ray.tune.experiment import Trial
 
+from stt_tune.run.budget import Budget
 from stt_tune.run.reporting import report
 from stt_tune.run.tracking import build_identity, build_trackers
+from stt_tune.run.trainable import TrainFunction
 from stt_tune.run.tune import TuneResult
+from stt_tune.run.wandb_runs import find_runs
 from tests.run import synthetic
-from tests.wandb_files import read_runs
+from tests.wandb_files import read_run, read_runs
 
 
 def test_every_trial_is_one_run_with_its_configuration_metrics_and_state(small_run: TuneResult) -> None:
@@ -68,6 +72,60 @@ def test_runs_look_alike_whoever_logs_them(ray_session: None, tmp_path: Path) ->
     assert its.config["trial_log_path"] == str(tmp_path / "1")
     assert (ours.exit_code, its.exit_code) == (1, 1)
     assert [row["wer"] for row in ours.history] == [row["wer"] for row in its.history] == [1.0]
+
+
+def _agent_that_diverges() -> None:
+    with wandb.init() as run:
+        for wer in (0.5, math.nan):
+            run.log({"wer": wer})
+
+
+def _slow_agent() -> None:
+    with wandb.init() as run:
+        for epoch in range(1, 4):
+            time.sleep(0.5)
+            run.log({"wer": run.config["learning_rate"] / epoch})
+
+
+_EARLY = {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3}}
+
+
+@pytest.mark.parametrize(
+    ("train", "options", "status"),
+    [
+        (_agent_that_diverges, {}, "diverged"),
+        (_slow_agent, {"budget": Budget(time_s=0.1), "scheduler": "none"}, "interrupted"),
+        (synthetic.wandb_agent, {"change": _EARLY, "trials": 12}, "stopped_early"),
+    ],
+)
+def test_a_function_that_logs_by_itself_has_the_state_that_the_table_has(
+    ray_session: None, tmp_path: Path, train: TrainFunction, options: dict[str, Any], status: str
+) -> None:
+    table = synthetic.run(tmp_path, train, **{"trials": 1, "default": None, "wandb_mode": "offline", **options})
+    runs = read_runs(tmp_path / "wandb")
+    assert {trial.trial_id: trial.status for trial in table.trials} == {
+        each.id: each.summary["status"] for each in runs.values()
+    }
+    assert status in {trial.status for trial in table.trials}
+
+
+def test_a_trial_that_goes_on_and_fails_at_once_has_failed_and_keeps_what_it_told(
+    ray_session: None, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"trials": 1, "default": None, "wandb_mode": "offline"}
+    table = synthetic.run(tmp_path, synthetic.slow, **options, budget=Budget(time_s=0.1), scheduler="none")
+    assert [trial.status for trial in table.trials] == ["interrupted"]
+    synthetic.run(tmp_path, _fails_at_once, table=table, **options)
+    (trial,) = table.trials
+    assert trial.status == "failed"
+    ((before, after),) = find_runs(tmp_path / "wandb")
+    assert [row["wer"] for row in read_run(before.path).history] == trial.values("wer")
+    last = read_run(after.path)
+    assert (last.id, last.summary["status"], last.exit_code) == (trial.trial_id, "failed", 1)
+
+
+def _fails_at_once(config: dict[str, Any]) -> None:
+    raise RuntimeError("no such file")
 
 
 def _logs_in() -> None:

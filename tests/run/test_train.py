@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import pytest
 import wandb
 from wandb.wandb_agent import Agent
 
-from stt_tune.errors import SettingsError, StorageError
+from stt_tune.errors import DivergedError, SettingsError, StorageError, WandbError
 from stt_tune.run import patience
+from stt_tune.run import train as training
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.train import parse_hyperparameters, train
-from stt_tune.speech.report import METRICS
+from stt_tune.run.wandb_runs import find_runs
+from stt_tune.speech.report import METRICS, EpochReport
 from stt_tune.sweep.config import SweepConfig
-from tests.wandb_files import read_runs
+from tests.wandb_files import read_run, read_runs
+from tests.wandb_server import serving
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,61 @@ def test_a_disk_that_is_full_when_the_model_is_there_is_told(
     settings = TuneSettings(str(corpus), small_model, wandb="disabled")
     with pytest.raises(StorageError, match=r"model: must take the trained model, and cannot be written \(Is a dir"):
         train({"epochs": 1}, settings, tmp_path, tmp_path / "model")
+
+
+def _see(monkeypatch: pytest.MonkeyPatch, after_one_epoch: BaseException) -> None:
+    """Let a training meet something after its first epoch."""
+
+    def finetune(*arguments: Any) -> None:
+        real: Any = EpochReport
+        arguments[3](
+            real(**{each.name: {"diverged": False, "utterances": ()}.get(each.name, 1) for each in fields(real)})
+        )
+        raise after_one_epoch
+
+    monkeypatch.setattr(training, "finetune", finetune)
+
+
+@pytest.mark.parametrize(
+    ("met", "status"),
+    [
+        (RuntimeError("the device is lost"), "failed"),
+        (DivergedError("training diverged in epoch 2"), "diverged"),
+        (KeyboardInterrupt(), "interrupted"),
+    ],
+)
+def test_a_training_that_does_not_come_to_its_end_has_not_completed(
+    met: BaseException, status: str, tmp_path: Path, corpus: Path, small_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _see(monkeypatch, met)
+    with pytest.raises(type(met)):
+        train({"epochs": 2}, TuneSettings(str(corpus), small_model), tmp_path)
+    (run,) = read_runs(tmp_path / "wandb").values()
+    assert (run.summary["status"], run.summary["epoch"]) == (status, 1)
+
+
+def test_a_run_that_wandb_refuses_is_kept_offline(
+    tmp_path: Path, corpus: Path, small_model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _see(monkeypatch, RuntimeError("trained"))
+    with serving() as server:
+        server.refused_operations = {"UpsertBucket"}
+        with pytest.raises(RuntimeError, match="trained"):
+            train({"epochs": 2}, TuneSettings(str(corpus), small_model, wandb="online"), tmp_path)
+    assert f"which is kept offline; later: stt-tune wandb-sync {tmp_path}" in capsys.readouterr().err
+    ((run,),) = find_runs(tmp_path / "wandb")
+    assert (run.is_fallback, read_run(run.path).summary["epoch"]) == (True, 1)
+
+
+def test_an_agents_run_that_wandb_refuses_is_told(
+    tmp_path: Path, corpus: Path, small_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_SWEEP_ID", "abc123")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    with serving() as server:
+        server.refused_operations = {"UpsertBucket"}
+        with pytest.raises(WandbError, match=r"take the run of its agent, and does not \(.*Nothing has been trained"):
+            train({"epochs": 2}, TuneSettings(str(corpus), small_model), tmp_path)
 
 
 def test_wandbs_agent_can_run_it(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:

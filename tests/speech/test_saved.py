@@ -100,3 +100,29 @@ def test_only_the_best_trials_weights_are_kept(tiny: SpeechModel, tmp_path: Path
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"best_model"}
     again = load_model(str(tmp_path / "run" / "best_model"))
     assert all(np.array_equal(again.weights[name], array) for name, array in model.weights.items())
+
+
+def test_another_trials_weights_are_not_taken_for_the_winners(tmp_path: Path) -> None:
+    best = tmp_path / "best_model"
+
+    def take(trial: str) -> None:
+        take_best(tmp_path / "models", trial, best)
+
+    def leave(trial: str) -> None:
+        (tmp_path / "models" / trial).mkdir(parents=True)
+        (tmp_path / "models" / trial / "weights").write_text(f"of {trial}")
+        (tmp_path / "models" / trial / "dev.json").write_text("0.2")
+
+    leave("first")
+    take("first")
+    take("first")  # as after an interrupt
+    with pytest.raises(
+        ModelError,
+        match=r"weights of the best trial, later, which were not kept\. Those of first, .*best_model_of_first",
+    ):
+        take("later")
+    assert not best.exists()
+    assert (tmp_path / "best_model_of_first" / "weights").read_text() == "of first"
+    leave("last")
+    take("last")
+    assert (best / "weights").read_text() == "of last"
