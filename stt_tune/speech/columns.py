@@ -58,7 +58,8 @@ def gather(rows: Iterable[Row], columns: Mapping[str, str]) -> tuple[list[Row], 
         for name in row.fields:
             if name not in there:
                 there[name] = name in wanted or _plain(name) in wanted
-        kept.append(replace(row, fields={name: value for name, value in row.fields.items() if there[name]}))
+        ours = {name: value for name, value in row.fields.items() if there[name]}
+        kept.append(row if len(ours) == len(row.fields) else replace(row, fields=ours))
     return kept, list(there)
 
 
@@ -118,8 +119,11 @@ def rename(row: Row, names: Mapping[str, str], folder: str) -> Row:
         return row
     said = {field: row.fields.get(name) for field, name in names.items()}
     # an empty hypothesis says that nothing was heard; another empty field says nothing
-    empty = {field: (None,) if field == "hypothesis" else (None, "") for field in said}
-    fields = {field: _read_value(field, value) for field, value in said.items() if value not in empty[field]}
+    fields = {
+        field: _read_value(field, value)
+        for field, value in said.items()
+        if value is not None and (value != "" or field == "hypothesis")
+    }
     halved = next((field for field, value in fields.items() if isinstance(value, str) and _HALF.search(value)), None)
     if halved is not None:
         found = show(fields[halved])

@@ -53,10 +53,11 @@ def read_rows(source: str, *, split: str | None = None, columns: Mapping[str, st
     base = source if is_remote else str(path)
     if not path.is_dir():
         base = join_url(source, "..") if is_remote else str(path.parent)
-    renamed = [rename(row, names, base) for row in found]
+    for i, row in enumerate(found):  # in its place: there may be millions
+        found[i] = rename(row, names, base)
     if "hypothesis" in names:
-        _tell_of_hypotheses(source, [row.fields.get("hypothesis") for row in renamed if not row.problem])
-    return _fetch_audio(renamed)
+        _tell_of_hypotheses(source, [row.fields.get("hypothesis") for row in found if not row.problem])
+    return _fetch_audio(found)
 
 
 def _tell_of_hypotheses(source: str, hypotheses: Sequence[Any]) -> None:
