@@ -241,7 +241,9 @@ def run_on(
         with connect(settings.address, insecure=settings.insecure_cluster):
             per_trial = settings.resources_per_trial
             if settings.trials_per_gpu == AUTO:
-                per_trial["gpu"] = 1 / find_trials_per_gpu(speech.task, sweep, settings.default_configuration())
+                default = settings.default_configuration()
+                if count := find_trials_per_gpu(speech.task, sweep, default, per_trial):
+                    per_trial["gpu"] = 1 / count
             resources = find_resources(max_concurrent=settings.max_concurrent, per_trial=per_trial)
             settings.budget.check_resources(resources)
             check_visible(folder, resources)

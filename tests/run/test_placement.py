@@ -131,3 +131,32 @@ answer["trials"] = done.table.counts()["completed"]
     for line in said:
         assert "a trial needs 2 GPUs and 1 core on one node; the cluster has: 1 node with 2 H100 (80 GB) and " in line
         assert line.endswith("Others may be using it: `ray status` shows that")
+
+
+def test_how_many_trials_share_a_gpu_is_measured_where_trials_run(address: str) -> None:
+    script = """
+from types import SimpleNamespace
+from stt_tune.run import packing
+from stt_tune.speech.use import Use
+
+def measure_use(*arguments):
+    takes = 0.2 if kinds[ray.get_runtime_context().get_node_id()] == "H100" else 0.5
+    return Use(memory=takes, time=takes)
+
+packing.measure_use = measure_use
+task = SimpleNamespace(
+    data=SimpleNamespace(train=[1, 2]),
+    model=SimpleNamespace(find_length=lambda example: example),
+    settings=SimpleNamespace(audio_context_s=None),
+)
+
+def count(**asked):
+    return [packing.find_trials_per_gpu(task, SimpleNamespace(parameters={}), {"batch_size": 1}, asked) for _ in "12"]
+
+answer["memory"] = count(gpu_memory_gb=40)
+answer["type"] = count(gpu_type="A10G")
+answer["none"] = count(gpu=0)
+"""
+    found = ask(address, script)
+    found.pop("stderr")
+    assert found == {"memory": [4, 4], "type": [2, 2], "none": [0, 0]}
