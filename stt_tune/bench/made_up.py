@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from transformers import AutoModelForSpeechSeq2Seq, WhisperConfig, WhisperFeatureExtractor, set_seed
 
+from stt_tune.errors import SettingsError
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import numpy_weights
 from stt_tune.speech.families.whisper import WhisperModel, build_prompt
@@ -27,6 +28,30 @@ _TOKENS = 40  # of a transcript in training
 _DEV_TOKENS = 27  # so that 48 are written at most
 _DEV_SHARE = 0.25  # of the train split's utterances
 _FRAMES_PER_S = 100
+
+
+def check_asked(model: str, context_s: float, *counts: tuple[str, int, int]) -> None:
+    """Refuse what cannot be made, all of it at once.
+
+    Args:
+        model: One of `ARCHITECTURES`.
+        context_s: Length of the clips, in seconds.
+        counts: Of each further option its name, what is given, and how much it must be at least.
+
+    Raises:
+        SettingsError: Something cannot be.
+    """
+    problems = [
+        f"{name} must be {must}, found {value}."
+        for name, value, must, holds in (
+            ("--model", model, f"one of {', '.join(ARCHITECTURES)}", model in ARCHITECTURES),
+            ("--context", context_s, "from 1 to 30 seconds", 1 <= context_s <= 30),
+            *((name, count, f"at least {least}", count >= least) for name, count, least in counts),
+        )
+        if not holds
+    ]
+    if problems:
+        raise SettingsError("\n".join(problems))
 
 
 def make_model(name: str, seed: int) -> WhisperModel:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from stt_tune.bench.made_up import ARCHITECTURES, make_data, make_model
+from stt_tune.bench.made_up import check_asked, make_data, make_model
 from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.run.cluster import connect, find_resources
@@ -45,17 +45,14 @@ def bench_packing(model: str, context_s: float, utterances: int, rounds: int, se
     Raises:
         SettingsError: Something asked for cannot be, or there is no GPU.
     """
-    if model not in ARCHITECTURES or rounds < 2:
-        raise SettingsError(
-            f"--model must be one of {', '.join(ARCHITECTURES)} and --rounds at least 2, found {model} and {rounds}."
-        )
-    speech_model = make_model(model, seed)
-    data = make_data(speech_model, context_s, utterances, seed)
-    task = SpeechTask(data, speech_model, TrainingSettings(seed=seed, audio_context_s=context_s, normaliser="basic"))
+    check_asked(model, context_s, ("--utterances", utterances, 1), ("--rounds", rounds, 2))
+    settings = TrainingSettings(seed=seed, audio_context_s=context_s, normaliser="basic")
     sweep = SweepConfig.from_dict(_SWEEP)
     with connect(None):
         if not find_resources(max_concurrent=None).gpus:
             raise SettingsError("bench packing: needs a GPU, found none.")
+        speech_model = make_model(model, seed)
+        task = SpeechTask(make_data(speech_model, context_s, utterances, seed), speech_model, settings)
         count = find_trials_per_gpu(task, sweep, {})
         say("one trial at a time")
         alone = _measure(task, sweep, 1, rounds, seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def read_runs(path: Path, option: str = "--table") -> list[Run]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
             runs = [json.loads(line) for line in lines if line.strip()]
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise SettingsError(f"{option} {path}: must be recorded runs, one JSON object a line ({error}).") from error
     for number, run in enumerate(runs, start=1):
         problem = _find_problem(run)
@@ -44,11 +45,15 @@ def read_runs(path: Path, option: str = "--table") -> list[Run]:
 
 def _find_problem(run: Any) -> str | None:
     try:
-        configuration, curve = run["config"], run["curve"]
-        _describe(configuration)
+        _id, configuration, curve = run["id"], run["config"], run["curve"]
+        described = _describe(configuration)
         epochs = [entry["epoch"] for entry in curve if math.isfinite(math.log(entry["dev_wer"]))]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         return f"must have id, config with the seven hyperparameters, and curve with epoch and dev_wer ({error!r})."
+    if not all(map(math.isfinite, described)):
+        return "config must hold finite numbers."
+    if not isinstance(configuration["epochs"], int):
+        return f"config.epochs must be a whole number, found {configuration['epochs']!r}."
     if epochs != list(range(1, configuration["epochs"] + 1)):
         return f"curve must hold epochs 1 to {configuration['epochs']}, found {epochs}."
     return None

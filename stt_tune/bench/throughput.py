@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from stt_tune.bench.made_up import ARCHITECTURES, make_data, make_model
-from stt_tune.errors import SettingsError
+from stt_tune.bench.made_up import check_asked, make_data, make_model
 from stt_tune.progress import say
 from stt_tune.speech.compilation import note_trained
 from stt_tune.speech.example import Example
@@ -58,7 +57,7 @@ def bench_throughput(model: str, context_s: float, batch_size: int, batches: int
     Raises:
         SettingsError: Something asked for cannot be.
     """
-    _check(model, context_s, batch_size, batches)
+    check_asked(model, context_s, ("--batch-size", batch_size, 1), ("--batches", batches, 1))
     speech_model = _TimedWhisper(**vars(make_model(model, seed)))
     count = batch_size * batches
     data = make_data(speech_model, context_s, count, seed)
@@ -91,21 +90,6 @@ def bench_throughput(model: str, context_s: float, batch_size: int, batches: int
         "evaluation_share": evaluation_s / epoch_s,
         "decoded_per_second": len(data.dev) / evaluation_s,
     }
-
-
-def _check(model: str, context_s: float, batch_size: int, batches: int) -> None:
-    problems = [
-        f"{name} must be {must}, found {value}."
-        for name, value, must, holds in (
-            ("--model", model, f"one of {', '.join(ARCHITECTURES)}", model in ARCHITECTURES),
-            ("--context", context_s, "from 1 to 30 seconds", 1 <= context_s <= 30),
-            ("--batch-size", batch_size, "at least 1", batch_size >= 1),
-            ("--batches", batches, "at least 1", batches >= 1),
-        )
-        if not holds
-    ]
-    if problems:
-        raise SettingsError("\n".join(problems))
 
 
 def _count_flops(network: Any, model: SpeechModel, example: Example) -> float:

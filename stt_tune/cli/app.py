@@ -6,11 +6,13 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
 
-from stt_tune.errors import SttTuneError, SweepInterruptedError
+from stt_tune.errors import SettingsError, SttTuneError, SweepInterruptedError
+from stt_tune.storage import as_path, is_url
 
 app = typer.Typer(
     help="Find the hyperparameters with which fine-tuning a speech-to-text model gives the lowest word error rate.",
@@ -36,6 +38,21 @@ def read_whereabouts(data: str | None, address: str | None, *, insecure: bool) -
 
     given = {"data": None if data is None else locate(data), "address": address, "insecure_cluster": insecure or None}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def locate_here(folder: str, advice: str) -> Path:
+    """A folder that lies on this machine.
+
+    Args:
+        folder: A path, or a URL of one.
+        advice: What to do where it is the URL of another place.
+
+    Raises:
+        SettingsError: It is.
+    """
+    if is_url(folder):
+        raise SettingsError(f"{folder}: must be a folder on this machine, found a URL. {advice}")
+    return Path(as_path(folder))
 
 
 def print_json(document: Any) -> None:

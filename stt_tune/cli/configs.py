@@ -226,6 +226,11 @@ def drift(
         from stt_tune.run.drift import DUE, describe_cron, find_drift
         from stt_tune.run.settings import locate, read_columns
 
+        if cron and as_json:
+            raise SettingsError(
+                "--cron, --json: must not be given together, and are. What --cron prints is for crontab and kubectl: "
+                "leave --json out."
+            )
         where = locate_shared(config), locate(data)
         if cron:
             told = describe_cron(

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, print_found, print_json
+from stt_tune.cli.app import app, interruptible, locate_here, print_found, print_json
 from stt_tune.cli.options import (
+    OUT_HERE,
     AsJson,
     Columns,
     Language,
@@ -23,7 +24,7 @@ from stt_tune.cli.options import (
 @app.command()
 def prepare(
     data: Annotated[str, typer.Argument(metavar="MANIFEST", help="What --data of tune takes, a manifest for example.")],
-    out: Annotated[Path, typer.Option(help="Folder for manifest.jsonl and rejected.jsonl.")],
+    out: Annotated[str, typer.Option(help="Folder for manifest.jsonl and rejected.jsonl.")],
     model: Annotated[
         str | None, typer.Option(help="What is to be trained: features are computed for it.", show_default=False)
     ] = None,
@@ -41,13 +42,14 @@ def prepare(
     """
     from stt_tune.run.settings import check_normaliser, locate, read_columns
 
+    folder = locate_here(out, OUT_HERE)
     check_normaliser(normaliser)
     with interruptible("Interrupted: what was computed is kept, and the same command goes on."):
         from stt_tune.run.prepare import prepare_data
 
         report = prepare_data(
             locate(data),
-            out,
+            folder,
             model=model,
             skip_bad=skip_bad,
             split=split,
@@ -56,7 +58,7 @@ def prepare(
             language=language,
             seed=seed,
         )
-    print_found(report.to_dict(), as_json, *report.describe(), f"Manifest: {out / 'manifest.jsonl'}")
+    print_found(report.to_dict(), as_json, *report.describe(), f"Manifest: {folder / 'manifest.jsonl'}")
 
 
 @app.command()

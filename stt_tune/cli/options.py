@@ -7,11 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
+from stt_tune.run.seeds import check_seed
+
 
 def _read_count(text: str) -> int | str:
     """Read a number; what is none is `auto`, or will be refused."""
     return int(text) if text.isdecimal() else text
 
+
+OUT_HERE = "Name one with --out, and copy it there afterwards."
+"""What to do where the URL of another place is given to an `--out` that takes none."""
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="A W&B sweep file (YAML).", show_default=False)]
 Data = Annotated[
@@ -77,7 +82,7 @@ Default = Annotated[
     Path | None,
     typer.Option(help="YAML or JSON: the untuned configuration to compare with.", show_default=False),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of configurations, splits, training and resampling.")]
+Seed = Annotated[int, typer.Option(callback=check_seed, help="Of configurations, splits, training and resampling.")]
 MaxConcurrent = Annotated[
     int | None,
     typer.Option(help="Trials at a time.  [default: one a GPU; without GPUs one a machine]", show_default=False),

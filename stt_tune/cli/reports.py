@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,8 +21,10 @@ def report(
         ),
     ],
     out: Annotated[
-        Path | None,
-        typer.Option(help="The file.  [default: report.html in the first run's folder]", show_default=False),
+        str | None,
+        typer.Option(
+            help="The file, or its URL.  [default: report.html in the first run's folder]", show_default=False
+        ),
     ] = None,
     png: Annotated[
         bool, typer.Option("--png", help="Write each figure as a PNG, too, into a folder beside the page.")

@@ -236,7 +236,7 @@ def refine(
 @app.command()
 def demo(
     out: Annotated[
-        Path | None, typer.Option(help="Run folder.  [default: runs/demo, or runs/mock]", show_default=False)
+        str | None, typer.Option(help="Run folder or URL.  [default: runs/demo, or runs/mock]", show_default=False)
     ] = None,
     trials: Trials = 5,
     seed: Seed = 0,
@@ -250,14 +250,13 @@ def demo(
     """
     output = choose_output(as_json=as_json, json_lines=json_lines)
     if mock:
-        _demo_mock(out or Path("runs/mock"), trials, seed, output)
+        _demo_mock(out or "runs/mock", trials, seed, output)
         return
-    out = out or Path("runs/demo")
     with interruptible():
         from stt_tune.demo import DEMO_SWEEP, build_demo_settings
 
         settings = build_demo_settings(trials=trials, seed=seed)
-    _tune(DEMO_SWEEP, settings, out, output)
+    _tune(DEMO_SWEEP, settings, out or "runs/demo", output)
 
 
 def _name_refined(run_dir: str) -> str:
@@ -285,16 +284,16 @@ def _read_limits(
     }
 
 
-def _demo_mock(out: Path, trials: int, seed: int, output: Output) -> None:
+def _demo_mock(out: str, trials: int, seed: int, output: Output) -> None:
     from stt_tune.demo.mock import run_mock
 
     with printing(output), interruptible():
         result = run_mock(out, trials=trials, seed=seed)
         if output is not Output.WORDS:
-            print_result(result.best_run, str(result.folder.path), output)
+            print_result(result.best_run, result.folder.location, output)
             return
     print_trials(result.table, result.sweep)
-    typer.echo(f"\nThis training was made up; the sweep was real. Its trials: {result.folder.path}")
+    typer.echo(f"\nThis training was made up; the sweep was real. Its trials: {result.folder.location}")
     typer.echo("Next: the same on speech, stt-tune demo; on your own, stt-tune tune SWEEP --data DATA --trials 3")
 
 

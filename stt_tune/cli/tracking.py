@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, print_found, print_json
+from stt_tune.cli.app import app, interruptible, locate_here, print_found, print_json
 from stt_tune.cli.options import AsJson
-from stt_tune.errors import SettingsError
 
 LocalRun = Annotated[str, typer.Argument(metavar="RUN_DIR", help="A run's folder.", show_default=False)]
+_COPY = "Copy it here and name the copy."
 
 
 @app.command("wandb-sync")
@@ -29,7 +28,7 @@ def wandb_sync(
     with interruptible("Interrupted: what was uploaded is marked, and the same command goes on with the rest."):
         from stt_tune.run.wandb_sync import sync_wandb
 
-        result = sync_wandb(_locate(run_dir))
+        result = sync_wandb(locate_here(run_dir, _COPY))
     if as_json:
         print_json(dataclasses.asdict(result))
         return
@@ -57,15 +56,5 @@ def wandb_workspace(
     with interruptible("Interrupted: the view may have been saved; the same command saves it anew."):
         from stt_tune.run.wandb_workspace import save_workspace
 
-        url = save_workspace(_locate(run_dir))
+        url = save_workspace(locate_here(run_dir, _COPY))
     print_found({"url": url}, as_json, url)
-
-
-def _locate(run_dir: str) -> Path:
-    from stt_tune.storage import as_path, is_url
-
-    if is_url(run_dir):
-        raise SettingsError(
-            f"{run_dir}: must be a folder on this machine, found a URL. Copy it here and name the copy."
-        )
-    return Path(as_path(run_dir))

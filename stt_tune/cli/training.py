@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stt_tune.cli.app import app, interruptible, print_json
+from stt_tune.cli.app import app, interruptible, locate_here, print_json
 from stt_tune.cli.options import (
+    OUT_HERE,
     AsJson,
     AudioContext,
     Columns,
@@ -36,7 +36,7 @@ def train(
     model: ConfigModel = None,
     split: Split = None,
     columns: Columns = None,
-    out: Annotated[Path, typer.Option(help="Folder for W&B's files and the model.")] = Path("runs/train"),
+    out: Annotated[str, typer.Option(help="Folder for W&B's files and the model.")] = "runs/train",
     config: Annotated[
         str | None,
         typer.Option(
@@ -68,6 +68,7 @@ def train(
 
     Example: stt-tune train --config optimal_config.json --data errors.jsonl --epochs=4
     """
+    folder = locate_here(out, OUT_HERE)
     with interruptible("Interrupted: the epochs that were finished are in W&B's files."):
         with contextlib.redirect_stdout(sys.stderr):  # transformers prints on import where W&B is offline
             from stt_tune.run.settings import TuneSettings, locate, locate_model, read_columns, read_default
@@ -93,7 +94,7 @@ def train(
             replay=locate(replay) if replay else None,
             extend_vocabulary=extend_vocabulary,
         )
-        report = train_once(complete(explicit, optimal), settings, out, out / "model" if config else None)
+        report = train_once(complete(explicit, optimal), settings, folder, folder / "model" if config else None)
     if as_json:
         print_json(report)
         return
@@ -101,4 +102,4 @@ def train(
     if config:
         low, high = report["held_out_wer_interval"]
         typer.echo(f"held-out WER {report['held_out_wer']:.4f} (95 % interval {low:.4f} to {high:.4f})")
-        typer.echo(f"Model:   {out / 'model'}")
+        typer.echo(f"Model:   {folder / 'model'}")

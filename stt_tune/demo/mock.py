@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import wandb
@@ -34,8 +33,13 @@ def mock_train() -> None:
             run.log({"epoch": epoch, "wer": reached + 0.4 * math.exp(-epoch / 2), "train_loss": 2 / epoch})
 
 
-def run_mock(out: Path, *, trials: int, seed: int) -> SweepResult:
+def run_mock(out: str, *, trials: int, seed: int) -> SweepResult:
     """Run a Bayesian sweep over `mock_train`, with Whisper tiny's preset.
+
+    Args:
+        out: The run folder, a path or a URL.
+        trials: How many.
+        seed: Of the configurations.
 
     Raises:
         SttTuneError: The folder holds a run already, or the sweep was interrupted.

@@ -44,7 +44,8 @@ def compare_profiles(before: Mapping[str, Any], after: Mapping[str, Any]) -> lis
         before: As `shorten_profile` makes them and `optimal_config.json` keeps them.
         after: As `profile_data` makes them.
 
-    Source: chi-squared tests of homogeneity with Cramér's V, Welch's t-test with Cohen's d, by scipy.
+    Source: chi-squared tests of homogeneity with Cramér's V, Welch's t-test with Cohen's d
+        (Fisher's exact test where neither WER varies), by scipy.
     """
     found = []
     if "duration_edges_s" in before and "durations_s" in after:
@@ -121,10 +122,19 @@ def _compare_wers(before: Mapping[str, Any], after: Mapping[str, Any]) -> _Found
     sizes = [(each["mean"], each["sd"], each["utterances"]) for each in (after, before)]
     pooled = float(np.sqrt((before["sd"] ** 2 + after["sd"] ** 2) / 2))
     told = f"{before['mean']:.3f} an utterance, now {after['mean']:.3f}"
-    if pooled == 0:
-        return "base WER", 1.0, 0.0, _SMALL_D, told
+    if np.isclose(pooled, 0):
+        return "base WER", *_test_constants(before, after), _SMALL_D, told
     p_value = float(stats.ttest_ind_from_stats(*sizes[0], *sizes[1], equal_var=False).pvalue)
     return "base WER", p_value, (after["mean"] - before["mean"]) / pooled, _SMALL_D, told
+
+
+def _test_constants(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, float]:
+    """P-value and Cohen's d where all utterances of either have one WER, so that there are two outcomes or one."""
+    if np.isclose(before["mean"], after["mean"]):
+        return 1.0, 0.0
+    p_value = float(stats.fisher_exact(np.diag([before["utterances"], after["utterances"]])).pvalue)
+    # the deviation of as many of either together is half of the difference
+    return p_value, float(np.copysign(2, after["mean"] - before["mean"]))
 
 
 def is_due(shifts: Sequence[Shift]) -> bool:

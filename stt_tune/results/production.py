@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stt_tune.errors import SttTuneError
-from stt_tune.results.merging import MergedConfig, merge_config
+from stt_tune.results.merging import DEFAULT, OPTIMAL, MergedConfig, merge_config
 from stt_tune.results.optimal_config import check_error_type, read_optimal_config, select_hyperparameters
 from stt_tune.results.shared_file import locate_shared, open_shared
 
@@ -56,10 +56,10 @@ def training_callback(
             if strict:
                 raise
             _LOG.warning("training with the default configuration: %s", error)
-            optimal = dict(default or {})
+            base, source = dict(default or {}), DEFAULT
         else:
-            optimal = _select(document, error_type or _find_error_type(job), strict=strict)
-        return train_model(job, merge_config(optimal, params or {}))
+            base, source = _select(document, error_type or _find_error_type(job), strict=strict), OPTIMAL
+        return train_model(job, merge_config(base, params or {}, source=source))
 
     return train
 

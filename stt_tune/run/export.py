@@ -42,9 +42,9 @@ class KindResult:
         cases: Test cases of it.
         trial: The completed trial that is best on dev's cases of it, where that is not the general
             configuration's.
-        wer: That configuration's on the test cases, trained anew.
+        wer: That configuration's on the test cases, trained anew; None where it diverged.
         general_wer: The general configuration's, trained with the same seeds.
-        gain: Relative, with its interval; None where there is nothing to compare.
+        gain: Relative, with its interval; None where there is nothing to compare, or it diverged.
         objection: Why it cannot be taken, whatever it gains.
     """
 
@@ -159,7 +159,7 @@ def _compare_kinds(
     after = {kind: _count(trainings) for kind, trainings in of_kind.items()}
     words = count_words(trained[0][0].test)
     results = judge_kinds(task.data.test, words, chosen, before, after, settings.seed)
-    return [replace(each, objection=object_to(each.kind)) if guarded and each.trial else each for each in results]
+    return [replace(each, objection=object_to(each.kind)) if guarded and each.gain else each for each in results]
 
 
 def _count(trainings: Sequence[Training]) -> np.ndarray | None:
@@ -203,7 +203,7 @@ def judge_kinds(
         cases = [i for i, each in enumerate(examples) if each.kind == kind]
         own = after.get(kind)
         if own is None:
-            results.append(KindResult(kind, len(cases)))
+            results.append(KindResult(kind, len(cases), chosen[kind] if kind in after else None))
             continue
         blocks, _are = find_blocks([examples[i] for i in cases])
         noise = find_noise([before[:, cases], own[:, cases]])
@@ -219,8 +219,11 @@ def describe_kinds(results: list[KindResult]) -> list[str]:
     lines = []
     for each in results:
         where = f"{each.kind} ({each.cases} test cases)"
-        if each.gain is None or each.trial is None:
+        if each.trial is None:
             lines.append(f"{where}: no other configuration to compare, the general one stays.")
+            continue
+        if each.gain is None:
+            lines.append(f"{where}: trial {each.trial.number} diverged when trained anew, the general one stays.")
             continue
         figures = (
             f"trial {each.trial.number} WER {each.wer:.4f}, general {each.general_wer:.4f}, relative gain "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from stt_tune.run.commands import command
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.opening import opened_to_read
 from stt_tune.run.verdict import describe_held_out
-from stt_tune.storage import is_url
+from stt_tune.storage import as_path, is_url
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.rungs import find_rungs
 from stt_tune.transfer import pull, push
@@ -33,7 +34,7 @@ def write_report(
 
     Args:
         run_dirs: Run folders, paths or URLs. What lies at a URL is as its driver sent it last, some seconds ago.
-        out: The file; None: `report.html` in the first run folder.
+        out: The file, a path or a URL; None: `report.html` in the first run folder.
         png: Whether each figure is written as a file of its own, too, into a folder beside the page.
 
     Returns:
@@ -49,7 +50,7 @@ def write_report(
 
     with contextlib.ExitStack() as stack:
         folders = [stack.enter_context(opened_to_read(each)) for each in run_dirs]
-        page = folders[0].report if out is None else Path(out).absolute()
+        page, url = _find_place(out, folders[0], stack)
         records = read_records(folders)
         for each, folder, record in zip(run_dirs, folders, records, strict=True):
             if is_url(each):
@@ -66,11 +67,22 @@ def write_report(
                 f"{page if own else error.filename}: must be a file that can be written ({error.strerror}). Name "
                 "another one with --out."
             ) from error
-        told = [str(each) if out else folders[0].share(each) for each in files]
-        if out is None and is_url(run_dirs[0]):
-            for file, url in zip(files, told, strict=True):
-                push(file, url)
+        told = [f"{url}{each.relative_to(page.parent).as_posix()}" if url else str(each) for each in files]
+        if url:
+            for file, its_own in zip(files, told, strict=True):
+                push(file, its_own)
         return told[0], told[1:]
+
+
+def _find_place(out: str | Path | None, folder: RunFolder, stack: contextlib.ExitStack) -> tuple[Path, str]:
+    """Where the page is written, and what stands before its name at the URL that it is sent to; nothing: to none."""
+    if out is None:
+        return folder.report, f"{folder.url}/" if folder.url else ""
+    if not is_url(out):
+        return Path(as_path(str(out))).absolute(), ""
+    before, slash, name = str(out).rpartition("/")
+    made = stack.enter_context(tempfile.TemporaryDirectory(prefix="stt_tune-"))
+    return Path(made, name or folder.report.name), f"{before}{slash}"
 
 
 def _fetch_heard(folder: RunFolder, record: RunRecord) -> None:

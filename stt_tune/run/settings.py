@@ -12,6 +12,7 @@ import yaml
 from stt_tune.errors import SettingsError
 from stt_tune.results.optimal_config import load_config, read_optimal_config
 from stt_tune.run.budget import Budget
+from stt_tune.run.seeds import MOST_SEED, is_seed
 from stt_tune.speech.hyperparameters import Hyperparameters, complete
 from stt_tune.speech.normalisers import NORMALISERS
 from stt_tune.speech.packaged import PACKAGED_MODEL
@@ -120,7 +121,7 @@ class TuneSettings:
             for name, value, must, holds in (
                 ("--trials", self.trials, "at least 1", self.trials is None or self.trials >= 1),
                 ("--scheduler", self.scheduler, f"one of {', '.join(SCHEDULERS)}", self.scheduler in SCHEDULERS),
-                ("--seed", self.seed, "at least 0", self.seed >= 0),
+                ("--seed", self.seed, f"from 0 to {MOST_SEED}", is_seed(self.seed)),
                 (
                     "--max-concurrent",
                     self.max_concurrent,

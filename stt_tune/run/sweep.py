@@ -19,6 +19,7 @@ from stt_tune.run.events import SweepEvents, is_heard
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
+from stt_tune.run.seeds import MOST_SEED, is_seed
 from stt_tune.run.settings import WANDB_MODES
 from stt_tune.run.spent import Spent
 from stt_tune.run.standing import Standing
@@ -339,7 +340,7 @@ def _check(
         f"{name} must be {must}, found {value!r}."
         for name, value, must, holds in (
             ("num_trials", num_trials, "at least 1", num_trials >= 1),
-            ("seed", seed, "at least 0", seed >= 0),
+            ("seed", seed, f"from 0 to {MOST_SEED}", is_seed(seed)),
             ("max_concurrent_trials", max_concurrent, "at least 1", max_concurrent is None or max_concurrent >= 1),
             ("trial_timeout_s", trial_timeout_s, "above 0", trial_timeout_s is None or trial_timeout_s > 0),
             ("wandb_mode", wandb_mode, f"one of {', '.join(WANDB_MODES)}", wandb_mode in WANDB_MODES),

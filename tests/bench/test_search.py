@@ -179,17 +179,25 @@ def test_figures_can_be_read_as_text(table: Path) -> None:
     assert "epochs spent: 100 % of full trainings" in result.stdout
 
 
+_CURVE = [{"epoch": i, "dev_wer": 0.5} for i in range(1, 6)]
+
+
+def _row(**change: Any) -> str:
+    return json.dumps({"id": 0, "config": _DEFAULT, "curve": _CURVE, **change}) + "\n"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "must be recorded runs"),
         ("not json\n", "must be recorded runs"),
         ("[1]\n", ":1: must have id, config with the seven hyperparameters"),
-        (json.dumps({"id": 1, "config": _DEFAULT, "curve": [{"epoch": 1, "dev_wer": 0.5}]}) + "\n", "epochs 1 to 5"),
-        (
-            json.dumps({"id": 1, "config": _DEFAULT, "curve": [{"epoch": i, "dev_wer": 0.5} for i in range(1, 6)]}),
-            "must hold the run of the default configuration, id 0",
-        ),
+        (_row(id=1, curve=_CURVE[:1]), "epochs 1 to 5"),
+        (json.dumps({"config": _DEFAULT, "curve": _CURVE}), r":1: must have id, .* \(KeyError\('id'\)\)"),
+        (_row(config={**_DEFAULT, "epochs": 5.0}), ":1: config.epochs must be a whole number, found 5.0"),
+        (_row(config={**_DEFAULT, "weight_decay": math.inf}), ":1: config must hold finite numbers"),
+        (_row(config={**_DEFAULT, "weight_decay": 10**400}), r":1: must have id, .* \(OverflowError"),
+        (_row(id=1), "must hold the run of the default configuration, id 0"),
     ],
 )
 def test_a_table_that_is_none_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
@@ -198,6 +206,13 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, content: str | None, me
         path.write_text(content)
     with pytest.raises(SettingsError, match=f"--table {path}.*{message}"):
         bench_search(SearchBench(path))
+
+
+def test_a_table_that_is_damaged_is_refused(table: Path, tmp_path: Path) -> None:
+    path, whole = tmp_path / "runs.jsonl.gz", table.read_bytes()
+    path.write_bytes(whole[:100] + bytes(100) + whole[200:])
+    with pytest.raises(SettingsError, match=f"--table {path}: must be recorded runs"):
+        read_runs(path)
 
 
 def test_wrong_settings_are_told_all_at_once(table: Path) -> None:

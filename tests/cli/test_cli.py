@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pytest
 import yaml
 
@@ -23,6 +24,7 @@ from stt_tune.run.tune import TuneResult
 from stt_tune.run.verdict import describe_verdict
 from stt_tune.speech.decode import measure_untrained
 from stt_tune.speech.rates import summarise
+from stt_tune.storage import as_path
 from tests.conftest import SMALL_SWEEP
 from tests.wandb_files import read_runs
 
@@ -113,6 +115,50 @@ def test_a_wrong_option_is_a_usage_error(
     assert code == 2
     assert message in " ".join(err.split())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("tune", "sweep.yaml", "--data", "d.jsonl"),
+        ("retune", "--config", "c.json", "--data", "d.jsonl"),
+        ("train", "--data", "d.jsonl"),
+        ("prepare", "d.jsonl", "--out", "prepared"),
+        ("demo", "--mock"),
+        ("bench", "throughput"),
+        ("bench", "packing"),
+    ],
+    ids=" ".join,
+)
+def test_a_seed_that_trainings_cannot_take_is_refused_by_every_verb(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed in (-1, 2**32 - 1):
+        code, out, err = run(*verb, "--seed", seed)
+        assert (code, out, err) == (2, "", f"--seed must be from 0 to 4000000000, found {seed}.\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", [("prepare",), ("train", "--data")], ids=" ".join)
+def test_a_verb_that_writes_here_alone_takes_paths_as_urls_and_no_other_urls(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*verb, "d.jsonl", "--out", "s3://bucket/out")
+    assert (code, out) == (2, "")
+    assert err == (
+        "s3://bucket/out: must be a folder on this machine, found a URL. Name one with --out, and copy it there "
+        "afterwards.\n"
+    )
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.jsonl").write_text("")
+    (tmp_path / "file").write_text("in the way")
+    here = {"prepare": tmp_path / "out", "train": tmp_path / "file"}[verb[0]]
+    code, out, err = run(*verb, "d.jsonl", "--out", f"file://{here}")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"--out {here}: must ")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "out"]
 
 
 @pytest.mark.parametrize("verb", ["tune", "retune", "train"])
@@ -404,6 +450,23 @@ def test_the_mock_demo_shows_a_sweep_in_seconds(run: Run, ray_session: None, tmp
     assert set(read_runs(tmp_path / "mock" / "wandb")) == {trial.trial_id for trial in table.trials}
 
 
+def test_the_demos_take_urls(run: Run, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    for name in (f"memory://{tmp_path.name}/mock", f"file://{tmp_path}/here"):
+        code, out, err = run("demo", "--mock", "--trials", 1, "--out", name, "--json")
+        assert code == 0, err
+        assert json.loads(out)["run"] == as_path(name)
+    assert len(TrialTable.load(tmp_path / "here" / "trials.parquet").ended()) == 1
+    assert fsspec.filesystem("memory").exists(f"/{tmp_path.name}/mock/trials.parquet")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["cache", "here"]
+    told: list[str] = []
+    monkeypatch.setattr("stt_tune.demo.build_demo_settings", lambda **_options: None)
+    monkeypatch.setattr("stt_tune.cli.sweeps._tune", lambda _sweep, _settings, out, _output: told.append(out))
+    run("demo", "--out", "s3://bucket/demo")
+    assert told == ["s3://bucket/demo"]
+
+
 def test_a_sweep_tells_what_happens_line_by_line(run: Run, ray_session: None, tmp_path: Path) -> None:
     code, out, err = run("demo", "--mock", "--trials", 3, "--out", tmp_path / "mock", "--json-lines")
     assert code == 0
@@ -525,6 +588,13 @@ def test_the_re_tune_that_drift_prints_has_what_it_needs(
     code, out, err = run(*given, *beside)
     assert (code, out) == (2, "")
     assert err.startswith("--replay, --guard: must be given with --cron, as drift itself looks at --data alone.")
+
+
+def test_what_drift_prints_for_crontab_is_no_json(run: Run, tmp_path: Path) -> None:
+    save_config(tmp_path / "c.json", {"learning_rate": 1e-5})
+    code, out, err = run("drift", "--config", tmp_path / "c.json", "--data", "d.jsonl", "--cron", "--json")
+    assert (code, out) == (2, "")
+    assert err.startswith("--cron, --json: must not be given together, and are. What --cron prints is for crontab")
 
 
 def test_a_config_is_exported_confirmed_watched_and_re_tuned(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -108,3 +109,26 @@ def test_what_is_not_known_is_not_compared() -> None:
     del after["error_types"]
     assert [each.name for each in compare_profiles(before, after)] == ["durations", "vocabulary"]
     assert compare_profiles({}, after) == []
+
+
+def _all_alike(wer: float, utterances: int) -> dict[str, Any]:
+    return {"base": {"source": "hypotheses", "mean": wer, "sd": 0.0, "utterances": utterances}}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "utterances", "moved"),
+    [
+        (0.2, 0.9, 100, True),
+        (1.0, 0.0, 100, True),
+        (0.2, 0.2, 100, False),
+        (0.1 + 0.2, 0.3, 100, False),
+        (0.2, 0.9, 1, False),  # one utterance of each tells nothing
+        (0.2, 0.9, 3, False),
+    ],
+)
+def test_error_rates_that_do_not_vary_have_moved_where_they_differ(
+    before: float, now: float, utterances: int, moved: bool
+) -> None:
+    (found,) = compare_profiles(_all_alike(before, utterances), _all_alike(now, utterances))
+    assert (found.name, found.is_large) == ("base WER", moved)
+    assert json.loads(json.dumps(found.effect, allow_nan=False)) * (now - before) >= 0

@@ -66,7 +66,8 @@ def test_a_missing_or_bad_file_fails_no_job(
         assert training_callback(_train, path)("job", {"epochs": 7})[1] == {"epochs": 7}
         with_default = training_callback(_train, path, default={"epochs": 2, "dropout": 0.0})
         assert with_default("job", {"dropout": 0.1})[1] == {"epochs": 2, "dropout": 0.1}
-    assert len(caplog.records) == 2
+        assert with_default("job", {"dropout": 0.1})[2] == {"epochs": "default", "dropout": "explicit"}
+    assert len(caplog.records) == 3
     assert str(path) in caplog.text
     with pytest.raises(SettingsError, match=str(path)):
         training_callback(_train, path, strict=True)("job", {})

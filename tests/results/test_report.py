@@ -371,6 +371,33 @@ def test_a_page_that_is_to_lie_elsewhere_is_not_sent(tmp_path: Path) -> None:
     assert _list(url) == before
 
 
+def test_a_page_goes_to_the_url_that_it_is_to_lie_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(_figures: object, folder: Path) -> list[Path]:
+        write_json(folder / "progress.png", 1)
+        return [folder / "progress.png"]
+
+    monkeypatch.setattr(pictures, "save_pictures", draw)
+    monkeypatch.chdir(tmp_path)
+    folder, url = make_run(tmp_path / "run", 3), f"memory://{tmp_path.name}/pages"
+    result = CliRunner().invoke(app, ["report", str(folder.path), "--out", f"{url}/page.html", "--png", "--json"])
+    told = {"report": f"{url}/page.html", "pictures": [f"{url}/page/progress.png"]}
+    assert json.loads(result.stdout) == told
+    assert _list(url).keys() == {"page.html", "page/progress.png"}
+    assert not folder.report.exists()
+    assert [each.name for each in tmp_path.iterdir()] == ["run"]
+    assert write_report([folder.path], f"{url}/") == (f"{url}/report.html", [])
+    assert _list(url).keys() == {"page.html", "page/progress.png", "report.html"}
+    top = f"memory://{tmp_path.name}.html"
+    assert write_report([folder.path], top) == (top, [])
+    assert fsspec.filesystem("memory").exists(top)
+
+
+def test_a_page_goes_to_a_path_that_is_written_as_a_url(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert write_report([make_run(tmp_path / "run", 3).path], f"file://{page}") == (str(page), [])
+    assert page.exists()
+
+
 def test_nothing_to_draw_with_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kaleido", None)
     with pytest.raises(SettingsError, match=r"pip install 'stt-tune\[png\]'"):

@@ -147,13 +147,14 @@ def test_a_kind_has_its_own_configuration_only_beyond_chance() -> None:
     better, noise = np.tile(np.arange(70) % 3, (2, 1)) * 1.0, general + (-1.0) ** (np.arange(70) // 2)
     chosen = {"deletion": table.trials[1], "substitution": table.trials[2], "pronunciation": table.trials[2]}
     own = {"deletion": better, "substitution": noise, "pronunciation": None}
-    drawn, won, none, _diverged = results = judge_kinds(cases, words, chosen, general, own, seed=0)
+    drawn, won, none, diverged = results = judge_kinds(cases, words, chosen, general, own, seed=0)
     assert won.is_better
     assert (won.cases, won.wer, won.general_wer) == (30, pytest.approx(0.1), pytest.approx(0.4))
     assert won.to_dict()["hyperparameters"] == {"epochs": 1}
     assert not drawn.is_better
-    assert none.gain is None
+    assert (none.gain, diverged.gain, diverged.is_better) == (None, None, False)
     lines = describe_kinds(results)
     assert lines[1].endswith("its own configuration.")
     assert "not beyond chance, the general one stays" in lines[0]
     assert lines[2] == "insertion (0 test cases): no other configuration to compare, the general one stays."
+    assert lines[3] == "pronunciation (0 test cases): trial 2 diverged when trained anew, the general one stays."
