@@ -138,7 +138,7 @@ def _begin(configuration: Mapping[str, Any], settings: TuneSettings, folder: Pat
     Raises:
         WandbError: The agent's run cannot be begun.
     """
-    told = {"tags": fit_tags(("stt-tune", settings.model)), "config": configuration}
+    told: dict[str, Any] = {"tags": fit_tags(("stt-tune", settings.model)), "config": configuration}
     if folder is None:
         try:
             return wandb.init(**told)
@@ -150,7 +150,7 @@ def _begin(configuration: Mapping[str, Any], settings: TuneSettings, folder: Pat
     def tell(reason: str) -> None:
         say(f"W&B: it does not take the run ({reason}), which is kept offline; later: stt-tune wandb-sync {folder}")
 
-    own = {
+    own: dict[str, Any] = {
         "project": settings.wandb_project or "stt-tune",
         "mode": find_mode(settings.wandb, folder),
         "dir": str(folder.absolute()),

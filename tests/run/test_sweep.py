@@ -144,7 +144,7 @@ def test_a_sweep_is_resumed_only_as_it_was(tmp_path: Path) -> None:
     _run(tmp_path, synthetic.falling, num_trials=1)
     with pytest.raises(SettingsError, match=r"must be the folder of a run"):
         _run(tmp_path / "none", synthetic.falling, resume=True)
-    with pytest.raises(SettingsError, match=r"(?s)must not hold a run yet.*Continue with: run_sweep\(..., resume=True"):
+    with pytest.raises(SettingsError, match=r"(?s)must not hold a run yet.*It is finished: load_trials\("):
         _run(tmp_path, synthetic.falling)
     with pytest.raises(SettingsError, match="must be resumed with the seed that it began with"):
         _run(tmp_path, synthetic.falling, seed=5, resume=True)
