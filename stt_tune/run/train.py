@@ -18,6 +18,7 @@ from stt_tune.progress import say
 from stt_tune.results.optimal_config import read_optimal_config, select_hyperparameters
 from stt_tune.results.statistics import find_rate
 from stt_tune.results.trials import COMPLETED, DIVERGED, FAILED, INTERRUPTED
+from stt_tune.run.commands import command
 from stt_tune.run.data import load_speech
 from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
 from stt_tune.run.patience import insist
@@ -148,7 +149,8 @@ def _begin(configuration: Mapping[str, Any], settings: TuneSettings, folder: Pat
             ) from error
 
     def tell(reason: str) -> None:
-        say(f"W&B: it does not take the run ({reason}), which is kept offline; later: stt-tune wandb-sync {folder}")
+        later = command("wandb-sync", folder)
+        say(f"W&B: it does not take the run ({reason}), which is kept offline; later: {later}")
 
     own: dict[str, Any] = {
         "project": settings.wandb_project or "stt-tune",
