@@ -181,7 +181,7 @@ class SweepConfig:
         problems = _find_uncountable(self.parameters)
         if problems:
             raise SweepConfigError(self.name, problems)
-        return math.prod(len(each.grid() or ()) for each in self.parameters.values())
+        return math.prod(each.grid_size() or 0 for each in self.parameters.values())
 
     def grid_point(self, number: int) -> dict[str, Any]:
         """The configuration at place `number` of `grid`, from 0, without laying out the grid."""
@@ -349,5 +349,5 @@ def _find_uncountable(parameters: Mapping[str, Parameter]) -> list[str]:
         f"parameters.{name}: a grid needs values that can be counted, and these have "
         f"{'no end' if isinstance(each, Quantised) else 'no gaps'}. {advice}"
         for name, each in parameters.items()
-        if each.grid() is None
+        if each.grid_size() is None
     ]
