@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
 from scipy.stats import qmc
 
 from stt_tune.sweep import gaussian_process
@@ -23,6 +25,7 @@ _EXTRAPOLATION_NOISE = 0.35  # deviation of where a trial was going that was sto
 _CANDIDATES, _NEIGHBOURS, _STARTS = 1024, 512, 8
 _STEPS = (0.1, 0.05, 0.02, 0.01)
 _SHARE_MOVED = 0.3  # of the axes, in one step
+_SAME = 1e-9  # on each axis; values are rounded on their way to a place and back
 
 
 class BayesSampler:
@@ -32,7 +35,7 @@ class BayesSampler:
     Trials without a result count as bad as the worst; what is much worse than most is taken as just
     worse, so that the model can tell good ones apart. Those stopped early count for where they were
     going, as far as that is certain. Running ones are taken to give what the model expects of them,
-    so that proposals made in parallel differ.
+    so that proposals made in parallel differ. None is proposed twice while there are others.
 
     Source: Snoek et al. 2012, "Practical Bayesian Optimization of Machine Learning Algorithms";
     Garrido-Merchan and Hernandez-Lobato 2020, "Dealing with Categorical and Integer-valued Variables
@@ -69,27 +72,23 @@ class BayesSampler:
         known = sorted(known, key=lambda each: each.number)
         spread = _SPREAD_TRIALS if self._centre is not None else 2 * _SPREAD_TRIALS
         placed = [(each, place) for each in known if (place := self._cube.place(each.configuration)) is not None]
-        if len(known) <= spread or sum(each.is_finite for each, _place in placed) < 2:
-            return self._cube.configuration(self._spread(number))
         taken = np.array([place for _each, place in placed]).reshape(-1, self._cube.size)
+        if len(known) <= spread or sum(each.is_finite for each, _place in placed) < 2:
+            return self._cube.configuration(self._spread(number, taken))
         rng = np.random.default_rng([self._seed, number])
         points, improvement = self._maximise(taken, [each for each, _place in placed], known, rng)
         if self._min_improvement is not None and improvement < self._min_improvement:
             return None
-        is_new = (np.abs(points[:, None] - taken).max(axis=2) > 1e-9).all(axis=1)
-        return self._cube.configuration(points[is_new][0] if is_new.any() else points[0])
+        return self._cube.configuration(_first_new(points, taken))
 
-    def _spread(self, number: int) -> Array:
-        """A point of a sequence that fills the space evenly."""
-        size = self._cube.size
-        sequence = qmc.Sobol(size, scramble=True, rng=np.random.default_rng(self._seed))
-        u = sequence.random_base2(max(int(number).bit_length(), 3))[number]
-        if self._centre is None or number > 2 * _SPREAD_TRIALS:
-            points = self._cube.spread(u[None])
-        else:
-            points = self._cube.snap((self._centre + (2 * u - 1) * _REACH)[None])
-        point: Array = points[0]
-        return point
+    def _spread(self, number: int, taken: Array) -> Array:
+        """A point of a sequence that fills the space evenly; where it is taken, the next that is not."""
+        sequence = qmc.Sobol(self._cube.size, scramble=True, rng=np.random.default_rng(self._seed))
+        u = sequence.random_base2((number + _CANDIDATES).bit_length())[number : number + _CANDIDATES]
+        points = [self._cube.spread(u), self._cube.list_points(len(taken) + 1)]
+        if self._centre is not None and number <= 2 * _SPREAD_TRIALS:
+            points.insert(0, self._cube.snap(self._centre + (2 * u - 1) * _REACH))
+        return _first_new(np.concatenate(points), taken)
 
     def _maximise(
         self, taken: Array, placed: Sequence[Observation], known: Sequence[Observation], rng: np.random.Generator
@@ -115,12 +114,27 @@ class BayesSampler:
 
         good = taken[np.argsort(values, kind="stable")[:5]]
         anywhere = self._cube.spread(qmc.Sobol(self._cube.size, scramble=True, rng=rng).random(_CANDIDATES))
-        points = np.concatenate([anywhere, *(self._step(good, _NEIGHBOURS, width, rng) for width in (0.2, 0.05))])
+        # they cannot all be taken, unless there are no others
+        listed = self._cube.list_points(len(taken) + 1)
+        near = (self._step(good, _NEIGHBOURS, width, rng) for width in (0.2, 0.05))
+        points = self._sift(np.concatenate([anywhere, listed, *near]), taken)
         for width in _STEPS:
             points = points[np.argsort(-promise(points), kind="stable")[:_STARTS]]
-            points = np.concatenate([points, self._step(points, _NEIGHBOURS // 2, width, rng)])
+            points = self._sift(np.concatenate([points, self._step(points, _NEIGHBOURS // 2, width, rng)]), taken)
         promised = promise(points)
         return points[np.argsort(-promised, kind="stable")], math.exp(promised.max()) * unit
+
+    def _sift(self, points: Array, taken: Array) -> Array:
+        """The points that are new, each once; all, where there is none.
+
+        Among real numbers hardly any point comes twice, and a search may well begin at one that is taken.
+        """
+        if not self._cube.is_countable:
+            return points
+        _sorted, first = np.unique(points, axis=0, return_index=True)
+        points = points[np.sort(first)]
+        is_new = _are_new(points, taken)
+        return points[is_new] if is_new.any() else points
 
     def _step(self, points: Array, count: int, width: float, rng: np.random.Generator) -> Array:
         """Points near others, moved along some of the axes."""
@@ -151,3 +165,15 @@ class BayesSampler:
         noise = np.array([(_EXTRAPOLATION_NOISE * (1 - each.share) / each.share) ** 2 for each in ended])
         best = abs(float(found.min())) or abs(float(found.mean())) or 1.0
         return values, noise, deviation if is_rate else deviation / best
+
+
+def _are_new(points: Array, taken: Array) -> NDArray[np.bool_]:
+    """Which points, `[n, d]`, are none of those that are taken, `[m, d]`; `[n]`."""
+    distance, _nearest = KDTree(taken).query(points, p=np.inf, distance_upper_bound=_SAME)
+    return np.isinf(distance)
+
+
+def _first_new(points: Array, taken: Array) -> Array:
+    """The first of the points, `[n, d]`, that is not taken; the first one, where all are."""
+    point: Array = points[_are_new(points, taken).argmax()]
+    return point

@@ -19,6 +19,7 @@ from stt_tune.sweep.metric import Metric, parse_metric
 from stt_tune.sweep.nesting import nest
 from stt_tune.sweep.numerals import is_count, read_numerals
 from stt_tune.sweep.parameters import find_hints, parse_parameters
+from stt_tune.sweep.plain import find_loop
 from stt_tune.sweep.presets import DEFAULT_MODEL, find_preset
 from stt_tune.sweep.yaml_file import read_yaml
 
@@ -181,7 +182,7 @@ class SweepConfig:
         problems = _find_uncountable(self.parameters)
         if problems:
             raise SweepConfigError(self.name, problems)
-        return math.prod(len(each.grid() or ()) for each in self.parameters.values())
+        return math.prod(each.grid_size() or 0 for each in self.parameters.values())
 
     def grid_point(self, number: int) -> dict[str, Any]:
         """The configuration at place `number` of `grid`, from 0, without laying out the grid."""
@@ -262,6 +263,10 @@ def _plan(sweep: SweepConfig, default: Mapping[str, Any], num_trials: int) -> Sw
 def _parse(document: Any, source: str, text: str | None = None, also: FindProblems = _find_none) -> SweepConfig:
     if not isinstance(document, Mapping):
         raise SweepConfigError(source, [f"must be a mapping with method and parameters, found {document!r}."])
+    loops = [loop for key, each in document.items() if (loop := find_loop(each, str(key), (document,)))]
+    if loops:
+        advice = "lies inside of itself, as an alias does that stands for what it is a part of. Write it out."
+        raise SweepConfigError(source, [f"{loop}: must end, and {advice}" for loop in loops])
     document = {key: copy.deepcopy(each) if key in _TEXTS else read_numerals(each) for key, each in document.items()}
     problems = [f"{key}: {_refuse(key)}." for key in document if key not in _KEYS]
     problems += _find_key_problems(document)
@@ -349,5 +354,5 @@ def _find_uncountable(parameters: Mapping[str, Parameter]) -> list[str]:
         f"parameters.{name}: a grid needs values that can be counted, and these have "
         f"{'no end' if isinstance(each, Quantised) else 'no gaps'}. {advice}"
         for name, each in parameters.items()
-        if each.grid() is None
+        if each.grid_size() is None
     ]

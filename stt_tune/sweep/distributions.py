@@ -8,10 +8,11 @@ Source: W&B's sweep engine (PyPI `sweeps` 0.3.0), `params.py`.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +54,18 @@ class Parameter(ABC):
         return self.cdf(x)
 
     def grid(self) -> Sequence[Any] | None:
-        """All values, in order; None where they have no end or no gaps."""
+        """All values that a grid has, in order; None where they have no end or no gaps."""
         return None
+
+    def grid_size(self) -> int | None:
+        """How many values `grid` has; they are not laid out for it."""
+        grid = self.grid()
+        return None if grid is None else len(grid)
+
+    def list_values(self, most: int) -> list[Any] | None:
+        """The values that can be drawn, or `most` of them where there are more; None where they have no gaps."""
+        grid = self.grid()
+        return None if grid is None else list(grid[:most])
 
     def extremes(self) -> list[Any]:
         """Values between which the others lie; where there are no bounds, those of 99.8 % of the draws."""
@@ -118,10 +129,10 @@ class Categorical(Parameter):
         Raises:
             ValueError: `x` is not in the list.
         """
-        for position, value in enumerate(self.values):
-            if value == x and isinstance(value, bool) is isinstance(x, bool):
-                return position
-        raise ValueError(f"must be one of {', '.join(map(repr, self.values))}; found {x!r}")
+        position = self._find(x)
+        if position is None:
+            raise ValueError(f"must be one of {', '.join(map(repr, self.values))}; found {x!r}")
+        return position
 
     def quantile(self, x: Any) -> float:
         """The middle of the interval of `x`."""
@@ -130,18 +141,34 @@ class Categorical(Parameter):
 
     def grid(self) -> list[Any]:
         """All values that can be drawn, each once."""
-        likely = self.probabilities or (1.0,) * len(self.values)
-        places = (i for i, probability in enumerate(likely) if probability > 0)
-        return [self.values[i] for i in places if self.position(self.values[i]) == i]
+        if self.probabilities is not None:
+            return Categorical(tuple(itertools.compress(self.values, self.probabilities))).grid()
+        return [value for position, value in enumerate(self.values) if self._find(value) == position]
 
     def extremes(self) -> list[Any]:
         """All of them: their order says nothing of what lies between."""
         return self.grid()
 
+    def _find(self, x: Any) -> int | None:
+        if isinstance(x, Hashable):
+            return self._positions.get((isinstance(x, bool), x))
+        return next((position for position, value in enumerate(self.values) if value == x), None)
+
+    @functools.cached_property
+    def _positions(self) -> Mapping[tuple[bool, Any], int]:
+        """Where values stand first in the list; lists and mappings cannot be looked up."""
+        found: dict[tuple[bool, Any], int] = {}
+        for position, value in enumerate(self.values):
+            if isinstance(value, Hashable):
+                found.setdefault((isinstance(value, bool), value), position)
+        return found
+
     def _reached(self, position: int) -> float:
-        if self.probabilities is None:
-            return (position + 1) / len(self.values)
-        return min(list(itertools.accumulate(self.probabilities))[position], 1.0)
+        return (position + 1) / len(self.values) if self.probabilities is None else self._sums[position]
+
+    @functools.cached_property
+    def _sums(self) -> list[float]:
+        return [min(each, 1.0) for each in itertools.accumulate(self.probabilities or ())]
 
 
 @dataclass(frozen=True)
@@ -161,6 +188,10 @@ class IntUniform(Parameter):
     def grid(self) -> range:
         """Every whole number."""
         return range(self.min, self.max + 1)
+
+    def grid_size(self) -> int:
+        """How many whole numbers there are, which can be more than `len` knows."""
+        return self.max - self.min + 1
 
 
 @dataclass(frozen=True)
@@ -283,14 +314,38 @@ class Quantised(Parameter):
 
     def grid(self) -> list[float] | None:
         """From `min` in steps of `q` where it is uniform, as W&B has it; else every multiple within reach."""
+        steps, start = self._grid_steps(), self._grid_start()
+        return None if steps is None else [start + step * self.q for step in steps]
+
+    def grid_size(self) -> int | None:
+        """How many values `grid` has; there can be millions."""
+        steps = self._grid_steps()
+        return None if steps is None else steps.stop - steps.start
+
+    def list_values(self, most: int) -> list[float]:
+        """The multiples that can be drawn, or `most` of them around the median."""
+        multiples = self._reach()
+        # one that nothing but a bound itself is rounded to is never drawn
+        first = multiples.start + (self.base.cdf((multiples.start + 0.5) * self.q) <= 0)
+        last = multiples.stop - 1 - (self.base.cdf((multiples.stop - 1.5) * self.q) >= 1)
+        median = round(self.base.ppf(0.5) / self.q)
+        start = max(min(median - most // 2, last + 1 - most), first)
+        return [multiple * self.q for multiple in range(start, last + 1)[:most]]
+
+    def _reach(self) -> range:
+        """Of which multiples the values lie between the bounds, or as far out as a draw comes."""
+        first, last = (round(self.base.ppf(u) / self.q) for u in (0, 1))
+        return range(first, last + 1)
+
+    def _grid_start(self) -> float:
+        if not isinstance(self.base, Uniform):
+            return 0
+        return int(self.base.min) if isinstance(self.q, int) and self.base.min.is_integer() else self.base.min
+
+    def _grid_steps(self) -> range | None:
         if isinstance(self.base, Uniform):
-            steps = math.floor((self.base.max - self.base.min) / self.q + 1e-9)
-            start = int(self.base.min) if isinstance(self.q, int) and self.base.min.is_integer() else self.base.min
-            return [start + step * self.q for step in range(steps + 1)]
-        if isinstance(self.base, LogUniform | Beta):
-            first, last = (round(self.base.ppf(u) / self.q) for u in (0, 1))
-            return [multiple * self.q for multiple in range(first, last + 1)]
-        return None
+            return range(math.floor((self.base.max - self.base.min) / self.q + 1e-9) + 1)
+        return self._reach() if isinstance(self.base, LogUniform | Beta) else None
 
 
 def _index(u: float, count: int) -> int:

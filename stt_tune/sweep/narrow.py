@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from stt_tune.errors import SettingsError
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.distributions import (
     Categorical,
@@ -44,6 +45,9 @@ def narrow_sweep(
         best: Configurations that did well; nested as the sweep is.
         expand: Whether a range may leave its bounds, and a choice have what one of the configurations has.
         allows: Whether a parameter, by its dotted name, may have a value beyond them.
+
+    Raises:
+        SettingsError: Nothing is left to search, as the configurations agree in all choices that there are.
     """
     frame = sweep.origin
     flat = [frame.flatten(each) for each in best]
@@ -69,6 +73,7 @@ def narrow_sweep(
         narrowed[name] = _part(parameter, low, high)
         if low < 0 or high > 1:
             widened[name] = _part(parameter, min(low, 0.0), max(high, 1.0))
+    _check_varies(frame, narrowed)
     refined = _change(frame, f"{frame.name}-refined", narrowed)
     return replace(refined, frame=_change(frame, frame.name, widened), default=sweep.default)
 
@@ -77,6 +82,18 @@ def find_outside(sweep: SweepConfig, configuration: Configuration) -> list[str]:
     """The parameters, by their dotted names, whose value in a configuration the sweep cannot propose."""
     flat = sweep.flatten(configuration)
     return [name for name, parameter in sweep.parameters.items() if name in flat and not _holds(parameter, flat[name])]
+
+
+def _check_varies(frame: SweepConfig, narrowed: Mapping[str, Parameter]) -> None:
+    specs = {name: _spec_of(each) for name, each in narrowed.items()}
+    varying = [name for name, each in frame.parameters.items() if not isinstance(each, Constant)]
+    if all("value" in specs.get(name, ()) for name in varying):
+        found = ", ".join(f"{name}={specs[name]['value']!r}" for name in varying) or "nothing does"
+        raise SettingsError(
+            f"{frame.name}: the best trials must leave something to search around them, and agree in all that varies "
+            f"({found}). Go on in the whole space, by `stt-tune resume RUN_DIR --trials N` with a greater N, or tune a "
+            "sweep that has more to choose from."
+        )
 
 
 def _holds(parameter: Parameter, value: Any) -> bool:

@@ -21,6 +21,7 @@ from stt_tune.sweep.distributions import (
     Uniform,
 )
 from stt_tune.sweep.numerals import is_number
+from stt_tune.sweep.plain import find_odd, fits
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _OF_EXPONENTS = ("log_uniform", "q_log_uniform")
@@ -91,26 +92,25 @@ def parse_parameter(spec: Any, where: str = "parameter") -> Parameter:
         raise ValueError(f"{where}.distribution: must be one of {known}; found {distribution!r}.")
     schema = _SCHEMAS[distribution]
     keys = (*schema.required, *schema.optional)
-    problems = [
+    unknown = [
         f"{where}.{key}: {distribution} knows no such key{_advise(key, distribution)}."
         for key in spec
         if key not in (*keys, "distribution")
     ]
-    problems += [
+    filled = {**schema.optional, **spec}
+    problems = [
         f"{where}.{key}: {distribution} needs it, and it is missing." for key in schema.required if key not in spec
     ]
-    filled = {**schema.optional, **spec}
-    problems += [
-        f"{where}.{key}: must be a finite number, found {filled[key]!r}."
-        for key in keys
-        if key in filled and key not in ("value", "values", "probabilities") and not is_number(filled[key])
-    ]
-    if problems:
-        raise ValueError("\n".join(problems))
-    try:
-        return schema.build(filled)
-    except ValueError as error:
-        raise ValueError("\n".join(f"{where}{line}" for line in str(error).splitlines())) from None
+    problems += [f"{where}.{key}: {wrong}." for key in keys if key in filled and (wrong := _judge(key, filled[key]))]
+    parameter = None
+    if not problems:  # what is known can be told even where there are keys that are not
+        try:
+            parameter = schema.build(filled)
+        except ValueError as error:
+            problems = [f"{where}{line}" for line in str(error).splitlines()]
+    if parameter is None or unknown:
+        raise ValueError("\n".join([*unknown, *problems]))
+    return parameter
 
 
 def find_hints(spec: Mapping[str, Any], where: str = "parameters") -> Iterator[str]:
@@ -135,6 +135,17 @@ def _infer(spec: Mapping[str, Any]) -> str | None:
         whole = all(isinstance(spec[key], int) and not isinstance(spec[key], bool) for key in ("min", "max"))
         return "int_uniform" if whole else "uniform"
     return None
+
+
+def _judge(key: str, value: Any) -> str:
+    """Say what is wrong with a key's value by itself; empty: nothing."""
+    if key == "probabilities":
+        return ""
+    if key not in ("value", "values"):
+        return "" if is_number(value) else f"must be a finite number, found {value!r}"
+    odd = next(find_odd(value), None)
+    must = "must be of text, numbers of at most 64 bits, true, false and null, in lists and mappings"
+    return f"{must}, found {odd}. Put it in quotes, if it is meant as text" if odd else ""
 
 
 def _advise(key: str, distribution: str) -> str:
@@ -168,7 +179,10 @@ def _int_uniform(spec: Mapping[str, Any]) -> Parameter:
     low, high = _ordered(spec)
     if not (low.is_integer() and high.is_integer()):
         raise ValueError(f": min and max must be whole numbers for int_uniform, found {low:g} and {high:g}.")
-    return IntUniform(int(low), int(high))
+    least, most = int(spec["min"]), int(spec["max"])
+    if not (fits(least) and fits(most)):
+        raise ValueError(f": min and max must have at most 64 bits for int_uniform, found {low:g} and {high:g}.")
+    return IntUniform(least, most)
 
 
 def _uniform(spec: Mapping[str, Any]) -> Parameter:
@@ -252,11 +266,22 @@ def _quantised(schema: _Schema) -> _Schema:
             continuous = schema.build(spec)
         except ValueError as error:
             raise ValueError(f"{error}\n{q_problem}".strip()) from None
+        q_problem = q_problem or _find_unreachable(continuous, spec["q"])
         if q_problem:
             raise ValueError(q_problem)
         return Quantised(continuous, spec["q"])
 
     return _Schema(schema.required, build, {**schema.optional, "q": 1.0})
+
+
+def _find_unreachable(continuous: Parameter, q: float) -> str:
+    """Say whether there are multiples that no number holds; empty: there are none."""
+    farthest = max(abs(continuous.ppf(u)) for u in (0, 1))
+    if not math.isfinite(farthest / q):
+        return f".q: must be larger: values reach {farthest:g}, and that is more of {q:g} than can be counted."
+    if isinstance(q, int) and not fits(round(farthest / q) * q):
+        return f".q: must be written as {float(q)}: whole multiples must have at most 64 bits, and reach {farthest:g}."
+    return ""
 
 
 _SCHEMAS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from stt_tune.sweep.distributions import Categorical, Constant, IntUniform, Para
 from stt_tune.sweep.gaussian_process import Array
 from stt_tune.sweep.numerals import is_number
 
-_MOST_LEVELS = 1000  # of more, whole numbers are as good as real ones
+_MOST_LEVELS = 1000  # are laid out; of more, each is looked up
 
 
 class UnitCube:
@@ -25,6 +26,7 @@ class UnitCube:
 
     Attributes:
         size: How many axes there are.
+        is_countable: Whether there is no axis of real numbers.
     """
 
     def __init__(self, sweep: SweepConfig, within: SweepConfig | None = None) -> None:
@@ -35,6 +37,7 @@ class UnitCube:
         if within is not None:
             for name, axis in self._axes.items():
                 axis.restrict(within.parameters[name])
+        self.is_countable = not any(axis.is_real for axis in self._axes.values())
 
     def place(self, configuration: Mapping[str, Any]) -> Array | None:
         """Where a configuration lies, `[d]`; None if it has a choice that has no place."""
@@ -63,6 +66,12 @@ class UnitCube:
         inside = low + (1 - np.abs(1 - np.abs((points - low) / width) % 2)) * (high - low)
         return np.column_stack([axis.snap(u) for axis, u in zip(self._axes.values(), inside.T, strict=True)])
 
+    def list_points(self, most: int) -> Array:
+        """The points, `[n, d]`, that can be chosen, or `most` of them; none where there are real numbers to choose."""
+        places = [axis.list_places(most) for axis in self._axes.values()]
+        points = itertools.islice(itertools.product(*places), most)
+        return np.array(list(points)).reshape(-1, self.size)
+
     def _bounds(self) -> tuple[Array, Array]:
         axes = self._axes.values()
         return np.array([axis.low for axis in axes]), np.array([axis.high for axis in axes])
@@ -77,26 +86,32 @@ class _Axis:
     """Real numbers, or the multiples of a step.
 
     Attributes:
+        parameter: What places are measured by.
         low: The least coordinate to choose; `high` the greatest.
-        levels: Those between, where they can be counted.
+        is_real: Whether there are no gaps between the values.
+        levels: Those between, where they can be counted and are not too many.
     """
 
     def __init__(self, parameter: Parameter) -> None:
         self.parameter = parameter
-        self.low, self.high = 0.0, 1.0
-        self.levels = self._levels_of(parameter)
+        self._choose_from(parameter, 0.0, 1.0)
 
     def restrict(self, parameter: Parameter) -> None:
         """Choose only what `parameter` has, too."""
         ends = [self.place(value) for value in parameter.extremes()]
-        self.low, self.high = min(ends), max(ends)
-        self.levels = self._levels_of(parameter)
+        self._choose_from(parameter, min(ends), max(ends))
 
-    def _levels_of(self, parameter: Parameter) -> Array | None:
-        values = parameter.grid()
-        if values is None or len(values) > _MOST_LEVELS:
-            return None
-        return np.array(sorted({self.place(value) for value in values}))
+    def _choose_from(self, parameter: Parameter, low: float, high: float) -> None:
+        self._chosen, self.low, self.high = parameter, low, high
+        values = parameter.list_values(_MOST_LEVELS + 1)
+        self.is_real = values is None
+        is_short = values is not None and len(values) <= _MOST_LEVELS
+        self.levels = np.array(self.list_places(_MOST_LEVELS)) if is_short else None
+
+    def list_places(self, most: int) -> list[float]:
+        """The coordinates to choose from, or `most` of them; none of real numbers."""
+        places = {self.place(value) for value in self._chosen.list_values(most) or ()}
+        return sorted(place for place in places if self.low <= place <= self.high)
 
     def place(self, value: Any) -> float:
         return self.parameter.quantile(value)
@@ -105,8 +120,10 @@ class _Axis:
         return self.parameter.ppf(u)
 
     def snap(self, u: Array) -> Array:
-        if self.levels is None:
+        if self.is_real:
             return u
+        if self.levels is None:
+            return np.array([self.place(self.value(each)) for each in u.tolist()])
         nearest: Array = self.levels[np.abs(u[:, None] - self.levels).argmin(axis=1)]
         return nearest
 
@@ -148,10 +165,11 @@ class _Nominal(_Axis):
 
     def __init__(self, parameter: Categorical) -> None:
         self.values = parameter.grid()
+        self.listed = Categorical(tuple(self.values))
         super().__init__(parameter)
 
     def place(self, value: Any) -> float:
-        return (Categorical(tuple(self.values)).position(value) + 0.5) / len(self.values)
+        return (self.listed.position(value) + 0.5) / len(self.values)
 
     def value(self, u: float) -> Any:
         return self.values[min(int(u * len(self.values)), len(self.values) - 1)]

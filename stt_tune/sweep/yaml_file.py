@@ -35,7 +35,7 @@ def read_yaml(path: Path) -> tuple[str, Any]:
         return text, yaml.load(text, _StrictLoader)
     except OSError as error:
         raise SweepConfigError(str(path), [f"must be a readable sweep file, found: {error.strerror}."]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         reason = f"{getattr(error, 'problem', None) or error}{where}"

@@ -62,9 +62,10 @@ continuous_specs = st.one_of(
 )
 quantised_specs = st.one_of(*(_quantised(each) for each in _continuous.values()))
 weights = st.lists(st.integers(0, 9), min_size=1, max_size=8).filter(any)
+_whole = st.integers(-(2**63), 2**63 - 1)
 discrete_specs = st.one_of(
-    st.builds(lambda value: {"value": value}, st.one_of(st.integers(), st.text(), st.booleans())),
-    st.builds(lambda values: {"values": values}, st.lists(st.integers(), min_size=1, max_size=12, unique=True)),
+    st.builds(lambda value: {"value": value}, st.one_of(_whole, st.text(), st.booleans())),
+    st.builds(lambda values: {"values": values}, st.lists(_whole, min_size=1, max_size=12, unique=True)),
     weights.map(lambda each: {"values": list(range(len(each))), "probabilities": [w / sum(each) for w in each]}),
     st.builds(lambda low, width: {"min": low, "max": low + width}, st.integers(-50, 50), st.integers(1, 60)),
 )

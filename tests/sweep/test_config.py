@@ -33,6 +33,15 @@ def test_a_sweep_without_a_name_is_called_as_its_file(tmp_path: Path) -> None:
     assert (sweep.name, sweep.metric.name, sweep.metric.mode, sweep.early_terminate) == ("mine", "wer", "min", None)
 
 
+def test_aliases_stand_for_what_is_written_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "method: grid\nparameters: {a: &a {values: &v [1, 2]}, b: *a, c: {values: *v}, d: {value: [*v, *v]}}\n"
+    )
+    sweep = SweepConfig.from_yaml(path)
+    assert (sweep.grid_size(), sweep.grid_point(7)["d"]) == (8, [[1, 2], [1, 2]])
+
+
 def test_the_same_generator_gives_the_same_configurations() -> None:
     sweep = SweepConfig.from_dict(_SWEEP)
     first, second = ([sweep.sample(rng) for _ in range(5)] for rng in map(np.random.default_rng, (3, 3)))
@@ -249,6 +258,18 @@ def test_all_problems_are_told_at_once_with_the_file(tmp_path: Path) -> None:
         (b"parameters: [", "must be YAML, and cannot be read"),
         (b"\xff\xfe\x00", "must be YAML, and cannot be read"),
         (b"method: random\nmethod: grid\n", "the key method stands twice"),
+        (b"parameters: " + b"[" * 2000, "must be YAML, and cannot be read: maximum recursion depth"),
+        (b"method: random\nparameters: &a {x: *a}", r"parameters\.x: must end, and lies inside of itself"),
+        (b"method: random\nparameters: {x: {values: &a [1, *a]}}", r"parameters\.x\.values: must end, and lies inside"),
+        (
+            b"method: random\nmetric: &a {name: *a}\nparameters: {x: {value: 1}}",
+            r"metric\.name: must end, .* Write it out",
+        ),
+        (b"&a {method: random, parameters: *a}", r"parameters\.parameters: must end"),
+        (
+            b"method: random\nparameters: {day: {values: [2024-01-01, 2024-02-01]}}",
+            r"yaml: parameters\.day\.values: must be of text, .*, found the date 2024-01-01\. Put it in quotes",
+        ),
         (b"just text", "must be a mapping with method and parameters"),
         (b"", "must be a mapping with method and parameters, found None"),
     ],

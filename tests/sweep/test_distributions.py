@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stt_tune.sweep.distributions import Categorical
 from stt_tune.sweep.parameters import _SCHEMAS, parse_parameter
 from tests.sweep import specs
 
@@ -132,7 +133,10 @@ def test_zero_and_false_are_values_like_any_other() -> None:
     ("spec", "values"),
     [
         ({"values": [8, 16, 8]}, [8, 16]),
+        ({"values": [[8], {"a": 1}, [8]]}, [[8], {"a": 1}]),
+        ({"values": [1, True, 1.0, 0]}, [1, True, 0]),
         ({"values": [1, 2, 4], "probabilities": [0.5, 0, 0.5]}, [1, 4]),
+        ({"values": [1, 2, 1], "probabilities": [0, 0.5, 0.5]}, [2, 1]),
         ({"min": 2, "max": 5}, range(2, 6)),
         ({"distribution": "q_uniform", "min": 0, "max": 10, "q": 5}, [0, 5, 10]),
         ({"distribution": "q_uniform", "min": 1, "max": 9, "q": 4}, [1, 5, 9]),
@@ -144,4 +148,53 @@ def test_zero_and_false_are_values_like_any_other() -> None:
     ],
 )
 def test_a_grid_lists_every_value_that_can_be_counted(spec: dict[str, Any], values: list[Any] | None) -> None:
-    assert parse_parameter(spec).grid() == values
+    parameter = parse_parameter(spec)
+    assert parameter.grid() == values
+    assert parameter.grid_size() == (None if values is None else len(values))
+
+
+@pytest.mark.parametrize(
+    ("spec", "values"),
+    [
+        ({"values": ["a", "b"]}, ["a", "b"]),
+        ({"min": 2, "max": 5}, [2, 3, 4, 5]),
+        ({"min": 0.0, "max": 1.0}, None),
+        ({"distribution": "q_uniform", "min": 1, "max": 10, "q": 4}, [0, 4, 8]),
+        ({"distribution": "q_uniform", "min": 0.5, "max": 3.5, "q": 1}, [1, 2, 3]),
+        ({"distribution": "q_uniform", "min": 0.6, "max": 0.8, "q": 1.0}, [1.0]),
+        ({"distribution": "q_normal", "mu": 0.5, "sigma": 0.01, "q": 1}, [0, 1]),
+    ],
+)
+def test_values_that_can_be_drawn_are_listed(spec: dict[str, Any], values: list[Any] | None) -> None:
+    parameter = parse_parameter(spec)
+    assert parameter.list_values(100) == values
+    assert parameter.list_values(2) in (None, values[:2] if values else None, values[1:] if values else None)
+
+
+def test_what_is_vast_is_counted_and_not_laid_out() -> None:
+    rate = parse_parameter({"distribution": "q_log_uniform_values", "min": 1e-6, "max": 1e-2, "q": 1e-15})
+    assert rate.grid_size() == pytest.approx(1e13, rel=1e-3)
+    around = rate.list_values(11)
+    assert around is not None
+    assert around == pytest.approx([1e-4 + step * 1e-15 for step in range(-5, 6)], rel=1e-12)
+    assert parse_parameter({"min": -(2**63), "max": 2**63 - 1025}).grid_size() == 2**64 - 1024
+
+
+class _Counted:
+    """A value that counts how often it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        _Counted.compared += 1
+        return self is other
+
+    __hash__ = object.__hash__
+
+
+def test_a_long_list_is_gone_through_once() -> None:
+    values = tuple(_Counted() for _ in range(2000))
+    choice = Categorical(values)
+    assert len(choice.grid()) == 2000
+    assert [choice.position(each) for each in values[::100]] == list(range(0, 2000, 100))
+    assert _Counted.compared < 20 * 2000

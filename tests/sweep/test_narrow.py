@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stt_tune.errors import SettingsError
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.distributions import Categorical, Constant, IntUniform, LogUniform, Uniform
 from stt_tune.sweep.narrow import narrow_sweep
@@ -95,6 +96,24 @@ def test_without_configurations_everything_stays_and_only_the_method_changes() -
     narrowed = narrow_sweep(_sweep(), [])
     assert narrowed.parameters == _sweep().parameters
     assert (narrowed.method, narrowed.run_cap) == ("bayes", None)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"schedule": {"values": ["linear", "cosine"]}, "freeze": {"values": ["none", "encoder"]}},
+        {"schedule": {"value": "cosine"}, "x": {"distribution": "q_uniform", "min": 0, "max": 4, "q": 2}},
+    ],
+)
+def test_where_the_best_agree_in_all_that_varies_nothing_is_left_to_search(parameters: dict[str, Any]) -> None:
+    sweep = _sweep(parameters)
+    best = {"schedule": "cosine", **({"freeze": "none"} if "freeze" in parameters else {"x": 2})}
+    told = "freeze='none'" if "freeze" in parameters else "x=2"
+    with pytest.raises(SettingsError, match=rf"agree in all that varies \(.*{told}\)\. Go on in the whole space"):
+        narrow_sweep(sweep, [best] * 3)
+    assert narrow_sweep(sweep, []).parameters == sweep.parameters
+    other = {**best, "freeze": "encoder"} if "freeze" in parameters else {**best, "x": 4}
+    assert narrow_sweep(sweep, [best, other]).parameters["schedule"] == Constant("cosine")
 
 
 def test_a_narrowed_sweep_is_narrowed_within_the_first_one() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from datetime import date
 from typing import Any
 
 import pytest
@@ -62,6 +63,12 @@ def test_all_problems_are_told_with_the_place_where_they_stand() -> None:
         ({"distribution": "categorical", "values": [1], "probabilities": [1]}, "categorical_w_probabilities does"),
         ({"min": 0.0, "max": 1.0, "q": 0.1}, "p.q: uniform knows no such key; q_uniform does"),
         ({"min": 0.0, "max": 1.0, "foo": 2}, "p.foo: uniform knows no such key. Remove it"),
+        (
+            {"min": 3.0, "max": 1.0, "foo": 2},
+            r"foo: uniform knows no such key. Remove it.\np: min < max must hold, but",
+        ),
+        ({"distribution": "normal", "sigma": 0, "q": 1}, r"q_normal does.\np.sigma: must be above 0, found 0"),
+        ({"distribution": "uniform", "min": 3, "foo": 2}, r"Remove it.\np.max: uniform needs it, and it is missing.$"),
         ({"values": []}, "p.values: must be a list of at least one value"),
         ({"values": 8}, "p.values: must be a list of at least one value, found 8"),
         ({"values": [1, 2], "probabilities": [1]}, "p.probabilities: must be a list of 2, one for each value"),
@@ -79,6 +86,27 @@ def test_all_problems_are_told_with_the_place_where_they_stand() -> None:
         ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0}, "p.q: must be above 0, found 0"),
         ({"distribution": "int_uniform", "min": 0.5, "max": 2}, "p: min and max must be whole numbers"),
         ({"distribution": "log_uniform", "min": 1, "max": 1000}, "exponents of e here and must lie from -700 to 700"),
+        ({"min": 0, "max": 2**63}, "p: min and max must have at most 64 bits for int_uniform, found 0 and 9.22337e"),
+        (
+            {"value": 2**63},
+            "p.value: must be of text, numbers of at most 64 bits, .* found the int 9223372036854775808",
+        ),
+        ({"values": [1, [-(2**64)]]}, "p.values: must be of text, .* found the int -18446744073709551616"),
+        (
+            {"value": date(2024, 1, 2)},
+            "p.value: .* found the date 2024-01-02. Put it in quotes, if it is meant as text",
+        ),
+        ({"value": {date(2024, 1, 2): 3}}, "p.value: .* found the date 2024-01-02"),
+        ({"values": [b"a"]}, "p.values: .* found the bytes b'a'"),
+        ({"values": [{"a": {1, 2}}]}, "p.values: .* found the set {1, 2}"),
+        (
+            {"distribution": "q_uniform", "min": 0, "max": 1e300, "q": 1e-20},
+            "p.q: must be larger: values reach 1e[+]300, and that is more of 1e-20 than can be counted",
+        ),
+        (
+            {"distribution": "q_log_normal", "mu": 0, "sigma": 20, "q": 1},
+            "p.q: must be written as 1.0: whole multiples must have at most 64 bits, and reach 2.0",
+        ),
         ({"distribution": "normal", "sigma": 0}, "p.sigma: must be above 0, found 0"),
         ({"distribution": "beta", "a": 0}, "p.a: must be above 0, found 0"),
         ({"distribution": "log_normal", "mu": 600, "sigma": 50}, "give numbers without a finite value"),

@@ -148,3 +148,51 @@ def test_bayes_takes_note_of_a_default_outside_the_space_or_leaves_it_out() -> N
         for each in _search(sweep, 8, known=known, score=lambda each: each["x"])[1:]:
             assert set(each.configuration) == {"x", "batch"}
             assert 0 <= each.configuration["x"] <= 1
+
+
+_COUNTABLE: dict[str, tuple[dict[str, Any], int]] = {
+    "lists": ({"rate": {"values": [1e-6, 1e-5, 1e-4, 1e-3]}, "kind": {"values": ["a", "b", "c"]}}, 12),
+    "whole numbers": ({"epochs": {"min": 3, "max": 8}, "sums": {"values": [1, 2]}}, 12),
+    "steps off their bounds": ({"x": {"distribution": "q_uniform", "min": 0.5, "max": 9.5, "q": 1}}, 9),
+    "steps without bounds": ({"x": {"distribution": "q_normal", "mu": 0, "sigma": 3, "q": 1}}, 15),
+    "steps without end": ({"x": {"distribution": "q_log_normal", "mu": 2, "sigma": 1, "q": 1}}, 15),
+    "steps so small that they are not laid out": (
+        {"x": {"distribution": "q_uniform", "min": 0, "max": 1, "q": 1e-5}, "y": {"value": 1}},
+        12,
+    ),
+}
+
+
+@pytest.mark.parametrize("outcome", ["results", "failures"])
+@pytest.mark.parametrize("space", _COUNTABLE)
+def test_bayes_tries_nothing_twice_while_there_are_others(space: str, outcome: str) -> None:
+    parameters, trials = _COUNTABLE[space]
+    sweep = _sweep("bayes", parameters)
+
+    def score(configuration: dict[str, Any]) -> float:
+        places = [each.quantile(configuration[name]) for name, each in sweep.parameters.items()]
+        return 0.1 + sum((place - 0.6) ** 2 for place in places) if outcome == "results" else math.nan
+
+    tried = [each.configuration for each in _search(sweep, trials + 1, score=score)]
+    assert all(each not in tried[:number] for number, each in enumerate(tried[:trials]))
+
+
+def test_bayes_begins_beside_the_default_and_not_with_it_again() -> None:
+    sweep = _sweep("bayes", {"batch": {"values": [4, 8, 16]}, "sums": {"values": [1, 2]}})
+    for seed in range(5):
+        sampler = build_sampler(sweep, seed, {"batch": 16, "sums": 1})
+        known = [Observation(0, {"batch": 16, "sums": 1}, 0.5)]
+        for number in range(1, 6):
+            proposed = sampler.propose(number, known)
+            assert proposed not in [each.configuration for each in known]
+            known.append(Observation(number, proposed, None))
+
+
+@pytest.mark.parametrize("value", [0.5, math.nan])
+def test_bayes_finds_what_is_left_where_there_is_more_than_it_looks_at(value: float) -> None:
+    step = {"distribution": "q_log_uniform_values", "min": 1, "max": 600, "q": 1}
+    sweep = _sweep("bayes", {"x": step, "kind": {"values": ["a", "b"]}})
+    every = [{"x": x, "kind": kind} for x in range(1, 601) for kind in ("a", "b")]
+    for left in ({"x": 1, "kind": "b"}, {"x": 377, "kind": "a"}, {"x": 541, "kind": "b"}):
+        known = [Observation(i, each, value) for i, each in enumerate(every) if each != left]
+        assert build_sampler(sweep, 0).propose(len(every), known) == left

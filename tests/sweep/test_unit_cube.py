@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.unit_cube import UnitCube
+from tests.sweep import specs
 from tests.sweep.specs import EVERY
 
 
@@ -63,3 +66,61 @@ def test_points_are_chosen_within_a_narrower_sweep_and_placed_in_the_whole_one()
         assert 1e-5 * 0.999 <= configuration["rate"] <= 1e-4 * 1.001
         assert configuration["batch"] in (8, 16)
         assert configuration["epochs"] == 4
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"distribution": "q_uniform", "min": 50, "max": 500, "q": 100},
+        {"distribution": "q_uniform", "min": 0.5, "max": 9.5, "q": 1},
+        {"distribution": "q_uniform", "min": 1, "max": 10, "q": 4},
+        {"distribution": "q_uniform", "min": -3.0, "max": 3.0, "q": 2.0},
+        {"distribution": "q_log_uniform_values", "min": 4, "max": 60, "q": 8},
+        {"distribution": "q_beta", "a": 2, "b": 2, "q": 0.25},
+    ],
+)
+def test_steps_are_those_that_random_draws_have(spec: dict[str, Any]) -> None:
+    cube, rng = UnitCube(_sweep({"x": spec})), np.random.default_rng(0)
+    drawn = {_sweep({"x": spec}).sample(rng)["x"] for _ in range(3000)}
+    assert {cube.configuration(point)["x"] for point in cube.list_points(100)} == drawn
+    assert {cube.configuration(point)["x"] for point in cube.spread(rng.random((3000, 1)))} == drawn
+
+
+_LONG: dict[str, dict[str, Any]] = {
+    "whole": {"min": 0, "max": 10**6},
+    "listed": {"values": list(range(1500))},
+    "named": {"values": [f"checkpoint-{i}" for i in range(1500)]},
+    "steps": {"distribution": "q_log_uniform_values", "min": 1e-6, "max": 1e-2, "q": 1e-9},
+    "unbounded": {"distribution": "q_normal", "mu": 0, "sigma": 3, "q": 1e-4},
+}
+
+
+@given(st.one_of(specs.quantised_specs, specs.discrete_specs, st.sampled_from(list(_LONG.values()))), st.data())
+def test_a_value_that_was_drawn_lies_where_it_would_be_chosen(spec: dict[str, Any], data: st.DataObject) -> None:
+    sweep = _sweep({"x": spec, "y": {"min": 1, "max": 2}})
+    cube, u = UnitCube(sweep), data.draw(st.floats(1e-6, 1 - 1e-6))
+    value = sweep.parameters["x"].ppf(u)
+    place = cube.place({"x": value, "y": 1})
+    assert place is not None
+    assert cube.snap(place[None])[0] == pytest.approx(place, abs=1e-9)
+    assert cube.configuration(place)["x"] == value
+    assert cube.is_countable
+
+
+def test_points_of_real_numbers_are_not_listed() -> None:
+    cube = UnitCube(_sweep({"batch": {"values": [4, 8]}, "x": {"min": 0.0, "max": 1.0}}))
+    assert not cube.is_countable
+    assert cube.list_points(10).shape == (0, 2)
+    fixed = UnitCube(
+        _sweep({"batch": {"values": [4, 8]}, "x": {"min": 0.0, "max": 1.0}}),
+        _sweep({"batch": {"values": [4, 8]}, "x": {"value": 0.25}}),
+    )
+    assert fixed.list_points(10) == pytest.approx(np.array([[0.25, 0.25], [0.75, 0.25]]))
+
+
+def test_so_many_points_are_listed_as_are_asked_for_and_there_are() -> None:
+    cube = UnitCube(_sweep({"a": {"min": 1, "max": 10**12}, "b": _LONG["steps"], "c": {"values": ["x", "y"]}}))
+    for most in (1, 7, 500):
+        assert len(np.unique(cube.list_points(most), axis=0)) == most
+    small = UnitCube(_sweep({"a": {"min": 1, "max": 3}, "c": {"values": ["x", "y"]}}))
+    assert len(small.list_points(100)) == 6
