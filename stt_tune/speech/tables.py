@@ -14,14 +14,15 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from stt_tune.errors import ManifestError, first_line
 from stt_tune.speech.clip import DatasetClip
 from stt_tune.speech.row import Row
+from stt_tune.storage import cut_query
 
 _LONGEST_LINE = 2**20  # bytes; a row is a few hundred
 _START = 64  # bytes; what a document begins with is among them
+_KINDS = (".csv", ".tsv", ".parquet", ".json", ".jsonl")
 _GZIP = b"\x1f\x8b"
 
 
@@ -41,9 +42,9 @@ def read_file(source: str, path: Path) -> Iterator[Row]:
 
 
 def _find_suffix(source: str) -> str:
-    """The kind of a table by its name, also where that is in a URL with a query, or packed."""
-    name = urlsplit(source).path if source.startswith(("http://", "https://")) else source
-    return PurePosixPath(name.lower().removesuffix(".gz")).suffix
+    """The kind of a table by its name, packed or not, before the query of a URL or, as in `get?file=a.csv`, in it."""
+    found = (PurePosixPath(name.lower().removesuffix(".gz")).suffix for name in (cut_query(source), source))
+    return next((suffix for suffix in found if suffix in _KINDS), "")
 
 
 @contextlib.contextmanager

@@ -597,6 +597,7 @@ def test_what_drift_prints_for_crontab_is_no_json(run: Run, tmp_path: Path) -> N
     assert err.startswith("--cron, --json: must not be given together, and are. What --cron prints is for crontab")
 
 
+@pytest.mark.slow
 def test_a_config_is_exported_confirmed_watched_and_re_tuned(
     run: Run, ray_session: None, tmp_path: Path, corpus: Path, small_run: TuneResult
 ) -> None:

@@ -85,6 +85,7 @@ def test_a_notebook_shows_sweeps_with_objectives_of_their_own(
         ("compare_sweeps", "must hold run folders, and has none. Name another place in STT_TUNE_RUNS"),
     ],
 )
+@pytest.mark.slow
 def test_a_notebook_says_where_it_finds_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:

@@ -144,6 +144,7 @@ def test_what_would_be_wrong_is_found(browser: Browser, tmp_path: Path) -> None:
         assert page.evaluate(_FIND_CONTRAST) < 2
 
 
+@pytest.mark.slow
 def test_figures_become_files(browser: Browser, tmp_path: Path) -> None:
     page, files = write_report([make_run(tmp_path / "run", 3, decision=None).path], png=True)
     assert len(files) == len(re.findall('class="plot"', Path(page).read_text())) > 3

@@ -133,6 +133,7 @@ def task(speech: SpeechData, tiny: SpeechModel) -> SpeechTask:
     return SpeechTask(few, tiny, TrainingSettings(seed=0, audio_context_s=None, normaliser="basic"))
 
 
+@pytest.mark.slow
 def test_what_forgets_is_refused_whatever_it_gains(tmp_path: Path, task: SpeechTask, ray_session: None) -> None:
     """A learning rate that ruins the model must not pass the guard, and must not be chosen."""
     ruinous = {**_DEFAULT, "learning_rate": 3e-3}

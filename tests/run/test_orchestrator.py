@@ -68,6 +68,7 @@ def test_the_models_default_is_the_first_trial(tmp_path: Path) -> None:
     assert result.table.trials[0].configuration == config.default
 
 
+@pytest.mark.slow
 def test_further_calls_go_on_with_the_sweep_and_sweeps_survive_the_process(tmp_path: Path) -> None:
     config = SweepConfig.create_minimal_sweep(num_trials=2)
     sweep_id = _orchestrator(tmp_path).create_sweep(config)

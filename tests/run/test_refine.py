@@ -24,6 +24,7 @@ from tests.run import synthetic
 from tests.run.trials import make_trial
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_refined_with_all_that_it_has_learnt(
     own_run: RunFolder, corpus: Path, ray_session: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

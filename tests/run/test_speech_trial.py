@@ -20,6 +20,7 @@ def _write_on_and_on(path: Path, seconds: float) -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
+@pytest.mark.slow
 def test_what_is_not_done_when_a_user_interrupts_is_ended(tmp_path: Path) -> None:
     other = tmp_path / "other"
 

@@ -128,6 +128,7 @@ def test_an_agents_run_that_wandb_refuses_is_told(
             train({"epochs": 2}, TuneSettings(str(corpus), small_model), tmp_path)
 
 
+@pytest.mark.slow
 def test_wandbs_agent_can_run_it(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """W&B's own agent starts the program; only its server, which would name the run, cannot be reached here."""
     sweep = tmp_path / "sweep.yaml"

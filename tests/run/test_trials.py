@@ -105,6 +105,7 @@ def test_ctrl_c_behind_the_last_trial_is_not_lost(tmp_path: Path, monkeypatch: p
     assert signal.getsignal(signal.SIGUSR1) == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_finished_and_a_resume_completes_it(tmp_path: Path) -> None:
     table = TrialTable(("wer",))
     finished_two = threading.Event()
@@ -202,6 +203,7 @@ def test_wandbs_own_rule_can_do_the_stopping(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["bayes", "grid"])
+@pytest.mark.slow
 def test_bayes_and_grid_take_the_same_way_and_go_on_after_a_stop(tmp_path: Path, method: str) -> None:
     parameters = {
         "learning_rate": {"values": [0.1, 0.2, 0.4, 0.8]} if method == "grid" else {"min": 0.0, "max": 1.0},
@@ -229,6 +231,7 @@ def _stubborn(config: dict[str, Any]) -> None:
         time.sleep(0.7)
 
 
+@pytest.mark.slow
 def test_a_function_that_will_not_stop_delays_the_next_trial_and_loses_none(tmp_path: Path) -> None:
     change = {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2}}
     table = synthetic.run(tmp_path, _stubborn, trials=4, change=change, default=None)
@@ -238,6 +241,7 @@ def test_a_function_that_will_not_stop_delays_the_next_trial_and_loses_none(tmp_
     assert {len(trial.reports) for trial in stopped} == {1}
 
 
+@pytest.mark.slow
 def test_early_stopping_goes_on_after_a_resume_where_it_was(tmp_path: Path) -> None:
     change = {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3}}
     options = {"change": change, "default": None}
@@ -251,6 +255,7 @@ def test_early_stopping_goes_on_after_a_resume_where_it_was(tmp_path: Path) -> N
         assert any(trial.status == "stopped_early" for trial in rest.trials[5:])
 
 
+@pytest.mark.slow
 def test_bayes_learns_the_same_of_failed_trials_after_a_resume(tmp_path: Path) -> None:
     change = {"method": "bayes", "metric": {"name": "wer"}}
     options = {"change": change, "default": None}

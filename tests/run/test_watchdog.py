@@ -26,6 +26,7 @@ def _hang_in_two(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
+@pytest.mark.slow
 def test_a_trial_that_hangs_is_ended_and_the_others_go_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
