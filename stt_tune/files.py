@@ -19,19 +19,23 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     A file that is replaced keeps its permissions; a new one has those that the umask leaves.
 
     Raises:
-        OSError: The folder cannot be written or the disk is full; `path` is then unchanged.
+        OSError: The folder cannot be written or the disk is full; `path` is then unchanged, and what the error names.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = path.stat().st_mode & 0o777 if path.exists() else None
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
-    temporary.touch(0o666 if mode is None else mode | 0o600, exist_ok=False)
     try:
+        temporary.touch(0o666 if mode is None else mode | 0o600, exist_ok=False)
         write(temporary)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         if mode is not None:
             temporary.chmod(mode)
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is not None and Path(error.filename) == temporary:
+            error.filename = str(path)  # who reads of it knows no other
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

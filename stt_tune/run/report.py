@@ -61,11 +61,9 @@ def write_report(
         except SttTuneError:
             raise
         except OSError as error:
-            # the page itself is written beside its place, in a file that is gone by now
-            own = error.filename is None or Path(error.filename).name.startswith(f".{page.name}.")
             raise SettingsError(
-                f"{page if own else error.filename}: must be a file that can be written ({error.strerror}). Name "
-                "another one with --out."
+                f"{error.filename or page}: must be a file that can be written ({error.strerror}). Name another one "
+                "with --out."
             ) from error
         told = [f"{url}{each.relative_to(page.parent).as_posix()}" if url else str(each) for each in files]
         if url:

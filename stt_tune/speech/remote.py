@@ -106,7 +106,7 @@ def _fetch(system: Any, path: str, url: str, info: dict[str, Any]) -> Path:
 
 
 def _find_suffix(path: str) -> str:
-    """What tells the kind of a manifest: how the file's name ends, or else, as in `get?file=a.csv`, its URL."""
+    """How a file's name ends, or else, as in `get?file=a.m4a`, its URL; messages tell of audio by it."""
     found = (posixpath.splitext(each)[1] for each in (cut_query(path), path))
     return next((each for each in found if each[1:].isalnum() and len(each) <= _LONGEST_SUFFIX), "")
 
