@@ -70,7 +70,10 @@ def bench_packing(model: str, context_s: float, utterances: int, rounds: int, se
 
 
 def _measure(task: SpeechTask, sweep: SweepConfig, per_gpu: int, rounds: int, seed: int) -> float:
-    """Runs an hour of all GPUs, by the median trial's time after each worker's first one."""
+    """Runs an hour of all GPUs, by the median trial's time after each worker's first one.
+
+    From its network's first step to its last report: what lies between two trials is left out of both.
+    """
     resources = find_resources(max_concurrent=None, per_trial={"gpu": 1 / per_gpu})
     with tempfile.TemporaryDirectory(prefix="stt_tune-") as folder:
         result = run_sweep(

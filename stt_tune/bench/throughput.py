@@ -17,12 +17,20 @@ from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Listen, SpeechModel
 from stt_tune.speech.families.whisper import WhisperModel
 from stt_tune.speech.finetune import TrainingSettings, finetune
-from stt_tune.speech.precision import autocast, find_precision
+from stt_tune.speech.precision import autocast, find_precision, find_type
 from stt_tune.speech.report import EpochReport
 
 _LONG_S = 3600.0
 # Dense bf16 operations a second, without sparsity. Source: NVIDIA's data sheets.
-_PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L40": 181e12}
+_PEAKS = {
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "L40": 181e12,
+}
 
 
 @dataclass(frozen=True)
@@ -93,14 +101,20 @@ def bench_throughput(model: str, context_s: float, batch_size: int, batches: int
 
 
 def _count_flops(network: Any, model: SpeechModel, example: Example) -> float:
-    """Of one utterance, forward and backward: what the mathematics needs, whatever the kernels do."""
+    """Of one utterance, forward and backward: what the mathematics needs, whatever the kernels do.
+
+    torch counts attention's way back as its kernels do it: five products, of which the first computes anew what the way
+    there has not kept.
+    """
     context_s = example.features.shape[1] / 100
     batch = {name: tensor.to(network.device) for name, tensor in model.collate([example], context_s).items()}
     plainly = torch.compiler.set_stance("force_eager")  # what is compiled is not counted
     with plainly, FlopCounterMode(display=False) as counter, autocast(network.device.type):
         model.compute_loss(network, batch).total.backward()
     network.zero_grad()
-    return float(counter.get_total_flops())
+    counts = {str(operation): flops for operation, flops in counter.get_flop_counts()["Global"].items()}
+    again = sum(flops for name, flops in counts.items() if "scaled_dot_product" in name and "backward" in name) / 5
+    return float(counter.get_total_flops() - again)
 
 
 def _name_device(device: str) -> str:
@@ -113,15 +127,18 @@ def _find_peak(device: str) -> float:
     return known[0] if known else _measure_peak(device)
 
 
-def _measure_peak(device: str, size: int = 2048, times: int = 5) -> float:
-    left, right = (torch.randn(size, size, device=device) for _ in range(2))
+def _measure_peak(device: str, times: int = 5) -> float:
+    """Of products that are large enough for the device; on a GPU of several, so that launching them does not count."""
+    size, products = (8192, 20) if device == "cuda" else (2048, 1)
+    left, right = (torch.randn(size, size, device=device, dtype=find_type(device)) for _ in range(2))
     best_s = float("inf")
-    with autocast(device), torch.no_grad():
-        for _ in range(times):
-            begun = time.monotonic()
-            float((left @ right)[0, 0])  # waits for the device
-            best_s = min(best_s, time.monotonic() - begun)
-    return 2 * size**3 / best_s
+    for _ in range(times):
+        begun = time.monotonic()
+        for _product in range(products):
+            made = left @ right
+        float(made[0, 0])  # waits for the device
+        best_s = min(best_s, time.monotonic() - begun)
+    return products * 2 * size**3 / best_s
 
 
 def _find_peak_memory(device: str) -> float:

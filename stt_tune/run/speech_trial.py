@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.util.placement_group import PlacementGroup
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from stt_tune.errors import DivergedError, SweepFailedError
 from stt_tune.results.utterances import save_utterances
@@ -21,13 +19,13 @@ from stt_tune.run.mailbox import Mailbox
 from stt_tune.run.mps import sharing
 from stt_tune.run.patience import keep_beside
 from stt_tune.run.reporting import report
+from stt_tune.run.slots import Slot, settle
 from stt_tune.run.together import finetune_together
 from stt_tune.run.trainable import TrainFunction
 from stt_tune.run.waiting import wait_for_room
 from stt_tune.speech.example import SpeechData
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import TrainingSettings
-from stt_tune.speech.limits import use_cores, use_gpu
 from stt_tune.speech.normalisers import describe_normaliser
 from stt_tune.speech.pushed import push_if_best
 from stt_tune.speech.report import EpochReport
@@ -36,7 +34,6 @@ from stt_tune.storage import is_url
 from stt_tune.transfer import leave
 
 _LOOK_EVERY_S = 1.0
-_RETRIES = 3  # of what Ray loses to a worker or node that dies; what was finished of a training is kept
 
 
 @dataclass(frozen=True)
@@ -76,8 +73,7 @@ def build_train(task: SpeechTask, resources: TrialResources, objective: str) -> 
     shared = ray.put(task)
 
     def train(config: dict[str, Any]) -> None:
-        use_cores(resources.cpus / resources.workers)
-        use_gpu(resources.gpus)
+        settle(resources)
         task: SpeechTask = ray.get(shared)
         trial = tune.get_context().get_trial_id()
         journal = Journal(f"{task.checkpoints}/{trial}" if task.checkpoints else None)
@@ -141,56 +137,32 @@ def run_on_workers(
     Raises:
         SweepFailedError: A call failed, for example for want of memory.
     """
-
-    def on_cores(*arguments: Any) -> Any:
-        use_cores(resources.cpus / resources.workers)
-        use_gpu(resources.gpus)
-        return function(*arguments)
-
     wait_for_room(resources)  # tasks themselves wait in silence
-    remote = ray.remote(max_retries=_RETRIES, **resources.to_task_options())(on_cores)
     results: dict[int, Any] = {}
     with contextlib.ExitStack() as held:
         held.enter_context(sharing(resources))
-        waiting, running = list(enumerate(calls)), dict[Any, int]()
-        rooms: dict[int, PlacementGroup] = {}
-        held.callback(lambda: _leave(rooms.values()))
-        held.callback(lambda: _end(running))
-        mailbox = Mailbox()
+        waiting, mailbox = list(enumerate(calls)), Mailbox()
+        slots = [Slot(resources) for _ in range(min(resources.max_concurrent, len(calls)))]
+        held.callback(lambda: [slot.close() for slot in slots])
+        # they may come one after another, as others leave or nodes are started
+        starting, running = {slot.ready: slot for slot in slots}, dict[Any, tuple[int, Slot]]()
         while len(results) < len(calls):
-            while waiting and len(running) < resources.max_concurrent:
-                i, call = waiting.pop(0)
-                if resources.workers > 1:
-                    rooms[i] = resources.to_placement().to_placement_group()
-                running[_submit(remote, call, rooms.get(i))] = i
-            ready, _rest = ray.wait(list(running), timeout=_LOOK_EVERY_S)
+            ready, _rest = ray.wait([*starting, *running], timeout=_LOOK_EVERY_S)
             mailbox.read()
             if not ready:
                 continue
-            i = running.pop(ready[0])
+            i, slot = running.pop(ready[0], None) or (None, starting.pop(ready[0]))
             try:
-                results[i] = ray.get(ready[0])
+                result = ray.get(ready[0])
             except ray.exceptions.RayError as error:
                 raise SweepFailedError(f"{failure}: {str(error).strip().splitlines()[-1]}") from error
-            if i in rooms:
-                _leave([rooms.pop(i)])  # the next one moves in
-            done(i, results[i], len(results))
+            if waiting:
+                following, call = waiting.pop(0)
+                running[slot.call(function, call)] = following, slot
+            else:
+                slots.remove(slot)
+                slot.close()
+            if i is not None:
+                results[i] = result
+                done(i, result, len(results))
     return [results[i] for i in range(len(calls))]
-
-
-def _end(tasks: Iterable[Any]) -> None:
-    """End what is not done: a Ray that others started goes on, and the next start writes where these do."""
-    for task in tasks:
-        ray.cancel(task, force=True)
-
-
-def _leave(rooms: Iterable[PlacementGroup]) -> None:
-    for room in rooms:
-        ray.util.remove_placement_group(room)
-
-
-def _submit(remote: Any, call: tuple[Any, ...], room: PlacementGroup | None) -> Any:
-    if room is None:
-        return remote.remote(*call)
-    strategy = PlacementGroupSchedulingStrategy(room, 0)
-    return remote.options(scheduling_strategy=strategy, label_selector={}).remote(*call)

@@ -159,16 +159,18 @@ def run_trials(
     recorder.finish()
     meter.save()
     _forget_ended(folder, table)
-    expected = (
-        f"the model expects the next trial to improve on the best by less than {budget.min_improvement:.2%}"
-        if searcher.is_exhausted
-        else ""
-    )
-    ended_by = recorder.ended_by or meter.ended_by or expected
+    ended_by = recorder.ended_by or meter.ended_by or (_tell_exhausted(budget) if searcher.is_exhausted else "")
     ended_by = _conclude(sweep, plan.num_trials, ended_by, table, planned, scheduler.halted)
     if interrupted.is_set():  # behind the last trial
         raise SweepInterruptedError(f"interrupted with all of {plan.num_trials} trials finished.")
     return ended_by
+
+
+def _tell_exhausted(budget: Budget) -> str:
+    """Why a search has no more to propose."""
+    if budget.min_improvement is None:
+        return "all configurations of the sweep have been tried"
+    return f"the model expects the next trial to improve on the best by less than {budget.min_improvement:.2%}"
 
 
 def _fit(tuner: tune.Tuner, folder: RunFolder, faults: Faults, resources: TrialResources) -> None:

@@ -14,6 +14,7 @@ from stt_tune.speech.batching import make_ahead
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Batch, Heard, Listen, SpeechModel, take_rows
 from stt_tune.speech.frozen import has_one_length, without_states
+from stt_tune.speech.kernels import without_plans
 from stt_tune.speech.memory import free, halve, ran_out
 from stt_tune.speech.normalisers import Normalise, load_normaliser
 from stt_tune.speech.precision import autocast
@@ -38,6 +39,7 @@ class Measurement:
 
 
 @torch.no_grad()  # not inference mode: autocast would cast the weights anew in every step
+@without_plans()
 def measure(
     network: PreTrainedModel,
     examples: Sequence[Example],

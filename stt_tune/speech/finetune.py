@@ -29,8 +29,9 @@ from stt_tune.speech.checkpoint import take_whole
 from stt_tune.speech.decode import Measurement, list_cases, measure, summarise_kinds
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import SpeechModel
-from stt_tune.speech.frozen import uses_states, without_states
+from stt_tune.speech.frozen import has_one_length, uses_states, without_states
 from stt_tune.speech.hyperparameters import Hyperparameters
+from stt_tune.speech.kernels import without_plans
 from stt_tune.speech.memory import free, ran_out
 from stt_tune.speech.normalisers import load_normaliser
 from stt_tune.speech.precision import find_precision
@@ -109,6 +110,7 @@ def finetune(
     adaptation = Adaptation(network, model, chosen)
     if not uses_states(chosen, model):
         data = replace(data, **{each.name: without_states(getattr(data, each.name)) for each in fields(data)})
+    examples = _mix(data, chosen.replay_ratio, settings.seed)
     trainer = SpeechTrainer(
         speech_model=model,
         audio_context_s=settings.audio_context_s,
@@ -119,14 +121,15 @@ def finetune(
         model=network,
         ranks=ranks,
         args=_arguments(chosen, settings.seed, checkpoints, is_saved=ranks.is_first),
-        train_dataset=_mix(data, chosen.replay_ratio, settings.seed),
+        train_dataset=examples,
     )
     if ranks.is_first:
         trainer.add_callback(_ReportEpoch(data, model, report, settings, trainer, adaptation))
     else:
         set_seed(settings.seed + ranks.index)  # of dropout and masks; the order of utterances has a seed of its own
     begun = take_whole(checkpoints) if checkpoints else None
-    with _deterministic():
+    has_few_shapes = has_one_length(examples, model, settings.audio_context_s)
+    with _deterministic(), contextlib.nullcontext() if has_few_shapes else without_plans():
         trainer.train(resume_from_checkpoint=str(begun) if begun else None)
     adaptation.finish()
     return network

@@ -19,7 +19,7 @@ from stt_tune.progress import track
 from stt_tune.speech.audio import SAMPLE_RATE, read_audio
 from stt_tune.speech.clip import Clip
 
-_VERSION = 3  # raised whenever an inspection finds something else
+_VERSION = 4  # raised whenever an inspection finds something else
 _BLOCK = 5000  # clips; at most so many are decoded again after a kill
 _SCHEMA = pa.schema(
     [

@@ -25,3 +25,13 @@ def use_gpu(share: float) -> None:
     if 0 < share < 1 and torch.cuda.is_available():
         most = share - CONTEXT_BYTES / torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(max(most, 0.0))
+
+
+def find_gpu_problem(share: float) -> str | None:
+    """Why a process that has such a share of a GPU, or of several, will train on its cores; None where it will not."""
+    if not share or torch.cuda.is_available():
+        return None
+    return (
+        "trials have GPUs there, and torch can use none, so that they train on its cores. Install a torch built "
+        f"for CUDA (found: {torch.__version__}), and a driver that it knows."
+    )

@@ -60,8 +60,9 @@ class GraphedPasses:
         self._seen: Counter[_Shapes] = Counter()
         self._to_come = math.inf
         self._graphs: dict[_Shapes, _Captured] = {}
+        self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream()
-        self.begin_anew()
+        self._is_captured = True
 
     def begin(self, to_come: float = math.inf) -> None:
         """Begin a step, with gradients of 0.
@@ -103,23 +104,25 @@ class GraphedPasses:
         return held
 
     def stop(self) -> None:
-        """Capture no more."""
+        """Capture no more, until batches are smaller."""
         self._is_captured = False
-        self._graphs.clear()
-        free()
+        self._forget()
 
     def begin_anew(self) -> None:
-        """Capture as if nothing had been seen: batches are smaller, or layers others, than they were."""
+        """Capture as if nothing had been seen: batches are smaller than they were."""
         self._is_captured = True
-        self._seen.clear()
-        self._graphs.clear()
-        self._pool = torch.cuda.graph_pool_handle()
+        self._forget()
 
     def compile(self) -> None:
         """Fuse the kernels of the layers from here on."""
-        self.stop()  # what is compiled needs memory, too
+        self._forget()  # what is compiled needs memory, too
         compile_layers(self._network)
-        self.begin_anew()
+
+    def _forget(self) -> None:
+        self._seen.clear()
+        self._graphs.clear()
+        self._pool = torch.cuda.graph_pool_handle()
+        free()
 
     def _pays(self, shapes: _Shapes) -> bool:
         """Whether a shape that has been seen is to be captured, as it will be seen often enough."""

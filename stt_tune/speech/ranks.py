@@ -78,7 +78,10 @@ class Ranks:
             here = [torch.zeros_like(each) if each.grad is None else each.grad for each in bucket]
             flat = self.add(torch.cat([each.flatten() for each in here]))
             for each, total in zip(bucket, flat.split([each.numel() for each in bucket]), strict=True):
-                each.grad = total.view_as(each).clone()
+                if each.grad is None:
+                    each.grad = total.view_as(each).clone()
+                else:  # in its place, where captured passes write to
+                    each.grad.copy_(total.view_as(each))
 
 
 def _divide(parameters: Iterable[torch.nn.Parameter]) -> Iterator[list[torch.nn.Parameter]]:

@@ -41,8 +41,11 @@ class Use:
 def measure_use(model: SpeechModel, examples: Sequence[Example], batch_size: int, audio_context_s: float | None) -> Use:
     """Train for a moment on the GPU of this process, with batches of one size and then of twice that.
 
-    What does not find room there is taken to use all of it: a trial would go on with smaller batches.
+    What does not find room there is taken to use all of it: a trial would go on with smaller batches. So is what finds
+    no GPU that torch can use, of which trials tell.
     """
+    if not torch.cuda.is_available():
+        return Use(memory=1.0, time=1.0)
     try:
         return _measure(model, examples, batch_size, audio_context_s)
     except RuntimeError as error:

@@ -35,7 +35,8 @@ class BayesSampler:
     Trials without a result count as bad as the worst; what is much worse than most is taken as just
     worse, so that the model can tell good ones apart. Those stopped early count for where they were
     going, as far as that is certain. Running ones are taken to give what the model expects of them,
-    so that proposals made in parallel differ. None is proposed twice while there are others.
+    so that proposals made in parallel differ. None is proposed twice: where all of a space's configurations
+    have been tried, there are no more.
 
     Source: Snoek et al. 2012, "Practical Bayesian Optimization of Machine Learning Algorithms";
     Garrido-Merchan and Hernandez-Lobato 2020, "Dealing with Categorical and Integer-valued Variables
@@ -73,6 +74,8 @@ class BayesSampler:
         spread = _SPREAD_TRIALS if self._centre is not None else 2 * _SPREAD_TRIALS
         placed = [(each, place) for each in known if (place := self._cube.place(each.configuration)) is not None]
         taken = np.array([place for _each, place in placed]).reshape(-1, self._cube.size)
+        if self._is_exhausted(taken):
+            return None
         if len(known) <= spread or sum(each.is_finite for each, _place in placed) < 2:
             return self._cube.configuration(self._spread(number, taken))
         rng = np.random.default_rng([self._seed, number])
@@ -80,6 +83,11 @@ class BayesSampler:
         if self._min_improvement is not None and improvement < self._min_improvement:
             return None
         return self._cube.configuration(_first_new(points, taken))
+
+    def _is_exhausted(self, taken: Array) -> bool:
+        """Whether a space of less than `_CANDIDATES` points has none left; one of real numbers lists none."""
+        points = self._cube.list_points(_CANDIDATES)
+        return 0 < len(points) < _CANDIDATES and not _are_new(points, taken).any()
 
     def _spread(self, number: int, taken: Array) -> Array:
         """A point of a sequence that fills the space evenly; where it is taken, the next that is not."""

@@ -37,8 +37,9 @@ class Observation:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """All that is known of the metric, in order."""
-        return self.curve or (() if self.value is None else (self.value,))
+        """All that is known of the metric, in order; what was no number on the way is left out."""
+        finite = tuple(each for each in self.curve if math.isfinite(each))
+        return finite or (() if self.value is None else (self.value,))
 
 
 def extrapolate(curve: Sequence[float], share: float, whole: Sequence[Sequence[float]]) -> float:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,11 @@ from stt_tune.errors import SttTuneError
 from stt_tune.run.anew import train_anew
 from stt_tune.run.budget import Budget
 from stt_tune.run.cluster import connect, find_resources
-from stt_tune.run.speech_trial import SpeechTask, build_train
+from stt_tune.run.speech_trial import SpeechTask, build_train, run_on_workers
 from stt_tune.run.sweep import run_sweep
 from stt_tune.speech.finetune import TrainingSettings
 from stt_tune.speech.model import load_model
-from tests.run.test_together import DamagedElsewhere
+from tests.run.test_together import DamagedElsewhere, find_process
 from tests.speech.test_ranks import speech_of
 
 folder, answer = Path(sys.argv[1]), {}
@@ -43,6 +44,8 @@ asked = {"gpu": 2, "workers": 2}
 sweep = {"name": "together", "method": "grid", "metric": {"name": "dev_loss", "goal": "minimize"},
          "parameters": {"epochs": {"value": 1000}, "batch_size": {"value": 4}}}
 with connect(None):
+    alone = find_resources(max_concurrent=None, per_trial={"gpu": 1})
+    answer["processes"] = run_on_workers(find_process, [(0.3,)] * 6, alone, "failed")
     resources = find_resources(max_concurrent=None, per_trial=asked)
     answer["at a time"] = resources.max_concurrent
     done = run_sweep(sweep, build_train(task, resources, "dev_loss"), storage_path=folder / "run",
@@ -59,6 +62,12 @@ with connect(None):
         answer["failure"] = str(error)
 print("ANSWER", json.dumps(answer))
 """
+
+
+def find_process(seconds: float) -> int:
+    """Take a while in this process."""
+    time.sleep(seconds)
+    return os.getpid()
 
 
 class DamagedElsewhere(list[int]):
@@ -83,6 +92,8 @@ def test_trials_of_two_processes_report_each_epoch_once_and_leave_their_gpus_whe
     answers = [line.removeprefix("ANSWER ") for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
     assert answers, done.stderr
     found = json.loads(answers[0])
+    assert len(set(found["processes"])) <= 2  # as many as GPUs: what one has set up serves its next call
+    assert torch.cuda.is_available() or done.stderr.count("torch can use none") == 1
     assert found["at a time"] == 1
     assert found["epochs"] == list(range(1, len(found["epochs"]) + 1))
     assert 0 < len(found["epochs"]) < 1000

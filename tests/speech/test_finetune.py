@@ -170,6 +170,18 @@ def test_a_batch_is_padded_to_its_own_longest_clip(
     assert report.dev_loss == pytest.approx(fixed.dev_loss, rel=0.1)
 
 
+def test_batches_of_many_shapes_are_attended_to_without_plans(
+    speech: SpeechData, tiny: WhisperModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: dict[bool, set[bool]] = {True: set(), False: set()}
+    _watch(monkeypatch, lambda _batch: planned[torch.is_grad_enabled()].add(torch.backends.cuda.cudnn_sdp_enabled()))
+    for settings, expected in ((_SETTINGS, False), (replace(_SETTINGS, audio_context_s=4.0), True)):
+        _train({"epochs": 1, "batch_size": 4}, speech, tiny, settings)
+        assert (planned.pop(True), planned.pop(False)) == ({expected}, {False})
+        planned |= {True: set(), False: set()}
+    assert torch.backends.cuda.cudnn_sdp_enabled()
+
+
 def test_a_cpu_hears_more_utterances_at_a_time_where_they_are_shorter(
     speech: SpeechData, tiny: WhisperModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

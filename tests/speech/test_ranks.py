@@ -138,3 +138,15 @@ def test_processes_that_go_on_from_a_checkpoint_draw_each_its_own(tmp_path: Path
     assert alone == first
     assert second == again
     assert len({tuple(each) for each in (first, second, third)}) == 3
+
+
+def test_gradients_stay_where_captured_passes_write_them() -> None:
+    with joined(0, 1, "127.0.0.1:0"):
+        weights = [torch.nn.Parameter(torch.zeros(3)) for _ in range(3)]
+        places = []
+        for number, each in enumerate(weights[:2]):
+            each.grad = torch.full((3,), number + 1.0)
+            places.append(each.grad.data_ptr())
+        Ranks(0, 2).add_gradients(weights)
+    assert [each.grad.data_ptr() for each in weights[:2] if each.grad is not None] == places
+    assert [None if each.grad is None else each.grad.tolist() for each in weights] == [[1.0] * 3, [2.0] * 3, None]

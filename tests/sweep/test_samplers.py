@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -165,7 +166,7 @@ _COUNTABLE: dict[str, tuple[dict[str, Any], int]] = {
 
 @pytest.mark.parametrize("outcome", ["results", "failures"])
 @pytest.mark.parametrize("space", _COUNTABLE)
-def test_bayes_tries_nothing_twice_while_there_are_others(space: str, outcome: str) -> None:
+def test_bayes_tries_nothing_twice(space: str, outcome: str) -> None:
     parameters, trials = _COUNTABLE[space]
     sweep = _sweep("bayes", parameters)
 
@@ -173,8 +174,25 @@ def test_bayes_tries_nothing_twice_while_there_are_others(space: str, outcome: s
         places = [each.quantile(configuration[name]) for name, each in sweep.parameters.items()]
         return 0.1 + sum((place - 0.6) ** 2 for place in places) if outcome == "results" else math.nan
 
-    tried = [each.configuration for each in _search(sweep, trials + 1, score=score)]
-    assert all(each not in tried[:number] for number, each in enumerate(tried[:trials]))
+    tried = [each.configuration for each in _search(sweep, trials, score=score)]
+    assert all(each not in tried[:number] for number, each in enumerate(tried))
+
+
+@pytest.mark.parametrize("value", [0.5, math.nan, None])
+@pytest.mark.parametrize("space", ["lists", "whole numbers", "steps off their bounds"])
+def test_bayes_has_no_more_to_propose_once_all_has_been_tried(space: str, value: float | None) -> None:
+    parameters, size = _COUNTABLE[space]
+    sampler, known = build_sampler(_sweep("bayes", parameters), 0), list[Observation]()
+    while (proposed := sampler.propose(len(known), known)) is not None and len(known) <= size:
+        known.append(Observation(len(known), proposed, value))
+    assert len(known) == size
+
+
+def test_bayes_passes_over_what_was_no_number_on_a_trials_way() -> None:
+    sweep = _sweep("bayes", {"x": {"min": 0.0, "max": 1.0}})
+    smooth = [Observation(i, {"x": 0.1 * i}, 0.5 - 0.01 * i, share=1 - 0.1 * i) for i in range(6)]
+    known = [replace(each, curve=(math.inf, math.nan, each.value)) for each in smooth]
+    assert build_sampler(sweep, 0).propose(6, known) == build_sampler(sweep, 0).propose(6, smooth)
 
 
 def test_bayes_begins_beside_the_default_and_not_with_it_again() -> None:
