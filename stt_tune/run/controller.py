@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ _NEVER_RAN = "The actor never ran"
 _PROCESS_DIED = "its worker process has died"
 # Ray goes on with guesses after what it knows of a worker that died.
 _GUESSES = " Some common causes"
+_FRAME = re.compile(r'\s+File "')  # of a traceback; what it names comes behind the last one, and may have several lines
 # It ends what it says of a worker that the memory monitor killed with advice.
 _OUT_OF_MEMORY = "due to the node running low on memory"
 # What a machine says whose disk, mount or memory fails. Other errors of the system, such as a file that is missing, are
@@ -189,6 +191,9 @@ def _find_kind(exception: Exception) -> str:
 
 def describe_failure(error: BaseException | str) -> str:
     """Why an attempt at a trial failed, in one line: of a traceback the line that names the exception."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and _NEVER_RAN not in line]
-    told = next((line for line in lines if _OUT_OF_MEMORY in line), lines[-1] if lines else "no reason given")
-    return told.split(_GUESSES)[0]
+    lines = [line for line in str(error).splitlines() if line.strip() and _NEVER_RAN not in line]
+    frames = [number for number, line in enumerate(lines) if _FRAME.match(line)]
+    behind = lines[frames[-1] + 1 :] if frames else []
+    named = next((line for line in behind if not line[0].isspace()), lines[-1] if lines else "no reason given")
+    told = next((line for line in lines if _OUT_OF_MEMORY in line), named)
+    return told.strip().split(_GUESSES)[0]

@@ -12,6 +12,7 @@ from stt_tune.progress import say
 from stt_tune.sweep.nesting import flatten
 
 Send = Callable[[dict[str, Any]], None]
+_TUNES_OWN = ("done", "should_checkpoint")  # Tune would end or save a trial that reports them
 
 
 class Reporter:
@@ -50,6 +51,8 @@ class Reporter:
         if self._metric in said and self._metric not in numbers:
             raise TypeError(f"{self._metric} must be reported as a number, found {said[self._metric]!r}")
         named = numbers.pop("epoch", math.nan)
+        for name in _TUNES_OWN:
+            numbers.pop(name, None)
         self.epoch = int(named) if named > self.epoch and float(named).is_integer() else self.epoch + 1
         self._send({**numbers, "epoch": self.epoch})
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ import ray
 from ray import tune
 from ray.train._internal.session import get_session
 
-from stt_tune.errors import SettingsError
+from stt_tune.errors import SettingsError, first_line
 from stt_tune.run.reporting import Reporter, reporting_to
 from stt_tune.run.visibility import Marker, check_seen
 from stt_tune.run.wandb_function import RunIdentity, WandbFunction
@@ -26,6 +27,8 @@ from stt_tune.sweep.metric import FINAL_REPORT
 
 # As good as for ever: a worker that is not ready when its next trial comes would lose that one.
 _CLEANUP_S = 10**6
+# what pickling raises: whatever its objects do, such as the RuntimeError of multiprocessing's locks
+_UNPICKLABLE = (TypeError, AttributeError, ValueError, PicklingError, RuntimeError)
 TrainFunction = Callable[..., Any]
 
 
@@ -74,6 +77,24 @@ def takes_configuration(train: TrainFunction) -> bool:
     return bool(required) or bool(positional and positional[0].name == "config")
 
 
+def check_defaults(train: TrainFunction, swept: Collection[str]) -> None:
+    """Refuse a function without a configuration that would train the same in every trial.
+
+    Args:
+        train: It is called without arguments.
+        swept: Names of the parameters that are searched.
+
+    Raises:
+        SettingsError: It has parameters of these names, which would keep their defaults.
+    """
+    kept = [name for name in inspect.signature(train).parameters if name in swept]
+    if kept:
+        raise SettingsError(
+            f"the training function {_name(train)} must take the configuration as one argument, or read wandb.config; "
+            f"found {', '.join(kept)} among its parameters, which would have the same value in every trial."
+        )
+
+
 def build_trainable(task: TrainingTask) -> Callable[[dict[str, Any]], None]:
     """Make the function that Tune runs for each trial; workers share one copy of the task.
 
@@ -82,11 +103,10 @@ def build_trainable(task: TrainingTask) -> Callable[[dict[str, Any]], None]:
     """
     try:
         shared = ray.put(task)
-    except (TypeError, AttributeError, ValueError, PicklingError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except _UNPICKLABLE as error:
         raise SettingsError(
             f"the training function {_name(task.train)} must be one that can be sent to another process, and is not "
-            f"({reason}). Load models, locks and open files inside it."
+            f"({first_line(error)}). Load models, locks and open files inside it."
         ) from error
 
     def trial(config: dict[str, Any]) -> None:
@@ -141,28 +161,44 @@ def _run_trial(config: dict[str, Any], task: TrainingTask) -> None:
         reporter=reporter,
     )
     with watchdog, reporting_to(reporter), wandb_function.followed():
-        outcome = _call(task.train, config, wandb_function)
-        if isinstance(outcome, Iterator):
-            yielded: Iterator[Mapping[str, Any]] = outcome
-            for metrics in yielded:
-                reporter.report(metrics, "yield")
-        elif isinstance(outcome, Mapping):
-            reporter.report({**outcome, FINAL_REPORT: True}, "return")
-        elif outcome is not None:
-            raise TypeError(f"{_name(task.train)} must return its metrics by name, or nothing; found {outcome!r}")
+        try:
+            _train(task.train, config, reporter)
+        except SystemExit as left:
+            if wandb_function.is_stopped:
+                raise
+            if left.code:  # Ray takes a thread's exit for an end like any other
+                raise RuntimeError(f"{_name(task.train)} has called sys.exit({left.code!r})") from left
+        except Exception as error:
+            _check_copied(error)
+            raise
     if wandb_function.is_stopped:  # and went on; Tune would wait for ever for an ordinary end
         sys.exit(0)
 
 
-def _call(train: TrainFunction, config: dict[str, Any], wandb_function: WandbFunction) -> Any:
+def _train(train: TrainFunction, config: dict[str, Any], reporter: Reporter) -> None:
+    """Call a training function, and report what it yields or returns."""
+    outcome = train(config) if takes_configuration(train) else train()
+    if isinstance(outcome, Iterator):
+        yielded: Iterator[Mapping[str, Any]] = outcome
+        for metrics in yielded:
+            reporter.report(metrics, "yield")
+    elif isinstance(outcome, Mapping):
+        reporter.report({**outcome, FINAL_REPORT: True}, "return")
+    elif outcome is not None:
+        raise TypeError(f"{_name(train)} must return its metrics by name, or nothing; found {outcome!r}")
+
+
+def _check_copied(error: Exception) -> None:
+    """Put an ordinary error in the place of one that cannot be copied, as its class takes other arguments: Ray does.
+
+    Raises:
+        RuntimeError: It says the same.
+    """
     try:
-        return train(config) if takes_configuration(train) else train()
-    except SystemExit as left:
-        if wandb_function.is_stopped:
-            raise
-        if left.code:  # Ray takes a thread's exit for an end like any other
-            raise RuntimeError(f"{_name(train)} has called sys.exit({left.code!r})") from left
-        return None
+        copy.copy(error)
+    except Exception:  # noqa: BLE001 - whatever its class raises
+        said = RuntimeError(f"{type(error).__name__}: {error}")
+        raise said.with_traceback(error.__traceback__) from None
 
 
 def _find_facts(task: TrainingTask) -> dict[str, Any]:

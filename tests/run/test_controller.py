@@ -182,6 +182,10 @@ def test_a_disk_that_cannot_be_written_is_tried_again_and_an_error_of_the_traini
     ("text", "line"),
     [
         ("Traceback\n  File x\nValueError: a mistake\n", "ValueError: a mistake"),
+        (
+            'Traceback\n  File "a.py", line 1, in f\n    g()\n    ^^^\nValueError: two lines\nof which one is told',
+            "ValueError: two lines",
+        ),
         ("The actor died.\n\tpid: 7\nWorker died: OOM. Some common causes include: (1) ...", "Worker died: OOM."),
         (
             "2 workers were killed due to the node running low on memory.\nUsers: PID\nRefer to",

@@ -39,6 +39,7 @@ def test_what_is_no_number_is_left_out_and_what_is_nested_gets_dotted_names() ->
         "loss": torch.tensor(2.0),
         "eval": {"cer": 1, "text": "a"},
         "best": True,
+        "done": True,  # would end the trial, in Tune's words
         "curve": [1, 2],
         "vector": np.zeros(2),
         "nothing": None,

@@ -269,12 +269,28 @@ def _exits(config: dict[str, Any]) -> None:
     sys.exit("no data")
 
 
+def _exits_while_it_yields(config: dict[str, Any]) -> Iterator[dict[str, float]]:
+    yield {"wer": config["learning_rate"]}
+    sys.exit("no data")
+
+
+class _OwnError(Exception):
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{text} ({code})")
+
+
+def _fails_in_its_own_way(config: dict[str, Any]) -> None:
+    raise _OwnError(7, "no data")
+
+
 @pytest.mark.parametrize(
     ("train", "message"),
     [
         (_returns_no_mapping, "_returns_no_mapping must return its metrics by name, or nothing; found 0.3"),
         (_reports_text, "wer must be reported as a number, found '0.3'"),
         (_exits, r"_exits has called sys.exit\('no data'\)"),
+        (_exits_while_it_yields, r"_exits_while_it_yields has called sys.exit\('no data'\)"),
+        (_fails_in_its_own_way, r"RuntimeError: _OwnError: no data \(7\)$"),
     ],
 )
 def test_a_function_that_does_not_do_as_it_must_is_told(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from stt_tune.errors import SettingsError
-from stt_tune.run.trainable import TrainingTask, build_trainable, takes_configuration
+from stt_tune.run.trainable import TrainingTask, build_trainable, check_defaults, takes_configuration
 from stt_tune.run.wandb_function import RunIdentity
 
 
@@ -52,12 +53,21 @@ def test_a_function_that_cannot_be_called_is_refused(train: Any, message: str) -
         takes_configuration(train)
 
 
-def test_a_function_that_cannot_be_sent_to_workers_is_refused(ray_session: None) -> None:
-    lock = threading.Lock()
+def test_a_function_that_would_train_the_same_in_every_trial_is_refused() -> None:
+    def train(lr: float = 0.1, verbose: bool = False) -> None: ...
+
+    check_defaults(train, ["batch_size"])
+    with pytest.raises(SettingsError, match=r"train must take the configuration as one argument, .* found lr among"):
+        check_defaults(train, ["batch_size", "lr"])
+
+
+@pytest.mark.parametrize("make_lock", [threading.Lock, multiprocessing.Lock])
+def test_a_function_that_cannot_be_sent_to_workers_is_refused(ray_session: None, make_lock: Callable[[], Any]) -> None:
+    lock = make_lock()
 
     def train(config: dict[str, Any]) -> None:
         lock.acquire()
 
     identity = RunIdentity("p", "g", (), "disabled", "/nowhere")
-    with pytest.raises(SettingsError, match=r"the training function train must be one that can be sent .*lock"):
+    with pytest.raises(SettingsError, match=r"the training function train must be one that can be sent .*(?i:lock)"):
         build_trainable(TrainingTask(train, "wer", identity, "."))
