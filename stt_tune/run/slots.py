@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import ray
@@ -46,13 +46,13 @@ class Slot:
         self._actor: Any = None
         self._called: Any = None
         self._room: Any = None
-        options = resources.to_task_options()
+        options: dict[str, Any] = resources.to_task_options()
         if resources.workers > 1:
             self._room = resources.to_placement().to_placement_group()
             options |= {"scheduling_strategy": PlacementGroupSchedulingStrategy(self._room, 0), "label_selector": {}}
         if resources.gpus:
-            kept = {"max_restarts": _RETRIES, "max_task_retries": _RETRIES}
-            self._actor = ray.remote(**options, **kept)(_Worker).remote()
+            options |= {"max_restarts": _RETRIES, "max_task_retries": _RETRIES}
+            self._actor = ray.remote(**options)(_Worker).remote()
             self.ready = self._actor.__ray_ready__.remote()
         else:
             self._task = ray.remote(max_retries=_RETRIES, **options)(_call)
@@ -72,6 +72,12 @@ class Slot:
             ray.cancel(self._called, force=True)
         if self._room:
             ray.util.remove_placement_group(self._room)
+
+
+def close(slots: Iterable[Slot]) -> None:
+    """Close each of them; see `Slot.close`."""
+    for slot in slots:
+        slot.close()
 
 
 def _call(resources: TrialResources, function: Callable[..., Any], *arguments: Any) -> Any:

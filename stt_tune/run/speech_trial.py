@@ -19,7 +19,7 @@ from stt_tune.run.mailbox import Mailbox
 from stt_tune.run.mps import sharing
 from stt_tune.run.patience import keep_beside
 from stt_tune.run.reporting import report
-from stt_tune.run.slots import Slot, settle
+from stt_tune.run.slots import Slot, close, settle
 from stt_tune.run.together import finetune_together
 from stt_tune.run.trainable import TrainFunction
 from stt_tune.run.waiting import wait_for_room
@@ -143,7 +143,7 @@ def run_on_workers(
         held.enter_context(sharing(resources))
         waiting, mailbox = list(enumerate(calls)), Mailbox()
         slots = [Slot(resources) for _ in range(min(resources.max_concurrent, len(calls)))]
-        held.callback(lambda: [slot.close() for slot in slots])
+        held.callback(lambda: close(slots))
         # they may come one after another, as others leave or nodes are started
         starting, running = {slot.ready: slot for slot in slots}, dict[Any, tuple[int, Slot]]()
         while len(results) < len(calls):
