@@ -172,6 +172,36 @@ def test_random_search_is_expected_to_get_better_and_not_beyond_the_best(tmp_pat
     assert expected[-1] >= record.best.last("wer") - 1e-12
 
 
+@pytest.mark.parametrize("choices", [[None, 0.5], [0.5, None], ["adam", 1], [1, "adam"], ["adam", "sgd"]])
+def test_random_search_is_expected_to_find_choices_of_any_type(tmp_path: Path, choices: list[object]) -> None:
+    good, bad = choices
+    folder = RunFolder(tmp_path / "run")
+    folder.start(make_sweep("bayes", {"choice": {"values": choices}}), 0, None)
+    trials = [
+        Trial(f"t{i}", i, False, {"choice": choice}, COMPLETED, reports=[{"epoch": 1, "wer": wer}])
+        for i, (choice, wer) in enumerate([(good, 0.1), (bad, 0.5)])
+    ]
+    TrialTable(["wer"], trials).save(folder.trials)
+    expected = expect_random_search(read_record(folder))
+    assert expected == pytest.approx([0.3, 0.2], abs=0.04)  # four standard errors of 512 draws
+    _write(folder)
+
+
+def test_random_search_is_expected_of_a_default_of_another_type(tmp_path: Path) -> None:
+    sweep = make_sweep("bayes", {"learning_rate": {"min": 0.1, "max": 1.0}, "clip": {"values": [0.5, 1.0]}})
+    folder = RunFolder(tmp_path / "run")
+    folder.start(sweep, 0, {"learning_rate": 0.3, "clip": None})
+    rng = np.random.default_rng(0)
+    chosen = [{"learning_rate": 0.3, "clip": None}, *(sweep.flatten(sweep.sample(rng)) for _ in range(5))]
+    trials = [
+        Trial(f"t{i}", i, i == 0, each, COMPLETED, reports=[{"epoch": 1, "wer": 0.5 - 0.01 * i}])
+        for i, each in enumerate(chosen)
+    ]
+    TrialTable(["wer"], trials).save(folder.trials)
+    assert np.isfinite(expect_random_search(read_record(folder))).all()
+    _write(folder)
+
+
 def test_words_that_differ_are_marked() -> None:
     said, heard = "take five ladders and leave now please", "take four ladders leave now there please"
     reference, hypothesis, told = align(said, heard)
