@@ -94,7 +94,7 @@ class SweepResult:
         }
 
     def dataframe(self) -> pd.DataFrame:
-        """One row a trial, as its last report left it; columns as `load_trials` gives them."""
+        """One row a trial, with each metric as it was last reported; columns as `load_trials` gives them."""
         from stt_tune.results.frames import trials_frame
 
         return trials_frame(self.table)
