@@ -15,6 +15,7 @@ from stt_tune.progress import say
 from stt_tune.run.commands import command
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.opening import opened_to_read
+from stt_tune.run.spent import Spent
 from stt_tune.run.verdict import describe_held_out
 from stt_tune.storage import as_path, is_url
 from stt_tune.sweep.config import SweepConfig
@@ -134,7 +135,7 @@ def read_record(folder: RunFolder, name: str | None = None) -> RunRecord:
     metric, default = sweep.metric, sweep.default
     table = folder.read_table([metric.name])
     optimal = folder.read_config()
-    scheduler = settings.get("scheduler", "asha")
+    scheduler, spent = settings.get("scheduler", "asha"), Spent.read(folder.spent)
     planned = max(sweep.count_trials(settings.get("trials")), len(table.trials))
     # a run of one's own training has no config to end with
     is_finished = bool(optimal) or (SETTINGS not in run and len(table.ended()) >= planned)
@@ -154,6 +155,8 @@ def read_record(folder: RunFolder, name: str | None = None) -> RunRecord:
         held_out=folder.held_out,
         utterances=folder.utterances,
         rungs={each.number: find_rungs(sweep, scheduler, default, each.configuration) for each in table.trials},
+        spent_s=spent.seconds,
+        spent_gpu_s=spent.gpu_seconds,
         draws=_draw_at_random(sweep, run["seed"]),
     )
 

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import fsspec
@@ -21,6 +22,7 @@ from stt_tune.errors import SettingsError
 from stt_tune.files import write_json
 from stt_tune.results.report import pictures
 from stt_tune.results.report.alignment import align
+from stt_tune.results.report.comparison import tabulate_runs
 from stt_tune.results.report.importance import ENOUGH_TRIALS, Surrogate
 from stt_tune.results.report.page import answer_all
 from stt_tune.results.report.random_search import expect_random_search
@@ -28,6 +30,7 @@ from stt_tune.results.trials import COMPLETED, FAILED, STOPPED_EARLY, Trial, Tri
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.lease import LEASE
 from stt_tune.run.report import read_record, refresh_report, write_report
+from stt_tune.run.spent import Spent
 from tests.results.made_runs import DEFAULT, HOSTILE, make_run, make_sweep
 
 _QUESTIONS = [
@@ -58,6 +61,27 @@ def _headings(page: str, level: int) -> list[str]:
 
 def _answers(folder: RunFolder) -> dict[str, str]:
     return {each.question: " ".join(each.answer) for each in answer_all(read_record(folder))}
+
+
+def _make_own(path: Path, values: Sequence[float], **options: str) -> RunFolder:
+    """Make the folder of a sweep over a training of one's own, whose trials report nothing but these values."""
+    folder = RunFolder(path)
+    sweep = make_sweep("random", {"learning_rate": {"min": 0.1, "max": 1.0}}, **options)
+    folder.start(sweep, 0, None)
+    trials = [
+        Trial(
+            f"t{i}",
+            i,
+            False,
+            {"learning_rate": (i + 1) / len(values)},
+            COMPLETED,
+            reports=[{"epoch": 1, sweep.metric.name: value}],
+        )
+        for i, value in enumerate(values)
+    ]
+    TrialTable([sweep.metric.name], trials).save(folder.trials)
+    folder.note(num_trials=len(values))
+    return folder
 
 
 def test_the_page_answers_the_seven_questions_in_order(tmp_path: Path) -> None:
@@ -105,6 +129,27 @@ def test_stopped_trials_are_told_by_rung_and_with_what_that_saved(tmp_path: Path
     assert "Early stopping saved about" in answer
     page = _without_scripts(_write(folder))
     assert re.search(r"\d+ stopped early at rung 1", page)
+
+
+@pytest.mark.parametrize(
+    ("spent", "sentence", "cell"),
+    [
+        (None, "It is not known what 3 trials took, as none has reported its seconds: 3 completed.", "-"),
+        (Spent(50.0, 0.0, 3), "3 trials took 50 s on the clock: 3 completed.", "50 s on the clock"),
+        (Spent(50.0, 7200.0, 3), "3 trials took 2.00 GPU-hours: 3 completed.", "2.00 GPU-hours"),
+    ],
+)
+def test_trials_that_do_not_report_their_seconds_are_timed_by_the_sweep(
+    tmp_path: Path, spent: Spent | None, sentence: str, cell: str
+) -> None:
+    folder = _make_own(tmp_path / "run", [0.3, 0.2, 0.1])
+    if spent:
+        write_json(folder.spent, spent.to_dict())
+    record = read_record(folder)
+    section = answer_all(record)[1]
+    assert section.answer == (sentence,)
+    assert [row[-1] for row in section.parts[1].rows] == ["-"]
+    assert tabulate_runs([record]).rows[0][2] == cell
 
 
 def test_a_stopped_trial_is_no_result_of_its_configuration(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ class RunRecord:
         held_out: The file of what was heard of the test split; it may be missing.
         utterances: The folder of what trials heard of the dev split; it may be missing.
         rungs: For each trial, by number, the epochs at which it meets the rungs of early stopping.
+        spent_s: For how long trials ran, by the sweep's own clock; 0: that is not known.
+        spent_gpu_s: The trials' seconds, times the GPUs that each had, by the same; 0: not known, or no GPUs.
         draws: Configurations as random search would draw them, by dotted names; none where the sweep itself is one.
     """
 
@@ -57,6 +59,8 @@ class RunRecord:
     held_out: Path = Path("held_out.parquet")
     utterances: Path = Path("utterances")
     rungs: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    spent_s: float = 0.0
+    spent_gpu_s: float = 0.0
     draws: tuple[Mapping[str, Any], ...] = ()
 
     @property
