@@ -22,14 +22,15 @@ from stt_tune.errors import SettingsError
 from stt_tune.files import write_json
 from stt_tune.results.report import pictures
 from stt_tune.results.report.alignment import align
-from stt_tune.results.report.comparison import tabulate_runs
+from stt_tune.results.report.blocks import Section
+from stt_tune.results.report.comparison import compare_runs, tabulate_runs
 from stt_tune.results.report.importance import ENOUGH_TRIALS, Surrogate
 from stt_tune.results.report.page import answer_all
 from stt_tune.results.report.random_search import expect_random_search
 from stt_tune.results.trials import COMPLETED, FAILED, STOPPED_EARLY, Trial, TrialTable
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.lease import LEASE
-from stt_tune.run.report import read_record, refresh_report, write_report
+from stt_tune.run.report import read_record, read_records, refresh_report, write_report
 from stt_tune.run.spent import Spent
 from tests.results.made_runs import DEFAULT, HOSTILE, make_run, make_sweep
 
@@ -82,6 +83,10 @@ def _make_own(path: Path, values: Sequence[float], **options: str) -> RunFolder:
     TrialTable([sweep.metric.name], trials).save(folder.trials)
     folder.note(num_trials=len(values))
     return folder
+
+
+def _compare(*folders: RunFolder) -> Section:
+    return compare_runs(read_records(folders))
 
 
 def test_the_page_answers_the_seven_questions_in_order(tmp_path: Path) -> None:
@@ -348,6 +353,34 @@ def test_runs_on_different_data_are_told_apart(tmp_path: Path) -> None:
     page = _write(first, second)
     assert "error rates cannot be compared with each other" in page
     assert _headings(page, 2)[1:] == ["a/run", "b/run"]
+
+
+def test_runs_on_different_kinds_of_errors_are_told_apart(tmp_path: Path) -> None:
+    first, second = make_run(tmp_path / "one", 8), make_run(tmp_path / "two", 8)
+    second.note(settings={**second.read_run()[SETTINGS], "only_error_type": "deletion"})
+    assert "error rates cannot be compared with each other" in " ".join(_compare(first, second).answer)
+
+
+def test_of_trainings_of_ones_own_it_is_not_known_whether_they_compare(tmp_path: Path) -> None:
+    first, second = _make_own(tmp_path / "one", [0.3]), _make_own(tmp_path / "two", [0.2])
+    assert _compare(first, second).answer[0] == "The best wer on dev is that of two: 0.2000."
+    assert "is not known" in _compare(first, second).answer[1]
+    assert "is not known" in _compare(first, make_run(tmp_path / "three", 8)).answer[1]
+
+
+@pytest.mark.parametrize(
+    ("decisions", "title"),
+    [
+        (("winner", "winner"), "The best of each run on speech that it did not see, and what it had to beat"),
+        ((None, None), "The best of each run on dev, which chose it"),
+        (("winner", None), "The best of each run, and what it had to beat; on dev, which chose it, where no other"),
+    ],
+)
+def test_the_picture_of_several_runs_says_what_they_were_measured_on(
+    tmp_path: Path, decisions: tuple[str | None, ...], title: str
+) -> None:
+    runs = [make_run(tmp_path / str(i), 8, decision=decision) for i, decision in enumerate(decisions)]
+    assert _compare(*runs).parts[0].title.startswith(title)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

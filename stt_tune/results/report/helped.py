@@ -9,13 +9,12 @@ from typing import Any
 import pandas as pd
 
 from stt_tune.results.confirmation import BASE_MODEL
-from stt_tune.results.plots.outcomes import plot_rates
+from stt_tune.results.plots.outcomes import DEV, HELD_OUT, plot_rates
 from stt_tune.results.report.blocks import Figure, Section, Table, rate
 from stt_tune.results.report.record import RunRecord
 from stt_tune.results.statistics import format_p_value
 
 QUESTION = "Did tuning help, and by how much?"
-_DEV, _HELD_OUT = "dev", "held-out speech"
 _KEPT = {"default_kept": "default", "incumbent_kept": "incumbent"}
 
 
@@ -80,12 +79,12 @@ def _draw(record: RunRecord, held_out: Mapping[str, Any]) -> Figure:
 
 def _list_held_out(held_out: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     rows = [
-        (each["name"], _HELD_OUT, each["wer"], *each["wer_interval"])
+        (each["name"], HELD_OUT, each["wer"], *each["wer_interval"])
         for each in held_out["systems"]
         if each["wer"] is not None
     ]
     if _has_base(held_out):
-        rows.insert(0, (BASE_MODEL, _HELD_OUT, held_out["base_wer"], *held_out["base_wer_interval"]))
+        rows.insert(0, (BASE_MODEL, HELD_OUT, held_out["base_wer"], *held_out["base_wer_interval"]))
     return rows
 
 
@@ -94,7 +93,7 @@ def _list_dev(record: RunRecord) -> list[tuple[Any, ...]]:
     document = record.optimal or {}
     names = {"default": "default", "winner": f"trial {(document.get('winner') or {}).get('number')}"}
     return [
-        (name, _DEV, measured["wer"], *measured["interval"])
+        (name, DEV, measured["wer"], *measured["interval"])
         for key, name in names.items()
         if (measured := (document.get("dev") or {}).get(key))
     ]

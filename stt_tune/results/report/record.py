@@ -18,6 +18,8 @@ from stt_tune.results.utterances import load_utterances
 if TYPE_CHECKING:
     import pandas as pd
 
+_HASHES = ("data_hash", "beside_hash", "normaliser")  # in run.json
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -95,6 +97,14 @@ class RunRecord:
             for name in self.trials.columns
             if name.startswith(CONFIG) and self.trials[name].dropna().astype(str).nunique() > 1
         ]
+
+    @property
+    def measured_on(self) -> tuple[str, ...]:
+        """Stands for what the run's error rates are of: those of runs that share it compare; nothing: not known."""
+        if "data_hash" not in self.run:
+            return ()
+        kind = (self.run.get("settings") or {}).get("only_error_type")
+        return (*(str(self.run.get(key)) for key in _HASHES), str(kind))
 
     @property
     def best(self) -> Trial | None:
