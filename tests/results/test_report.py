@@ -211,6 +211,28 @@ def test_what_matters_is_not_told_from_few_trials(tmp_path: Path) -> None:
     assert f"too few to tell what matters from chance; it takes {ENOUGH_TRIALS}" in answer
 
 
+@pytest.mark.parametrize(("sizes", "is_coloured"), [(5, True), (6, False)])
+def test_colours_are_told_where_there_are_some(tmp_path: Path, sizes: int, *, is_coloured: bool) -> None:
+    parameters = {"learning_rate": {"min": 0.1, "max": 1.0}, "batch_size": {"values": [2**i for i in range(6)]}}
+    folder = RunFolder(tmp_path / "run")
+    folder.start(make_sweep("random", parameters), 0, None)
+    trials = [
+        Trial(
+            f"t{i}",
+            i,
+            False,
+            {"learning_rate": 0.1 + 0.05 * i, "batch_size": 2 ** (i % sizes)},
+            COMPLETED,
+            reports=[{"epoch": 1, "wer": 0.3}],
+        )
+        for i in range(12)
+    ]
+    TrialTable(["wer"], trials).save(folder.trials)
+    figure = answer_all(read_record(folder))[2].parts[-1]
+    assert ("coloured by batch_size" in figure.caption) == is_coloured
+    assert any("batch_size" in str(each.name) for each in figure.plot.data) == is_coloured
+
+
 @pytest.mark.parametrize("method", ["random", "bayes", "grid"])
 def test_random_search_is_expected_to_get_better_and_not_beyond_the_best(tmp_path: Path, method: str) -> None:
     parameters = {"learning_rate": {"values": [1e-6, 1e-5, 1e-4]}, "epochs": {"values": [3, 6, 9]}}

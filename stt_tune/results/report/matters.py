@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stt_tune.results.plots.parallel import plot_parallel_coordinates
-from stt_tune.results.plots.parameters import plot_importance, plot_parameter, plot_partial_dependence
+from stt_tune.results.plots.parameters import has_colours, plot_importance, plot_parameter, plot_partial_dependence
 from stt_tune.results.plots.theme import format_value
 from stt_tune.results.report.blocks import Figure, Section, plain, rate
 from stt_tune.results.report.importance import ENOUGH_TRIALS, Surrogate
@@ -98,7 +98,7 @@ def _draw_trials(record: RunRecord, names: list[str]) -> Iterator[Figure]:
         )
     name = _find_rate(names)
     others = [each for each in names if each.split(".")[-1] == "batch_size" and each != name]
-    colour_by = others[0] if others else None
+    colour_by = next((each for each in others if has_colours(record.trials, each)), None)
     by = f", coloured by {plain(colour_by)}" if colour_by else ""
     yield Figure(
         "learning_rate",
