@@ -149,7 +149,7 @@ def read_record(folder: RunFolder, name: str | None = None) -> RunRecord:
         planned=planned,
         run=run,
         optimal=optimal,
-        verdict=tuple(describe_held_out(optimal)) if optimal and optimal.get("held_out") else (),
+        verdict=tuple(describe_held_out(optimal, is_tabulated=True)) if optimal and optimal.get("held_out") else (),
         how_to_go_on="" if is_finished else folder.how_to_go_on(),
         sweep_text=sweep.text,
         held_out=folder.held_out,

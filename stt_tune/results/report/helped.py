@@ -24,8 +24,7 @@ def answer_helped(record: RunRecord) -> Section:
     if not record.optimal or not held_out:
         return Section(QUESTION, tuple(_describe_dev(record)))
     short = _conclude(record.optimal, held_out)
-    verdict = [line for line in record.verdict if not line.startswith(" ")]  # systems are in the table
-    return Section(QUESTION, (short, *verdict), (_draw(record, held_out), _tabulate(held_out)))
+    return Section(QUESTION, (short, *record.verdict), (_draw(record, held_out), _tabulate(held_out)))
 
 
 def _describe_dev(record: RunRecord) -> Iterator[str]:

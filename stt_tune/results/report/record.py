@@ -35,7 +35,7 @@ class RunRecord:
         planned: How many trials the sweep has.
         run: What `run.json` holds.
         optimal: What `optimal_config.json` holds; None while there is none.
-        verdict: What held-out speech says, a line each.
+        verdict: What held-out speech says beside what it says of each system, a line each.
         how_to_go_on: What continues the run.
         sweep_text: The sweep file.
         held_out: The file of what was heard of the test split; it may be missing.
