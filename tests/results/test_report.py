@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from stt_tune.cli import app
 from stt_tune.errors import SettingsError
 from stt_tune.files import write_json
+from stt_tune.results.optimal_config import update_config
 from stt_tune.results.report import pictures
 from stt_tune.results.report.alignment import align
 from stt_tune.results.report.blocks import Section
@@ -32,6 +33,7 @@ from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.lease import LEASE
 from stt_tune.run.report import read_record, read_records, refresh_report, write_report
 from stt_tune.run.spent import Spent
+from stt_tune.run.verdict import describe_held_out
 from tests.results.made_runs import DEFAULT, HOSTILE, make_run, make_sweep
 
 _QUESTIONS = [
@@ -122,6 +124,17 @@ def test_a_gain_is_told_with_its_interval_and_the_promise_of_dev(tmp_path: Path)
     assert "+40.0% to +75.0%" in page
 
 
+def test_what_is_said_of_several_candidates_leads_to_the_table(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 30)
+    update_config(folder.optimal_config, lambda d: {**d, "held_out": {**d["held_out"], "choice": "cross-fitting"}})
+    answer = _answers(folder)[_QUESTIONS[0]]
+    assert "each trained anew twice, as the table says." in answer
+    assert "so the table flatters the best candidate; the verdict does not." in answer
+    told = describe_held_out(folder.read_config())
+    assert told[0].endswith("each trained anew twice:")
+    assert any("so the lines above flatter the best candidate" in each for each in told)
+
+
 def test_no_gain_is_told_plainly(tmp_path: Path) -> None:
     answer = _answers(make_run(tmp_path / "run", 30, decision="default_kept"))[_QUESTIONS[0]]
     assert answer.startswith("No gain that is sure: the default configuration is kept.")
@@ -209,6 +222,22 @@ def test_settings_of_any_type_some_missing_can_be_ranked() -> None:
 def test_what_matters_is_not_told_from_few_trials(tmp_path: Path) -> None:
     answer = _answers(make_run(tmp_path / "run", 8))[_QUESTIONS[2]]
     assert f"too few to tell what matters from chance; it takes {ENOUGH_TRIALS}" in answer
+
+
+def test_what_matters_is_not_told_of_equal_results(tmp_path: Path) -> None:
+    answer = _answers(_make_own(tmp_path / "run", [0.5] * ENOUGH_TRIALS))[_QUESTIONS[2]]
+    assert answer.startswith("12 completed trials came to the same result, so that nothing tells what matters.")
+
+
+def test_what_matters_is_not_told_of_trials_that_were_completed_alike(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start(make_sweep("random", {"learning_rate": {"min": 0.1, "max": 1.0}}), 0, None)
+    trials = [
+        Trial(f"t{i}", i, False, {"learning_rate": 0.5}, COMPLETED, reports=[{"epoch": 1, "wer": i / 100}])
+        for i in range(ENOUGH_TRIALS)
+    ]
+    TrialTable(["wer"], [*trials, Trial("f", 99, False, {"learning_rate": 0.1}, FAILED)]).save(folder.trials)
+    assert _answers(folder)[_QUESTIONS[2]].startswith("12 completed trials have the same settings, so that nothing")
 
 
 @pytest.mark.parametrize(("sizes", "is_coloured"), [(5, True), (6, False)])

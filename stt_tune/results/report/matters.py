@@ -33,10 +33,13 @@ def answer_matters(record: RunRecord, surrogate: Surrogate | None) -> Section:
 def _describe(record: RunRecord, surrogate: Surrogate | None) -> Iterator[str]:
     done = len(record.completed)
     if surrogate is None:
-        yield (
-            f"{done} completed trials are too few to tell what matters from chance; it takes {ENOUGH_TRIALS}. Below "
-            "are the trials themselves."
-        )
+        if done < ENOUGH_TRIALS:
+            why = f"are too few to tell what matters from chance; it takes {ENOUGH_TRIALS}."
+        elif record.completed[record.column].nunique() < 2:
+            why = "came to the same result, so that nothing tells what matters."
+        else:
+            why = "have the same settings, so that nothing tells what matters."
+        yield f"{done} completed trials {why} Below are the trials themselves."
         return
     first = surrogate.importance.iloc[0]
     share = max(surrogate.explained, 0.0)
