@@ -219,6 +219,17 @@ def test_settings_of_any_type_some_missing_can_be_ranked() -> None:
     assert surrogate.depend("config.only_a")["expected"].between(0.05, 0.35).all()
 
 
+def test_a_dependence_is_on_values_that_were_tried() -> None:
+    rng = np.random.default_rng(0)
+    sizes, names = rng.integers(1, 3000, 100), [f"v{i % 25:02}" for i in range(100)]
+    frame = pd.DataFrame({"config.size": sizes, "config.name": names, "wer": 0.1 + 0.1 * rng.random(100)})
+    surrogate = Surrogate(frame, ["config.size", "config.name"], "wer")
+    drawn = surrogate.depend("config.size")["value"]
+    assert len(drawn) > 10
+    assert set(drawn) <= set(sizes.astype(float))
+    assert list(surrogate.depend("config.name")["value"]) == names[:25]
+
+
 def test_what_matters_is_not_told_from_few_trials(tmp_path: Path) -> None:
     answer = _answers(make_run(tmp_path / "run", 8))[_QUESTIONS[2]]
     assert f"too few to tell what matters from chance; it takes {ENOUGH_TRIALS}" in answer
@@ -404,6 +415,19 @@ def test_runs_on_different_data_are_told_apart(tmp_path: Path) -> None:
     page = _write(first, second)
     assert "error rates cannot be compared with each other" in page
     assert _headings(page, 2)[1:] == ["a/run", "b/run"]
+
+
+def test_what_to_train_with_is_told_exactly(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start(make_sweep("random", {"steps": {"min": 0, "max": 4000}, "rate": {"min": 0.1, "max": 1.0}}), 0, None)
+    trials = [
+        Trial(f"t{i}", i, False, {"steps": 1237 + i, "rate": 0.123456}, COMPLETED, reports=[{"epoch": 1, "wer": i}])
+        for i in range(2)
+    ]
+    TrialTable(["wer"], trials).save(folder.trials)
+    rows = _compare(folder, folder).parts[-1].rows
+    assert rows == (("rate", "0.123456", "0.123456"), ("steps", "1237", "1237"))
+    assert answer_all(read_record(folder))[-1].parts[-1].rows[0][-1] == "1237"
 
 
 def test_runs_on_different_kinds_of_errors_are_told_apart(tmp_path: Path) -> None:

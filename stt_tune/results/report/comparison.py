@@ -10,7 +10,6 @@ import pandas as pd
 
 from stt_tune.results.plots.curves import plot_progress
 from stt_tune.results.plots.outcomes import DEV, HELD_OUT, plot_rates
-from stt_tune.results.plots.theme import format_value
 from stt_tune.results.report.blocks import Figure, Section, Table, plain, rate
 from stt_tune.results.report.hours import count_hours
 from stt_tune.results.report.record import RunRecord
@@ -140,6 +139,6 @@ def _tabulate_hyperparameters(records: Sequence[RunRecord]) -> tuple[Table, ...]
     names = list(dict.fromkeys(name for each in found for name in each))
     if not names:
         return ()
-    rows = [(plain(name), *(plain(format_value(each.get(name, "-"))) for each in found)) for name in names]
+    rows = [(plain(name), *(plain(each.get(name, "-")) for each in found)) for name in names]
     header = ("hyperparameter", *(plain(each.name) for each in records))
     return (Table("Hyperparameters to train with", header, tuple(rows)),)

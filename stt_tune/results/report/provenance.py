@@ -59,7 +59,7 @@ def _list_facts(record: RunRecord) -> Iterator[tuple[str, Any]]:
 
 
 def _join(configuration: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {format_value(value)}" for name, value in configuration.items())
+    return ", ".join(f"{name} {value}" for name, value in configuration.items())
 
 
 def _list_settings(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
