@@ -29,7 +29,7 @@ def answer_helped(record: RunRecord) -> Section:
 
 def _describe_dev(record: RunRecord) -> Iterator[str]:
     best, default = record.best, record.default
-    if "settings" in record.run:
+    if record.is_speech:
         yield "This is not known yet: nothing has been measured on held-out speech."
     else:
         yield "Only as far as dev can tell: a training function of one's own is not measured on held-out speech."

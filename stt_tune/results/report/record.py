@@ -99,6 +99,11 @@ class RunRecord:
         ]
 
     @property
+    def is_speech(self) -> bool:
+        """Whether it is a run of `stt-tune tune`, and not the sweep of a training of one's own."""
+        return "settings" in self.run
+
+    @property
     def measured_on(self) -> tuple[str, ...]:
         """Stands for what the run's error rates are of: those of runs that share it compare; nothing: not known."""
         if "data_hash" not in self.run:
