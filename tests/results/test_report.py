@@ -335,6 +335,55 @@ def test_errors_are_told_by_type_kind_and_speaker(tmp_path: Path) -> None:
     assert "<mark>" in page
 
 
+def _kinds(folder: RunFolder) -> tuple[tuple[str, ...], ...]:
+    parts = answer_all(read_record(folder))[4].parts
+    return next((each.rows for each in parts if getattr(each, "header", ("",))[0] == "kind of error"), ())
+
+
+@pytest.mark.parametrize(("decision", "note"), [(None, "-"), ("winner", "the general one")])
+def test_the_best_of_a_kind_of_error_has_a_result(tmp_path: Path, decision: str | None, note: str) -> None:
+    folder = make_run(tmp_path / "run", 8, decision=decision)
+    table = TrialTable.load(folder.trials)
+    first = table.trials[0]
+    first.reports[-1] = {**first.reports[-1], "wer_deletion": np.nan}
+    second = next(each for each in table.trials[1:] if each.status == COMPLETED)
+    second.reports[-1] = {**second.reports[-1], "wer_deletion": 0.2}
+    TrialTable([*table.metrics, "wer_deletion"], table.trials).save(folder.trials)
+    (row,) = (each for each in _kinds(folder) if each[0] == "deletion")
+    assert (row[1], row[2], row[-1]) == (f"trial {second.number}", "0.2000", note)
+
+
+def test_metrics_of_a_training_of_ones_own_are_no_kinds_of_errors(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start(make_sweep("random", {"learning_rate": {"min": 0.1, "max": 1.0}}), 0, None)
+    reports = [{"epoch": 1, "wer": 0.3, "wer_test": 0.2}]
+    trials = [Trial("t", 0, False, {"learning_rate": 0.5}, COMPLETED, reports=reports)]
+    TrialTable(["wer", "wer_test"], trials).save(folder.trials)
+    assert _kinds(folder) == ()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        ((9.0, 3.0), "Trial 0, which came to the same earlier in the sweep, is called the best elsewhere."),
+        ((3.0, 9.0), None),
+        ((None, 3.0), "Trial 0, which came to the same earlier in the sweep, is called the best elsewhere."),
+    ],
+)
+def test_the_quicker_of_equals_is_told_beside_the_best(
+    tmp_path: Path, seconds: tuple[float | None, ...], told: str | None
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start(make_sweep("random", {"learning_rate": {"min": 0.1, "max": 1.0}}), 0, None)
+    trials = [
+        Trial(f"t{i}", i, False, {"learning_rate": 0.5}, COMPLETED, reports=[{"epoch": 1, "wer": 0.1, "seconds": each}])
+        for i, each in enumerate(seconds)
+    ]
+    TrialTable(["wer", "seconds"], trials).save(folder.trials)
+    answer = answer_all(read_record(folder))[5].answer
+    assert answer[1:-1] == ((told,) if told else ())
+
+
 def test_a_run_of_before_knows_no_speakers(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", 30)
     heard = pq.read_table(folder.held_out)
