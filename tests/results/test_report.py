@@ -29,6 +29,7 @@ from stt_tune.results.report.importance import ENOUGH_TRIALS, Surrogate
 from stt_tune.results.report.page import answer_all
 from stt_tune.results.report.random_search import expect_random_search
 from stt_tune.results.trials import COMPLETED, FAILED, STOPPED_EARLY, Trial, TrialTable
+from stt_tune.run import lease
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.lease import LEASE
 from stt_tune.run.report import read_record, read_records, refresh_report, write_report
@@ -415,6 +416,24 @@ def test_an_unfinished_run_says_how_it_goes_on(tmp_path: Path) -> None:
     assert _headings(_write(folder), 2) == _QUESTIONS
 
 
+def test_a_run_that_goes_on_is_not_called_interrupted(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 30, decision=None)  # trial 29 has no end
+    assert "1 interrupted" in _answers(folder)[_QUESTIONS[1]]
+    with folder.locked():
+        page = _write(folder)
+        (record,) = read_records([folder])
+    assert "The run goes on, and this page says how it stood." in page
+    assert "1 running" in page
+    assert not re.search(r"interrupted|stt-tune resume", _without_scripts(page))
+    assert np.array_equal(expect_random_search(record), expect_random_search(read_record(folder)))
+
+
+def test_a_finished_run_is_finished_whoever_works_on_it(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 8)
+    with folder.locked():
+        assert "goes on" not in _write(folder)
+
+
 def test_a_run_without_any_trial_has_a_report(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", 0)
     folder.trials.unlink()
@@ -569,6 +588,7 @@ def test_a_run_at_a_url_is_read_whoever_drives_it_and_gets_its_page(
     tmp_path: Path, decision: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(lease, "_LEFT_S", 0.1)
     run, url = make_run(tmp_path / "run", 8, decision=decision), f"memory://{tmp_path.name}/run"
     _put(run, url)
     before = _list(url)

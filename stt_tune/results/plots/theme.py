@@ -20,6 +20,7 @@ STATUS_COLOURS = {
     "diverged": RED,
     "failed": PURPLE,
     "interrupted": ORANGE,
+    "running": ORANGE,
 }
 STATUS_SYMBOLS = {
     "completed": "circle",
@@ -27,6 +28,7 @@ STATUS_SYMBOLS = {
     "diverged": "x",
     "failed": "x",
     "interrupted": "triangle-up-open",
+    "running": "triangle-up-open",
 }
 SCALE = ((0.0, BLUE), (0.35, GREEN), (0.7, ORANGE), (1.0, RED))  # the best is blue
 _DECADE = 10.0

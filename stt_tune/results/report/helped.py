@@ -44,7 +44,9 @@ def _describe_dev(record: RunRecord) -> Iterator[str]:
             f"On dev the best completed trial is {best.number}, {record.metric} {rate(value)}; the default has "
             f"{rate(before)}. Dev chose it, and so flatters it."
         )
-    if record.how_to_go_on:
+    if record.is_running:
+        yield "The run goes on, and this page says how it stood."
+    elif record.how_to_go_on:
         yield record.how_to_go_on
 
 

@@ -58,7 +58,7 @@ def count_hours(record: RunRecord) -> str:
 
 def _describe(record: RunRecord) -> Iterator[str]:
     trials, counts = record.table.trials, record.table.counts()
-    states = ", ".join(f"{counts[status]} {status.replace('_', ' ')}" for status in STATUSES if counts[status])
+    states = ", ".join(f"{counts[status]} {_name(record, status)}" for status in STATUSES if counts[status])
     planned = f" of {record.planned}" if record.planned != len(trials) else ""
     taken = count_hours(record)
     if taken == UNKNOWN:
@@ -77,6 +77,10 @@ def _describe(record: RunRecord) -> Iterator[str]:
         yield f"Training the default and the best anew to confirm them took another {hours(spent)}."
     if retries := sum(each.retries for each in trials):
         yield f"{retries} times a trial was begun again after a fault; faults.jsonl says why."
+
+
+def _name(record: RunRecord, status: str) -> str:
+    return record.name_status(status).replace("_", " ")
 
 
 def _find_saved(trials: list[Trial]) -> tuple[float, float]:
@@ -107,7 +111,8 @@ def _list_endings(record: RunRecord) -> list[dict[str, str | int]]:
     for trial in record.table.trials:
         rung = find_rung(record, trial)
         place = _LAST if trial.status == COMPLETED else rung
-        key = (place, {_LAST: "at the end", 0: "before rung 1"}.get(place, f"at rung {place}"), trial.status)
+        where = {_LAST: "at the end", 0: "before rung 1"}.get(place, f"at rung {place}")
+        key = (place, where, record.name_status(trial.status))
         counts[key] = counts.get(key, 0) + 1
     return [{"where": where, "status": status, "trials": n} for (_, where, status), n in sorted(counts.items())]
 
@@ -119,5 +124,5 @@ def _tabulate(record: RunRecord) -> Table:
         if group:
             taken = hours(sum(map(_seconds, group))) if any(map(_is_timed, group)) else UNKNOWN
             epochs = sum(each.last_epoch for each in group)
-            rows.append((status.replace("_", " "), str(len(group)), str(epochs), taken))
+            rows.append((_name(record, status), str(len(group)), str(epochs), taken))
     return Table("Trials by how they ended", ("trials that were", "number", "epochs", "training time"), tuple(rows))

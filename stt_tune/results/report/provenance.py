@@ -72,7 +72,7 @@ def _tabulate_trials(record: RunRecord) -> Table:
     names = [name.removeprefix(CONFIG) for name in record.varied]
     rows = []
     for trial in record.table.trials:
-        status = trial.status.replace("_", " ")
+        status = record.name_status(trial.status).replace("_", " ")
         rung = find_rung(record, trial)
         status += f" at rung {rung}" if trial.status == "stopped_early" and rung else ""
         status += f": {plain(trial.error)}" if trial.error else ""

@@ -24,7 +24,7 @@ def expect_random_search(record: RunRecord) -> np.ndarray:
     Source: Dodge et al. 2019, "Show Your Work": the expected best of n draws from an empirical distribution.
     """
     trials, sign = record.trials, 1 if record.mode == "min" else -1
-    ended = trials[(trials["status"] != INTERRUPTED) & ~trials["is_default"]]
+    ended = trials[(trials["status"] != record.name_status(INTERRUPTED)) & ~trials["is_default"]]
     done = (ended["status"] == COMPLETED) & np.isfinite(ended[record.column].to_numpy(float))
     losses = np.where(done, sign * ended[record.column], np.inf)
     if not np.isfinite(losses).any():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stt_tune.results.frames import reports_frame, trials_frame
-from stt_tune.results.trials import COMPLETED, CONFIG, Trial, TrialTable, metric_column
+from stt_tune.results.trials import COMPLETED, CONFIG, INTERRUPTED, RUNNING, Trial, TrialTable, metric_column
 from stt_tune.results.utterances import load_utterances
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class RunRecord:
         run: What `run.json` holds.
         optimal: What `optimal_config.json` holds; None while there is none.
         verdict: What held-out speech says beside what it says of each system, a line each.
-        how_to_go_on: What continues the run.
+        how_to_go_on: What continues the run; nothing where it needs nothing.
+        is_running: Whether it goes on, so that trials without an end are at work.
         sweep_text: The sweep file.
         held_out: The file of what was heard of the test split; it may be missing.
         utterances: The folder of what trials heard of the dev split; it may be missing.
@@ -57,6 +58,7 @@ class RunRecord:
     optimal: Mapping[str, Any] | None = None
     verdict: tuple[str, ...] = ()
     how_to_go_on: str = ""
+    is_running: bool = False
     sweep_text: str = ""
     held_out: Path = Path("held_out.parquet")
     utterances: Path = Path("utterances")
@@ -72,15 +74,22 @@ class RunRecord:
 
     @functools.cached_property
     def reports(self) -> pd.DataFrame:
-        """One row a report, as `load_reports` gives it."""
-        frame = reports_frame(self.table)
+        """One row a report, as `load_reports` gives it; trials at work are called so."""
+        frame = self._name_statuses(reports_frame(self.table))
         return frame if self.column in frame else frame.assign(**{self.column: math.nan})
 
     @functools.cached_property
     def trials(self) -> pd.DataFrame:
-        """One row a trial, as `load_trials` gives it."""
-        frame = trials_frame(self.table)
+        """One row a trial, as `load_trials` gives it; trials at work are called so."""
+        frame = self._name_statuses(trials_frame(self.table))
         return frame if self.column in frame else frame.assign(**{self.column: math.nan})
+
+    def name_status(self, status: str) -> str:
+        """What to call trials of that status, one of `STATUSES`."""
+        return RUNNING if self.is_running and status == INTERRUPTED else status
+
+    def _name_statuses(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(status=frame["status"].map(self.name_status))
 
     @functools.cached_property
     def completed(self) -> pd.DataFrame:
