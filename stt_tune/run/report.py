@@ -13,7 +13,7 @@ import numpy as np
 from stt_tune.errors import SettingsError, SttTuneError
 from stt_tune.progress import say
 from stt_tune.run.commands import command
-from stt_tune.run.folder import SETTINGS, RunFolder
+from stt_tune.run.folder import SCHEDULER, SETTINGS, RunFolder
 from stt_tune.run.opening import is_driven, opened_to_read
 from stt_tune.run.spent import Spent
 from stt_tune.run.verdict import describe_held_out
@@ -145,7 +145,8 @@ def read_record(folder: RunFolder, name: str | None = None, *, is_running: bool 
     metric, default = sweep.metric, sweep.default
     table = folder.read_table([metric.name])
     optimal = folder.read_config()
-    scheduler, spent = settings.get("scheduler", "asha"), Spent.read(folder.spent)
+    # what nobody wrote down has stopped nothing that is known of
+    scheduler, spent = settings.get(SCHEDULER) or run.get(SCHEDULER, "none"), Spent.read(folder.spent)
     planned = max(sweep.count_trials(settings.get("trials")), len(table.trials))
     # a run of one's own training has no config to end with
     is_finished = bool(optimal) or (SETTINGS not in run and len(table.ended()) >= planned)

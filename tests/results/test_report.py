@@ -171,6 +171,18 @@ def test_trials_that_do_not_report_their_seconds_are_timed_by_the_sweep(
     assert tabulate_runs([record]).rows[0][2] == cell
 
 
+@pytest.mark.parametrize(("facts", "rungs"), [({}, ()), ({"scheduler": "asha"}, (1, 3)), ({"scheduler": "none"}, ())])
+def test_rungs_are_drawn_where_it_is_known_that_there_were_some(
+    tmp_path: Path, facts: dict[str, str], rungs: tuple[int, ...]
+) -> None:
+    sweep = make_sweep("random", {"learning_rate": {"min": 0.1, "max": 1.0}, "epochs": {"value": 9}})
+    folder = RunFolder(tmp_path / "run")
+    folder.start(sweep, 0, None, facts)
+    trial = Trial("t", 0, False, {"learning_rate": 0.5, "epochs": 9}, COMPLETED, reports=[{"epoch": 9, "wer": 0.1}])
+    TrialTable(["wer"], [trial]).save(folder.trials)
+    assert read_record(folder).rungs == {0: rungs}
+
+
 def test_a_stopped_trial_is_no_result_of_its_configuration(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", 3, decision=None)
     table = TrialTable.load(folder.trials)
