@@ -29,7 +29,7 @@ def describe_held_out(document: Mapping[str, Any], *, is_tabulated: bool = False
     )
     lines = [f"{measured}, as the table says."]
     if not is_tabulated:
-        systems = (f"  {_describe_system(each, held_out['compared_with'])}" for each in held_out["systems"])
+        systems = (f"  {_describe_system(each, document)}" for each in held_out["systems"])
         lines = [f"{measured}:", *_describe_base(held_out), *systems]
     if held_out["blocks_are"] != "speaker" and 0 < held_out["speakers"] < ENOUGH_BLOCKS:
         lines.append(f"Speakers: {held_out['speakers']}. The intervals hold for them, and say nothing of others.")
@@ -61,7 +61,8 @@ def _describe_base(held_out: Mapping[str, Any]) -> list[str]:
     return [f"  {BASE_MODEL}, untrained: WER {held_out['base_wer']:.4f} (95 % interval {low:.4f} to {high:.4f})"]
 
 
-def _describe_system(system: Mapping[str, Any], reference: str) -> str:
+def _describe_system(system: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    metric, reference = document.get("metric", "wer"), document["held_out"]["compared_with"]
     name = f"{system['name']}: "
     if system["wer"] is None:
         return f"{name}{system['objection']}"
@@ -74,7 +75,8 @@ def _describe_system(system: Mapping[str, Any], reference: str) -> str:
             f"p {format_p_value(system['p_value'])})"
         )
     if "promised_gain" in system:
-        parts.append(f"dev promised {system['promised_gain']:+.1%} over the default")
+        of = "" if metric == "wer" else f" of {metric}"  # all else is WER
+        parts.append(f"dev promised {system['promised_gain']:+.1%}{of} over the default")
     if len(system["wer_by_seed"]) > 1:
         parts.append(f"by seed {min(system['wer_by_seed']):.4f} to {max(system['wer_by_seed']):.4f}")
     change = f" ({system['training_change']:+.0%})" if system["training_change"] else ""

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from stt_tune.cli import app
 from stt_tune.errors import SettingsError
 from stt_tune.files import write_json
-from stt_tune.results.optimal_config import update_config
+from stt_tune.results.optimal_config import read_optimal_config, update_config
 from stt_tune.results.report import pictures
 from stt_tune.results.report.alignment import align
 from stt_tune.results.report.blocks import Section
@@ -134,6 +134,12 @@ def test_what_is_said_of_several_candidates_leads_to_the_table(tmp_path: Path) -
     told = describe_held_out(folder.read_config())
     assert told[0].endswith("each trained anew twice:")
     assert any("so the lines above flatter the best candidate" in each for each in told)
+
+
+def test_what_dev_promised_is_told_with_what_it_is_of(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 30, sweep=make_sweep(metric="dev_loss"), decision=None)
+    update_config(folder.optimal_config, lambda _: read_optimal_config(make_run(tmp_path / "b", 30).optimal_config))
+    assert "gain in dev_loss that dev promised" in _write(folder)
 
 
 def test_no_gain_is_told_plainly(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from stt_tune.results.confirmation import BASE_MODEL
 from stt_tune.results.plots.outcomes import DEV, HELD_OUT, plot_rates
-from stt_tune.results.report.blocks import Figure, Section, Table, rate
+from stt_tune.results.report.blocks import Figure, Section, Table, plain, rate
 from stt_tune.results.report.record import RunRecord
 from stt_tune.results.statistics import format_p_value
 
@@ -24,7 +24,7 @@ def answer_helped(record: RunRecord) -> Section:
     if not record.optimal or not held_out:
         return Section(QUESTION, tuple(_describe_dev(record)))
     short = _conclude(record.optimal, held_out)
-    return Section(QUESTION, (short, *record.verdict), (_draw(record, held_out), _tabulate(held_out)))
+    return Section(QUESTION, (short, *record.verdict), (_draw(record, held_out), _tabulate(held_out, record.metric)))
 
 
 def _describe_dev(record: RunRecord) -> Iterator[str]:
@@ -100,7 +100,7 @@ def _list_dev(record: RunRecord) -> list[tuple[Any, ...]]:
     ]
 
 
-def _tabulate(held_out: Mapping[str, Any]) -> Table:
+def _tabulate(held_out: Mapping[str, Any], metric: str) -> Table:
     header = (
         "configuration",
         "WER",
@@ -108,7 +108,7 @@ def _tabulate(held_out: Mapping[str, Any]) -> Table:
         f"gain over the {held_out['compared_with']}",
         "95 % interval of the gain",
         "p",
-        "gain that dev promised",
+        "gain that dev promised" if metric == "wer" else f"gain in {plain(metric)} that dev promised",
         "training",
     )
     rows = [_describe(each) for each in held_out["systems"]]
