@@ -108,6 +108,13 @@ def find_stamp(info: Mapping[str, Any]) -> str | None:
     return None if stamp is None else f"{info.get('size')}:{stamp}"
 
 
+def tell_missing(where: object, error: Exception) -> str | None:
+    """Say what to install, where an error is that of a library which is not there; None where it is another."""
+    if isinstance(error, ImportError | ValueError) and "install" in str(error).lower():
+        return f"{where}: needs a library ({error}). For s3:// and gs:// install stt-tune[s3] or stt-tune[gcs]."
+    return None
+
+
 @contextlib.contextmanager
 def telling(url: str, *passed: type[OSError]) -> Iterator[None]:
     """Say of whatever storage refuses inside the block where it is, and what to do.
@@ -129,8 +136,8 @@ def telling(url: str, *passed: type[OSError]) -> Iterator[None]:
     except Exception as error:  # every store's library has its own kinds
         if isinstance(error, OSError) and error.errno in _OWN_DISK:
             raise
-        if isinstance(error, ImportError | ValueError) and "install" in str(error).lower():
-            message = f"{url}: needs a library ({error}). For s3:// and gs:// install stt-tune[s3] or stt-tune[gcs]."
+        if missing := tell_missing(url, error):
+            message = missing
         elif "Protocol not known" in str(error):
             message = f"{url}: must be a URL such as s3:// or gs://, found another ({first_line(error)})."
         else:

@@ -12,7 +12,9 @@ written last and removed first; a folder without it is none.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import tempfile
 import uuid
@@ -69,12 +71,13 @@ def pull(url: str, path: Path) -> bool:
 
     Raises:
         StorageError: The storage cannot be read, or the folder never stayed as it was long enough.
-        OSError: `path` cannot be written.
+        OSError: `path` cannot be written, or is a file where a folder was put, or the other way round.
     """
     system, source = open_storage(url)
     listed = _read_list(system, source, url)
     if listed is None:
         return _pull_file(system, source, url, path)
+    _check_kind(path, is_folder=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     for _attempt in range(_ATTEMPTS):
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pull-") as made:
@@ -148,10 +151,19 @@ def _pull_file(system: Any, source: str, url: str, path: Path) -> bool:
             system.invalidate_cache()
             if not system.isfile(source):
                 return False
+        _check_kind(path, is_folder=False)
+        with telling(url, FileNotFoundError):
             write_atomically(path, lambda temporary: system.get_file(source, str(temporary)))
     except FileNotFoundError:
         return False
     return True
+
+
+def _check_kind(path: Path, *, is_folder: bool) -> None:
+    """Refuse to put a folder in the place of a file, or a file in that of a folder and all that is in it."""
+    if path.exists() and path.is_dir() != is_folder:
+        number = errno.ENOTDIR if is_folder else errno.EISDIR
+        raise OSError(number, os.strerror(number), str(path))
 
 
 def _pull_folder(system: Any, source: str, url: str, sizes: dict[str, int], to: Path) -> bool:

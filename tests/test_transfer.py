@@ -75,6 +75,21 @@ def test_what_is_not_there_or_not_complete_is_not_pulled(url: str, tmp_path: Pat
     assert _read(tmp_path / "b") == {"old": "stays"}
 
 
+def test_a_folder_takes_no_place_of_a_file_nor_a_file_that_of_a_folder(tmp_path: Path) -> None:
+    _write(tmp_path / "a", config="1")
+    push(tmp_path / "a", f"memory://{tmp_path.name}/folder")
+    push(tmp_path / "a" / "config", f"memory://{tmp_path.name}/file")
+    _write(tmp_path / "b", file="old", folder__inside="old")
+    before = _read(tmp_path / "b")
+    with pytest.raises(NotADirectoryError) as refused:
+        pull(f"memory://{tmp_path.name}/folder", tmp_path / "b" / "file")
+    assert refused.value.filename == str(tmp_path / "b" / "file")
+    with pytest.raises(IsADirectoryError) as refused_file:
+        pull(f"memory://{tmp_path.name}/file", tmp_path / "b" / "folder")
+    assert refused_file.value.filename == str(tmp_path / "b" / "folder")
+    assert _read(tmp_path / "b") == before
+
+
 def test_what_was_removed_is_not_there(url: str, tmp_path: Path) -> None:
     push(_write(tmp_path / "a", config="1", parts__one="first"), url)
     remove(url)

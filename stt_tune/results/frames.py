@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, overload
 
-import numpy as np
-
 from stt_tune.errors import SettingsError
+from stt_tune.results.trials import DIVERGED, Trial, TrialTable
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-    from stt_tune.results.trials import TrialTable
 
 _LIBRARIES = ("pandas", "arrow")
 
@@ -39,9 +37,20 @@ def trials_frame(table: TrialTable, library: Literal["pandas"] = "pandas") -> pd
 @overload
 def trials_frame(table: TrialTable, library: str) -> pd.DataFrame | pa.Table: ...
 def trials_frame(table: TrialTable, library: str = "pandas") -> pd.DataFrame | pa.Table:
-    """One row a trial, as its last report left it; else as `reports_frame`."""
-    ends = np.cumsum([len(trial.reports) or 1 for trial in table.trials], dtype=int) - 1
-    return _convert(table.to_arrow().take(ends), library)
+    """One row a trial, with its last epoch and each metric as it was last reported; else as `reports_frame`.
+
+    So a metric that is not in every report may be of an earlier epoch. What a trial had before it diverged is left
+    out, as that is not what came of it.
+    """
+    return _convert(TrialTable(table.metrics, map(_end, table.trials)).to_arrow(), library)
+
+
+def _end(trial: Trial) -> Trial:
+    """The trial with one report that says what came of it; with none where it has none."""
+    if trial.status == DIVERGED:
+        return replace(trial, reports=trial.reports[-1:])
+    last = {name: value for report in trial.reports for name, value in report.items()}
+    return replace(trial, reports=[last] if last else [])
 
 
 def _convert(table: pa.Table, library: str) -> pd.DataFrame | pa.Table:

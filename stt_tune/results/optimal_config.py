@@ -20,6 +20,7 @@ from stt_tune.results.shared_file import open_shared
 SCHEMA_VERSION = 1
 _SIGNIFICANT_DIGITS = 6
 _PATIENCE_S = 60.0
+_COUNTS = ("#/$defs/count", "#/$defs/countOrNone")  # in the schema
 
 
 def read_optimal_config(path: str | Path) -> dict[str, Any]:
@@ -191,13 +192,23 @@ def load_schema() -> dict[str, Any]:
 def _parse(text: str, path: str | Path) -> dict[str, Any]:
     try:
         document = json.loads(text, parse_constant=_refuse, parse_float=_read_float)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: must be an optimal_config.json, and cannot be read ({error}).") from error
     if isinstance(document, dict) and "schema_version" not in document:
         document = {"schema_version": SCHEMA_VERSION, "revision": 1, "history": [], **document}
     _check(document, path)
+    for part in (document, document.get("winner") or {}, *document.get("by_error_type", {}).values()):
+        if "hyperparameters" in part:
+            part["hyperparameters"] = _count_whole(part["hyperparameters"])
     found: dict[str, Any] = document
     return found
+
+
+def _count_whole(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts as whole numbers, also where another tool has written 5.0: a loop over epochs takes no other."""
+    rules = load_schema()["$defs"]["hyperparameters"]["properties"]
+    counts = {name for name, rule in rules.items() if rule.get("$ref") in _COUNTS}
+    return {name: int(value) if name in counts else value for name, value in hyperparameters.items()}
 
 
 def _refuse(number: str) -> None:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from stt_tune.errors import SharedFileError, SttTuneError, first_line
 from stt_tune.files import remove_leftovers, write_text
+from stt_tune.storage import tell_missing
 
 Change = Callable[[str | None], str]
 """From what a file holds, None if there is none, to what it is to hold. May be called more than once."""
@@ -246,11 +247,8 @@ def _told(where: object) -> Iterator[None]:
     except SttTuneError:
         raise
     except Exception as error:  # every store's library has its own kinds
-        if isinstance(error, ImportError | ValueError) and "install" in str(error).lower():
-            message = f"{where}: needs {error}. For s3:// and gs:// install stt-tune[s3] or stt-tune[gcs]."
-        else:
-            message = f"{where}: must be a file that can be read and written ({first_line(error)})."
-        raise SharedFileError(message) from error
+        message = f"{where}: must be a file that can be read and written ({first_line(error)})."
+        raise SharedFileError(tell_missing(where, error) or message) from error
 
 
 def _busy(where: object, timeout_s: float) -> SharedFileError:

@@ -23,6 +23,9 @@ COMPLETED, STOPPED_EARLY, DIVERGED, FAILED, INTERRUPTED = STATUSES = (
     "failed",
     "interrupted",
 )
+RUNNING = "running"
+"""What a trial without an end is called while the sweep goes on; the table says that it is interrupted."""
+
 CONFIG = "config."
 """What the columns of hyperparameters begin with."""
 

@@ -23,6 +23,7 @@ from stt_tune.sweep.config import SweepConfig
 
 MIRRORED = ".mirrored.json"  # where the folder is a copy: of what
 SETTINGS = "settings"  # in run.json: the run is one of `stt-tune tune`
+SCHEDULER = "scheduler"  # in run.json of one's own training, and in the settings of the others
 HAS_CONCLUDED = "has_concluded"  # in run.json of a re-tune: the shared file was replaced, or left as it was
 TRIALS = "trials.parquet"
 

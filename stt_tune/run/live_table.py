@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from stt_tune.results.trials import INTERRUPTED, Trial
+from stt_tune.results.trials import INTERRUPTED, RUNNING, Trial
 from stt_tune.run.rendering import WORDS, find_varied, name_columns, tabulate_trials
-from stt_tune.run.standing import RUNNING, Standing
+from stt_tune.run.standing import Standing
 
 _WIDEST = 12  # columns of a terminal that a value or a part of a heading may take
 _TALLEST = 4  # lines of a heading, the last ones of its name

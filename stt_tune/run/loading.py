@@ -72,7 +72,7 @@ def load_trials(run: str | Path, library: Literal["pandas"] = "pandas") -> pd.Da
 @overload
 def load_trials(run: str | Path, library: Literal["arrow"]) -> pa.Table: ...
 def load_trials(run: str | Path, library: str = "pandas") -> pd.DataFrame | pa.Table:
-    """One row a trial, as its last report left it; arguments, columns and errors as of `load_reports`."""
+    """One row a trial, with each metric as it was last reported; arguments, columns and errors as of `load_reports`."""
     return trials_frame(_load(str(run)), library)
 
 

@@ -19,7 +19,7 @@ from stt_tune.files import write_json
 from stt_tune.progress import say
 from stt_tune.run.commands import command
 from stt_tune.run.folder import MIRRORED, RunFolder
-from stt_tune.run.lease import Lease
+from stt_tune.run.lease import Lease, is_held
 from stt_tune.run.mirror import Mirror
 from stt_tune.storage import as_path, is_url
 from stt_tune.transfer import pull
@@ -91,6 +91,24 @@ def opened_to_read(location: str | Path) -> Iterator[RunFolder]:
             pull(f"{url}/{path.name}", path)
         folder.check_existing()
         yield folder
+
+
+def is_driven(folder: RunFolder, location: str | Path) -> bool:
+    """Whether a process works on a run that has no result yet.
+
+    To be asked before the files are read: a driver that ends meanwhile has then written them all.
+
+    Args:
+        folder: As `opened_to_read` gave it.
+        location: What it was opened by. Of a URL it may take half a minute to find out.
+
+    Raises:
+        SettingsError: The lock cannot be read.
+        SharedFileError: The URL cannot be.
+    """
+    if folder.optimal_config.exists():
+        return False
+    return is_held(folder.location) if is_url(location) else folder.is_locked
 
 
 def _make_room(path: Path, url: str) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 from stt_tune.errors import SettingsError, SttTuneError
 from stt_tune.progress import say
 from stt_tune.run.commands import command
-from stt_tune.run.folder import SETTINGS, RunFolder
-from stt_tune.run.opening import opened_to_read
+from stt_tune.run.folder import SCHEDULER, SETTINGS, RunFolder
+from stt_tune.run.opening import is_driven, opened_to_read
+from stt_tune.run.spent import Spent
 from stt_tune.run.verdict import describe_held_out
 from stt_tune.storage import as_path, is_url
 from stt_tune.sweep.config import SweepConfig
@@ -44,6 +45,7 @@ def write_report(
         SettingsError: A folder holds no run, its files are damaged, the page cannot be written, or figures are
             asked for and cannot be drawn here.
         StorageError: A URL cannot be read or written.
+        SharedFileError: It cannot be found out whether the run at a URL goes on.
     """
     from stt_tune.results.report.page import write_report as write_page
     from stt_tune.results.report.pictures import save_pictures
@@ -51,7 +53,7 @@ def write_report(
     with contextlib.ExitStack() as stack:
         folders = [stack.enter_context(opened_to_read(each)) for each in run_dirs]
         page, url = _find_place(out, folders[0], stack)
-        records = read_records(folders)
+        records = read_records(folders, run_dirs)
         for each, folder, record in zip(run_dirs, folders, records, strict=True):
             if is_url(each):
                 _fetch_heard(folder, record)
@@ -104,8 +106,12 @@ def refresh_report(folder: RunFolder) -> None:
         say(f"{folder.share(folder.report)}: could not be written ({why}). {again}")
 
 
-def read_records(folders: Sequence[RunFolder]) -> list[RunRecord]:
+def read_records(folders: Sequence[RunFolder], locations: Sequence[str | Path] = ()) -> list[RunRecord]:
     """Read what the report is told of several runs, which it calls by as much of their paths as tells them apart.
+
+    Args:
+        folders: Of the runs.
+        locations: What they were opened by, where that is not their paths.
 
     Raises:
         SettingsError: A folder holds no run, or a file in it is damaged.
@@ -113,15 +119,20 @@ def read_records(folders: Sequence[RunFolder]) -> list[RunRecord]:
     """
     for folder in folders:
         folder.check_existing()
-    return [read_record(folder, name) for folder, name in zip(folders, _name_apart(folders), strict=True)]
+    opened_by = locations or [each.path for each in folders]
+    return [
+        read_record(folder, name, is_running=is_driven(folder, location))
+        for folder, name, location in zip(folders, _name_apart(folders), opened_by, strict=True)
+    ]
 
 
-def read_record(folder: RunFolder, name: str | None = None) -> RunRecord:
+def read_record(folder: RunFolder, name: str | None = None, *, is_running: bool = False) -> RunRecord:
     """Read what the report is told of a run.
 
     Args:
         folder: Of the run.
         name: What to call it; None: as its folder.
+        is_running: Whether a process works on it, and there is nothing to be done.
 
     Raises:
         SettingsError: A file in it is damaged.
@@ -134,7 +145,8 @@ def read_record(folder: RunFolder, name: str | None = None) -> RunRecord:
     metric, default = sweep.metric, sweep.default
     table = folder.read_table([metric.name])
     optimal = folder.read_config()
-    scheduler = settings.get("scheduler", "asha")
+    # what nobody wrote down has stopped nothing that is known of
+    scheduler, spent = settings.get(SCHEDULER) or run.get(SCHEDULER, "none"), Spent.read(folder.spent)
     planned = max(sweep.count_trials(settings.get("trials")), len(table.trials))
     # a run of one's own training has no config to end with
     is_finished = bool(optimal) or (SETTINGS not in run and len(table.ended()) >= planned)
@@ -148,12 +160,15 @@ def read_record(folder: RunFolder, name: str | None = None) -> RunRecord:
         planned=planned,
         run=run,
         optimal=optimal,
-        verdict=tuple(describe_held_out(optimal)) if optimal and optimal.get("held_out") else (),
-        how_to_go_on="" if is_finished else folder.how_to_go_on(),
+        verdict=tuple(describe_held_out(optimal, is_tabulated=True)) if optimal and optimal.get("held_out") else (),
+        is_running=is_running,
+        how_to_go_on="" if is_finished or is_running else folder.how_to_go_on(),
         sweep_text=sweep.text,
         held_out=folder.held_out,
         utterances=folder.utterances,
         rungs={each.number: find_rungs(sweep, scheduler, default, each.configuration) for each in table.trials},
+        spent_s=spent.seconds,
+        spent_gpu_s=spent.gpu_seconds,
         draws=_draw_at_random(sweep, run["seed"]),
     )
 

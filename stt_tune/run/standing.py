@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from stt_tune.results.trials import COMPLETED, INTERRUPTED, STATUSES, Trial, TrialTable
+from stt_tune.results.trials import COMPLETED, INTERRUPTED, RUNNING, STATUSES, Trial, TrialTable
 from stt_tune.run.rendering import format_metric
 from stt_tune.run.spent import Spent, describe_roughly
 from stt_tune.sweep.metric import Metric
-
-RUNNING = "running"
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stt_tune.results.trials import INTERRUPTED
+from stt_tune.results.trials import INTERRUPTED, RUNNING
 from stt_tune.run.folder import SETTINGS, RunFolder
-from stt_tune.run.lease import is_held
-from stt_tune.run.opening import opened_to_read
+from stt_tune.run.opening import is_driven, opened_to_read
 from stt_tune.run.spent import Spent
-from stt_tune.run.standing import RUNNING, Standing
+from stt_tune.run.standing import Standing
 from stt_tune.run.verdict import describe_verdict
-from stt_tune.storage import is_url
 
 HAS_SEARCHED = "has_searched"  # in run.json: no trial runs any more, whatever has ended the sweep
 CONFIRMING, FAILED, FINISHED = "confirming", "failed", "finished"
@@ -83,18 +81,11 @@ def read_status(run_dir: str | Path) -> RunStatus:
         StorageError: The URL cannot be read.
     """
     with opened_to_read(run_dir) as folder:
-        return _judge(folder, lambda: is_held(folder.location) if is_url(run_dir) else folder.is_locked)
+        return _judge(folder, is_driven=is_driven(folder, run_dir))
 
 
-def _judge(folder: RunFolder, is_driven: Callable[[], bool]) -> RunStatus:
-    """Read the files of a run.
-
-    Args:
-        folder: Where they are.
-        is_driven: Finds out whether a process works on it.
-    """
-    # before the files: a driver that ends meanwhile has then written them all
-    driven = not folder.optimal_config.exists() and is_driven()
+def _judge(folder: RunFolder, *, is_driven: bool) -> RunStatus:
+    """Read the files of a run."""
     run, sweep = folder.read_run(), folder.read_sweep()
     settings = run.get(SETTINGS) or {}
     table = folder.read_table((sweep.metric.name,))
@@ -104,9 +95,9 @@ def _judge(folder: RunFolder, is_driven: Callable[[], bool]) -> RunStatus:
         sweep.count_trials(settings.get("trials")),
         Spent.read(folder.spent),
         settings.get("time_budget_s"),
-        RUNNING if driven else INTERRUPTED,
+        RUNNING if is_driven else INTERRUPTED,
     )
-    state = _find_state(folder, run, standing, is_driven=driven)
+    state = _find_state(folder, run, standing, is_driven=is_driven)
     document = (folder.read_config() or {}) if state == FINISHED else {}
     verdict = describe_verdict(document) if document.get("held_out") else []
     begun, advice = str(run.get("started_at", "")), _advise(folder, run, state)

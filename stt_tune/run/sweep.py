@@ -16,7 +16,7 @@ from stt_tune.run.budget import Budget
 from stt_tune.run.cluster import connect, find_resources
 from stt_tune.run.display import SweepDisplay
 from stt_tune.run.events import SweepEvents, is_heard
-from stt_tune.run.folder import SETTINGS, RunFolder
+from stt_tune.run.folder import SCHEDULER, SETTINGS, RunFolder
 from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
 from stt_tune.run.seeds import MOST_SEED, is_seed
@@ -94,7 +94,7 @@ class SweepResult:
         }
 
     def dataframe(self) -> pd.DataFrame:
-        """One row a trial, as its last report left it; columns as `load_trials` gives them."""
+        """One row a trial, with each metric as it was last reported; columns as `load_trials` gives them."""
         from stt_tune.results.frames import trials_frame
 
         return trials_frame(self.table)
@@ -231,9 +231,9 @@ def run_sweep(
         with folder.locked():
             if not resume:
                 folder.check_new()  # another may have begun meanwhile
-                folder.start(replace(sweep, num_trials=num_trials), seed, default)
-            elif num_trials > sweep.count_trials():
-                folder.note(num_trials=num_trials)  # else it would be taken for finished where it had ended before
+                folder.start(replace(sweep, num_trials=num_trials), seed, default, {SCHEDULER: scheduler})
+            else:
+                _note(folder, sweep, num_trials, scheduler)
             table = folder.read_table((sweep.metric.name,))
             standing = Standing(table, sweep.metric, num_trials, Spent.read(folder.spent), budget.time_s)
             # lines on stdout would run through a table that is drawn
@@ -314,6 +314,18 @@ def _agree(
                 "folder for a new sweep."
             )
     return began, run["seed"], began.default
+
+
+def _note(folder: RunFolder, sweep: SweepConfig, num_trials: int, scheduler: str) -> None:
+    """Write down what is another now than when the sweep began."""
+    run = folder.read_run()
+    changed: dict[str, Any] = {}
+    if num_trials > sweep.count_trials():
+        changed["num_trials"] = num_trials  # else it would be taken for finished where it had ended before
+    if SETTINGS not in run and run.get(SCHEDULER) != scheduler:
+        changed[SCHEDULER] = scheduler
+    if changed:
+        folder.note(**changed)
 
 
 def _fill_in(sweep: SweepConfig, default: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:

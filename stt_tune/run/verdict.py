@@ -12,22 +12,30 @@ _USELESS_WER = 1.0
 _STAYS = {"default_kept": "the default configuration stays", "incumbent_kept": "the incumbent stays"}
 
 
-def describe_held_out(document: Mapping[str, Any]) -> list[str]:
-    """What held-out speech says of every system, then the verdict, a line for each."""
+def describe_held_out(document: Mapping[str, Any], *, is_tabulated: bool = False) -> list[str]:
+    """What held-out speech says of every system, then the verdict, a line for each.
+
+    Args:
+        document: What `optimal_config.json` holds.
+        is_tabulated: Whether a table below says what is measured of each system, so that there are no lines of it.
+    """
     held_out = document["held_out"]
     context_s = held_out["audio_context_s"]
     at_context = "" if context_s is None else f" at {context_s:g} s context"
     blocks = "" if held_out["blocks_are"] == "utterance" else f" of {held_out['blocks']} {held_out['blocks_are']}s"
     times = {1: "once", 2: "twice"}.get(len(held_out["seeds"]), f"{len(held_out['seeds'])} times")
-    lines = [
-        f"On held-out speech ({held_out['utterances']} utterances{blocks}{at_context}), each trained anew {times}:",
-        *_describe_base(held_out),
-        *(f"  {_describe_system(each, held_out['compared_with'])}" for each in held_out["systems"]),
-    ]
+    measured = (
+        f"On held-out speech ({held_out['utterances']} utterances{blocks}{at_context}), each trained anew {times}"
+    )
+    lines = [f"{measured}, as the table says."]
+    if not is_tabulated:
+        systems = (f"  {_describe_system(each, document)}" for each in held_out["systems"])
+        lines = [f"{measured}:", *_describe_base(held_out), *systems]
     if held_out["blocks_are"] != "speaker" and 0 < held_out["speakers"] < ENOUGH_BLOCKS:
         lines.append(f"Speakers: {held_out['speakers']}. The intervals hold for them, and say nothing of others.")
     if held_out["choice"] == "cross-fitting":
-        lines.append("Choosing has seen all of them, so the lines above flatter the best candidate; the next does not.")
+        place = "table flatters" if is_tabulated else "lines above flatter"
+        lines.append(f"Choosing has seen all of them, so the {place} the best candidate; the verdict does not.")
     if held_out["guard"]:
         guard = held_out["guard"]
         lines.append(
@@ -53,7 +61,8 @@ def _describe_base(held_out: Mapping[str, Any]) -> list[str]:
     return [f"  {BASE_MODEL}, untrained: WER {held_out['base_wer']:.4f} (95 % interval {low:.4f} to {high:.4f})"]
 
 
-def _describe_system(system: Mapping[str, Any], reference: str) -> str:
+def _describe_system(system: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    metric, reference = document.get("metric", "wer"), document["held_out"]["compared_with"]
     name = f"{system['name']}: "
     if system["wer"] is None:
         return f"{name}{system['objection']}"
@@ -66,7 +75,8 @@ def _describe_system(system: Mapping[str, Any], reference: str) -> str:
             f"p {format_p_value(system['p_value'])})"
         )
     if "promised_gain" in system:
-        parts.append(f"dev promised {system['promised_gain']:+.1%} over the default")
+        of = "" if metric == "wer" else f" of {metric}"  # all else is WER
+        parts.append(f"dev promised {system['promised_gain']:+.1%}{of} over the default")
     if len(system["wer_by_seed"]) > 1:
         parts.append(f"by seed {min(system['wer_by_seed']):.4f} to {max(system['wer_by_seed']):.4f}")
     change = f" ({system['training_change']:+.0%})" if system["training_change"] else ""

@@ -75,6 +75,7 @@ def test_a_kind_of_error_has_its_own_hyperparameters_where_the_file_has_them(tmp
             '{"hyperparameters": {"learning_rate": -1e-5}}',
             "hyperparameters.learning_rate: must be above 0, found -1e-05",
         ),
+        ("[" * 100_000, "must be an optimal_config.json, and cannot be read (maximum recursion depth"),
         ('{"hyperparameters": {"epochs": 2.5}}', "hyperparameters.epochs: must be of type integer, found 2.5"),
         ('{"hyperparameters": {"dropout": 1}}', "hyperparameters.dropout: must be below 1, found 1"),
         (
@@ -103,6 +104,18 @@ def test_a_file_that_cannot_be_trained_with_is_refused(tmp_path: Path, content: 
             read(path)
         assert f"{path}: " in str(refused.value)
         assert message in str(refused.value)
+
+
+def test_counts_are_whole_numbers_however_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "optimal_config.json"
+    written = {"epochs": 5.0, "batch_size": 1.6e1, "learning_rate": 1.0, "warmup_steps": 0.0, "other": 2.0}
+    kinds = {"deletion": {"hyperparameters": {"epochs": 7.0}}}
+    path.write_text(json.dumps({"hyperparameters": written, "by_error_type": kinds, "winner": None}))
+    found = load_config(path)
+    assert found == written
+    whole = {name for name, value in found.items() if isinstance(value, int)}
+    assert whole == {"epochs", "batch_size", "warmup_steps"}
+    assert isinstance(load_config(path, "deletion")["epochs"], int)
 
 
 def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import fsspec
@@ -19,15 +20,21 @@ from typer.testing import CliRunner
 from stt_tune.cli import app
 from stt_tune.errors import SettingsError
 from stt_tune.files import write_json
+from stt_tune.results.optimal_config import read_optimal_config, update_config
 from stt_tune.results.report import pictures
 from stt_tune.results.report.alignment import align
+from stt_tune.results.report.blocks import Section
+from stt_tune.results.report.comparison import compare_runs, tabulate_runs
 from stt_tune.results.report.importance import ENOUGH_TRIALS, Surrogate
 from stt_tune.results.report.page import answer_all
 from stt_tune.results.report.random_search import expect_random_search
 from stt_tune.results.trials import COMPLETED, FAILED, STOPPED_EARLY, Trial, TrialTable
+from stt_tune.run import lease
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.lease import LEASE
-from stt_tune.run.report import read_record, refresh_report, write_report
+from stt_tune.run.report import read_record, read_records, refresh_report, write_report
+from stt_tune.run.spent import Spent
+from stt_tune.run.verdict import describe_held_out
 from tests.results.made_runs import DEFAULT, HOSTILE, make_run, make_sweep
 
 _QUESTIONS = [
@@ -58,6 +65,31 @@ def _headings(page: str, level: int) -> list[str]:
 
 def _answers(folder: RunFolder) -> dict[str, str]:
     return {each.question: " ".join(each.answer) for each in answer_all(read_record(folder))}
+
+
+def _make_own(path: Path, values: Sequence[float], **options: str) -> RunFolder:
+    """Make the folder of a sweep over a training of one's own, whose trials report nothing but these values."""
+    folder = RunFolder(path)
+    sweep = make_sweep("random", {"learning_rate": {"min": 0.1, "max": 1.0}}, **options)
+    folder.start(sweep, 0, None)
+    trials = [
+        Trial(
+            f"t{i}",
+            i,
+            False,
+            {"learning_rate": (i + 1) / len(values)},
+            COMPLETED,
+            reports=[{"epoch": 1, sweep.metric.name: value}],
+        )
+        for i, value in enumerate(values)
+    ]
+    TrialTable([sweep.metric.name], trials).save(folder.trials)
+    folder.note(num_trials=len(values))
+    return folder
+
+
+def _compare(*folders: RunFolder) -> Section:
+    return compare_runs(read_records(folders))
 
 
 def test_the_page_answers_the_seven_questions_in_order(tmp_path: Path) -> None:
@@ -93,6 +125,23 @@ def test_a_gain_is_told_with_its_interval_and_the_promise_of_dev(tmp_path: Path)
     assert "+40.0% to +75.0%" in page
 
 
+def test_what_is_said_of_several_candidates_leads_to_the_table(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 30)
+    update_config(folder.optimal_config, lambda d: {**d, "held_out": {**d["held_out"], "choice": "cross-fitting"}})
+    answer = _answers(folder)[_QUESTIONS[0]]
+    assert "each trained anew twice, as the table says." in answer
+    assert "so the table flatters the best candidate; the verdict does not." in answer
+    told = describe_held_out(folder.read_config())
+    assert told[0].endswith("each trained anew twice:")
+    assert any("so the lines above flatter the best candidate" in each for each in told)
+
+
+def test_what_dev_promised_is_told_with_what_it_is_of(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 30, sweep=make_sweep(metric="dev_loss"), decision=None)
+    update_config(folder.optimal_config, lambda _: read_optimal_config(make_run(tmp_path / "b", 30).optimal_config))
+    assert "gain in dev_loss that dev promised" in _write(folder)
+
+
 def test_no_gain_is_told_plainly(tmp_path: Path) -> None:
     answer = _answers(make_run(tmp_path / "run", 30, decision="default_kept"))[_QUESTIONS[0]]
     assert answer.startswith("No gain that is sure: the default configuration is kept.")
@@ -105,6 +154,39 @@ def test_stopped_trials_are_told_by_rung_and_with_what_that_saved(tmp_path: Path
     assert "Early stopping saved about" in answer
     page = _without_scripts(_write(folder))
     assert re.search(r"\d+ stopped early at rung 1", page)
+
+
+@pytest.mark.parametrize(
+    ("spent", "sentence", "cell"),
+    [
+        (None, "It is not known what 3 trials took, as none has reported its seconds: 3 completed.", "-"),
+        (Spent(50.0, 0.0, 3), "3 trials took 50 s on the clock: 3 completed.", "50 s on the clock"),
+        (Spent(50.0, 7200.0, 3), "3 trials took 2.00 GPU-hours: 3 completed.", "2.00 GPU-hours"),
+    ],
+)
+def test_trials_that_do_not_report_their_seconds_are_timed_by_the_sweep(
+    tmp_path: Path, spent: Spent | None, sentence: str, cell: str
+) -> None:
+    folder = _make_own(tmp_path / "run", [0.3, 0.2, 0.1])
+    if spent:
+        write_json(folder.spent, spent.to_dict())
+    record = read_record(folder)
+    section = answer_all(record)[1]
+    assert section.answer == (sentence,)
+    assert [row[-1] for row in section.parts[1].rows] == ["-"]
+    assert tabulate_runs([record]).rows[0][2] == cell
+
+
+@pytest.mark.parametrize(("facts", "rungs"), [({}, ()), ({"scheduler": "asha"}, (1, 3)), ({"scheduler": "none"}, ())])
+def test_rungs_are_drawn_where_it_is_known_that_there_were_some(
+    tmp_path: Path, facts: dict[str, str], rungs: tuple[int, ...]
+) -> None:
+    sweep = make_sweep("random", {"learning_rate": {"min": 0.1, "max": 1.0}, "epochs": {"value": 9}})
+    folder = RunFolder(tmp_path / "run")
+    folder.start(sweep, 0, None, facts)
+    trial = Trial("t", 0, False, {"learning_rate": 0.5, "epochs": 9}, COMPLETED, reports=[{"epoch": 9, "wer": 0.1}])
+    TrialTable(["wer"], [trial]).save(folder.trials)
+    assert read_record(folder).rungs == {0: rungs}
 
 
 def test_a_stopped_trial_is_no_result_of_its_configuration(tmp_path: Path) -> None:
@@ -156,9 +238,58 @@ def test_settings_of_any_type_some_missing_can_be_ranked() -> None:
     assert surrogate.depend("config.only_a")["expected"].between(0.05, 0.35).all()
 
 
+def test_a_dependence_is_on_values_that_were_tried() -> None:
+    rng = np.random.default_rng(0)
+    sizes, names = rng.integers(1, 3000, 100), [f"v{i % 25:02}" for i in range(100)]
+    frame = pd.DataFrame({"config.size": sizes, "config.name": names, "wer": 0.1 + 0.1 * rng.random(100)})
+    surrogate = Surrogate(frame, ["config.size", "config.name"], "wer")
+    drawn = surrogate.depend("config.size")["value"]
+    assert len(drawn) > 10
+    assert set(drawn) <= set(sizes.astype(float))
+    assert list(surrogate.depend("config.name")["value"]) == names[:25]
+
+
 def test_what_matters_is_not_told_from_few_trials(tmp_path: Path) -> None:
     answer = _answers(make_run(tmp_path / "run", 8))[_QUESTIONS[2]]
     assert f"too few to tell what matters from chance; it takes {ENOUGH_TRIALS}" in answer
+
+
+def test_what_matters_is_not_told_of_equal_results(tmp_path: Path) -> None:
+    answer = _answers(_make_own(tmp_path / "run", [0.5] * ENOUGH_TRIALS))[_QUESTIONS[2]]
+    assert answer.startswith("12 completed trials came to the same result, so that nothing tells what matters.")
+
+
+def test_what_matters_is_not_told_of_trials_that_were_completed_alike(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start(make_sweep("random", {"learning_rate": {"min": 0.1, "max": 1.0}}), 0, None)
+    trials = [
+        Trial(f"t{i}", i, False, {"learning_rate": 0.5}, COMPLETED, reports=[{"epoch": 1, "wer": i / 100}])
+        for i in range(ENOUGH_TRIALS)
+    ]
+    TrialTable(["wer"], [*trials, Trial("f", 99, False, {"learning_rate": 0.1}, FAILED)]).save(folder.trials)
+    assert _answers(folder)[_QUESTIONS[2]].startswith("12 completed trials have the same settings, so that nothing")
+
+
+@pytest.mark.parametrize(("sizes", "is_coloured"), [(5, True), (6, False)])
+def test_colours_are_told_where_there_are_some(tmp_path: Path, sizes: int, *, is_coloured: bool) -> None:
+    parameters = {"learning_rate": {"min": 0.1, "max": 1.0}, "batch_size": {"values": [2**i for i in range(6)]}}
+    folder = RunFolder(tmp_path / "run")
+    folder.start(make_sweep("random", parameters), 0, None)
+    trials = [
+        Trial(
+            f"t{i}",
+            i,
+            False,
+            {"learning_rate": 0.1 + 0.05 * i, "batch_size": 2 ** (i % sizes)},
+            COMPLETED,
+            reports=[{"epoch": 1, "wer": 0.3}],
+        )
+        for i in range(12)
+    ]
+    TrialTable(["wer"], trials).save(folder.trials)
+    figure = answer_all(read_record(folder))[2].parts[-1]
+    assert ("coloured by batch_size" in figure.caption) == is_coloured
+    assert any("batch_size" in str(each.name) for each in figure.plot.data) == is_coloured
 
 
 @pytest.mark.parametrize("method", ["random", "bayes", "grid"])
@@ -170,6 +301,36 @@ def test_random_search_is_expected_to_get_better_and_not_beyond_the_best(tmp_pat
     assert expected[0] == pytest.approx(record.default.last("wer"))
     assert (np.diff(expected) <= 1e-12).all()
     assert expected[-1] >= record.best.last("wer") - 1e-12
+
+
+@pytest.mark.parametrize("choices", [[None, 0.5], [0.5, None], ["adam", 1], [1, "adam"], ["adam", "sgd"]])
+def test_random_search_is_expected_to_find_choices_of_any_type(tmp_path: Path, choices: list[object]) -> None:
+    good, bad = choices
+    folder = RunFolder(tmp_path / "run")
+    folder.start(make_sweep("bayes", {"choice": {"values": choices}}), 0, None)
+    trials = [
+        Trial(f"t{i}", i, False, {"choice": choice}, COMPLETED, reports=[{"epoch": 1, "wer": wer}])
+        for i, (choice, wer) in enumerate([(good, 0.1), (bad, 0.5)])
+    ]
+    TrialTable(["wer"], trials).save(folder.trials)
+    expected = expect_random_search(read_record(folder))
+    assert expected == pytest.approx([0.3, 0.2], abs=0.04)  # four standard errors of 512 draws
+    _write(folder)
+
+
+def test_random_search_is_expected_of_a_default_of_another_type(tmp_path: Path) -> None:
+    sweep = make_sweep("bayes", {"learning_rate": {"min": 0.1, "max": 1.0}, "clip": {"values": [0.5, 1.0]}})
+    folder = RunFolder(tmp_path / "run")
+    folder.start(sweep, 0, {"learning_rate": 0.3, "clip": None})
+    rng = np.random.default_rng(0)
+    chosen = [{"learning_rate": 0.3, "clip": None}, *(sweep.flatten(sweep.sample(rng)) for _ in range(5))]
+    trials = [
+        Trial(f"t{i}", i, i == 0, each, COMPLETED, reports=[{"epoch": 1, "wer": 0.5 - 0.01 * i}])
+        for i, each in enumerate(chosen)
+    ]
+    TrialTable(["wer"], trials).save(folder.trials)
+    assert np.isfinite(expect_random_search(read_record(folder))).all()
+    _write(folder)
 
 
 def test_words_that_differ_are_marked() -> None:
@@ -191,6 +352,55 @@ def test_errors_are_told_by_type_kind_and_speaker(tmp_path: Path) -> None:
     for title in ("Errors by type", "WER by speaker", "WER by the kind of error that production makes"):
         assert title in _headings(page, 3)
     assert "<mark>" in page
+
+
+def _kinds(folder: RunFolder) -> tuple[tuple[str, ...], ...]:
+    parts = answer_all(read_record(folder))[4].parts
+    return next((each.rows for each in parts if getattr(each, "header", ("",))[0] == "kind of error"), ())
+
+
+@pytest.mark.parametrize(("decision", "note"), [(None, "-"), ("winner", "the general one")])
+def test_the_best_of_a_kind_of_error_has_a_result(tmp_path: Path, decision: str | None, note: str) -> None:
+    folder = make_run(tmp_path / "run", 8, decision=decision)
+    table = TrialTable.load(folder.trials)
+    first = table.trials[0]
+    first.reports[-1] = {**first.reports[-1], "wer_deletion": np.nan}
+    second = next(each for each in table.trials[1:] if each.status == COMPLETED)
+    second.reports[-1] = {**second.reports[-1], "wer_deletion": 0.2}
+    TrialTable([*table.metrics, "wer_deletion"], table.trials).save(folder.trials)
+    (row,) = (each for each in _kinds(folder) if each[0] == "deletion")
+    assert (row[1], row[2], row[-1]) == (f"trial {second.number}", "0.2000", note)
+
+
+def test_metrics_of_a_training_of_ones_own_are_no_kinds_of_errors(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start(make_sweep("random", {"learning_rate": {"min": 0.1, "max": 1.0}}), 0, None)
+    reports = [{"epoch": 1, "wer": 0.3, "wer_test": 0.2}]
+    trials = [Trial("t", 0, False, {"learning_rate": 0.5}, COMPLETED, reports=reports)]
+    TrialTable(["wer", "wer_test"], trials).save(folder.trials)
+    assert _kinds(folder) == ()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        ((9.0, 3.0), "Trial 0, which came to the same earlier in the sweep, is called the best elsewhere."),
+        ((3.0, 9.0), None),
+        ((None, 3.0), "Trial 0, which came to the same earlier in the sweep, is called the best elsewhere."),
+    ],
+)
+def test_the_quicker_of_equals_is_told_beside_the_best(
+    tmp_path: Path, seconds: tuple[float | None, ...], told: str | None
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start(make_sweep("random", {"learning_rate": {"min": 0.1, "max": 1.0}}), 0, None)
+    trials = [
+        Trial(f"t{i}", i, False, {"learning_rate": 0.5}, COMPLETED, reports=[{"epoch": 1, "wer": 0.1, "seconds": each}])
+        for i, each in enumerate(seconds)
+    ]
+    TrialTable(["wer", "seconds"], trials).save(folder.trials)
+    answer = answer_all(read_record(folder))[5].answer
+    assert answer[1:-1] == ((told,) if told else ())
 
 
 def test_a_run_of_before_knows_no_speakers(tmp_path: Path) -> None:
@@ -222,6 +432,24 @@ def test_an_unfinished_run_says_how_it_goes_on(tmp_path: Path) -> None:
     assert "not known yet" in answer
     assert f"stt-tune resume {folder.path}" in answer
     assert _headings(_write(folder), 2) == _QUESTIONS
+
+
+def test_a_run_that_goes_on_is_not_called_interrupted(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 30, decision=None)  # trial 29 has no end
+    assert "1 interrupted" in _answers(folder)[_QUESTIONS[1]]
+    with folder.locked():
+        page = _write(folder)
+        (record,) = read_records([folder])
+    assert "The run goes on, and this page says how it stood." in page
+    assert "1 running" in page
+    assert not re.search(r"interrupted|stt-tune resume", _without_scripts(page))
+    assert np.array_equal(expect_random_search(record), expect_random_search(read_record(folder)))
+
+
+def test_a_finished_run_is_finished_whoever_works_on_it(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", 8)
+    with folder.locked():
+        assert "goes on" not in _write(folder)
 
 
 def test_a_run_without_any_trial_has_a_report(tmp_path: Path) -> None:
@@ -273,6 +501,47 @@ def test_runs_on_different_data_are_told_apart(tmp_path: Path) -> None:
     page = _write(first, second)
     assert "error rates cannot be compared with each other" in page
     assert _headings(page, 2)[1:] == ["a/run", "b/run"]
+
+
+def test_what_to_train_with_is_told_exactly(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start(make_sweep("random", {"steps": {"min": 0, "max": 4000}, "rate": {"min": 0.1, "max": 1.0}}), 0, None)
+    trials = [
+        Trial(f"t{i}", i, False, {"steps": 1237 + i, "rate": 0.123456}, COMPLETED, reports=[{"epoch": 1, "wer": i}])
+        for i in range(2)
+    ]
+    TrialTable(["wer"], trials).save(folder.trials)
+    rows = _compare(folder, folder).parts[-1].rows
+    assert rows == (("rate", "0.123456", "0.123456"), ("steps", "1237", "1237"))
+    assert answer_all(read_record(folder))[-1].parts[-1].rows[0][-1] == "1237"
+
+
+def test_runs_on_different_kinds_of_errors_are_told_apart(tmp_path: Path) -> None:
+    first, second = make_run(tmp_path / "one", 8), make_run(tmp_path / "two", 8)
+    second.note(settings={**second.read_run()[SETTINGS], "only_error_type": "deletion"})
+    assert "error rates cannot be compared with each other" in " ".join(_compare(first, second).answer)
+
+
+def test_of_trainings_of_ones_own_it_is_not_known_whether_they_compare(tmp_path: Path) -> None:
+    first, second = _make_own(tmp_path / "one", [0.3]), _make_own(tmp_path / "two", [0.2])
+    assert _compare(first, second).answer[0] == "The best wer on dev is that of two: 0.2000."
+    assert "is not known" in _compare(first, second).answer[1]
+    assert "is not known" in _compare(first, make_run(tmp_path / "three", 8)).answer[1]
+
+
+@pytest.mark.parametrize(
+    ("decisions", "title"),
+    [
+        (("winner", "winner"), "The best of each run on speech that it did not see, and what it had to beat"),
+        ((None, None), "The best of each run on dev, which chose it"),
+        (("winner", None), "The best of each run, and what it had to beat; on dev, which chose it, where no other"),
+    ],
+)
+def test_the_picture_of_several_runs_says_what_they_were_measured_on(
+    tmp_path: Path, decisions: tuple[str | None, ...], title: str
+) -> None:
+    runs = [make_run(tmp_path / str(i), 8, decision=decision) for i, decision in enumerate(decisions)]
+    assert _compare(*runs).parts[0].title.startswith(title)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
@@ -337,6 +606,7 @@ def test_a_run_at_a_url_is_read_whoever_drives_it_and_gets_its_page(
     tmp_path: Path, decision: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(lease, "_LEFT_S", 0.1)
     run, url = make_run(tmp_path / "run", 8, decision=decision), f"memory://{tmp_path.name}/run"
     _put(run, url)
     before = _list(url)

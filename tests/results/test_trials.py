@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stt_tune.errors import SettingsError
-from stt_tune.results.frames import reports_frame
+from stt_tune.results.frames import reports_frame, trials_frame
 from stt_tune.results.trials import STATUSES, Trial, TrialTable
 from stt_tune.run.loading import load_reports, load_trials
 from stt_tune.transfer import push
@@ -30,7 +30,7 @@ def test_a_table_survives_being_saved(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[list[float], str, float]]
 ) -> None:
     trials = [_trial(i, wers, status, rate=rate, size=8) for i, (wers, status, rate) in enumerate(drawn)]
-    table = TrialTable(("wer",), trials)
+    table = TrialTable(("wer", "test_loss"), trials)
     path = tmp_path_factory.mktemp("table") / "trials.parquet"
     table.save(path)
     again = TrialTable.load(path)
@@ -82,6 +82,19 @@ def test_frames_have_one_row_a_report_and_one_a_trial(tmp_path: Path) -> None:
     assert load_trials(tmp_path, "arrow").schema == reports.schema
     with pytest.raises(SettingsError, match="library: must be one of pandas, arrow, found 'polars'"):
         load_trials(tmp_path, "polars")  # type: ignore[call-overload]
+
+
+def test_a_row_of_a_trial_has_each_metric_as_it_was_last_reported() -> None:
+    reports = [{"epoch": 1, "wer": 0.4}, {"epoch": 2, "wer": 0.3}, {"epoch": 3, "test_loss": 1.0}]
+    trials = [
+        Trial(status, i, False, {}, status, reports=reports) for i, status in enumerate(("completed", "diverged"))
+    ]
+    table = TrialTable(("wer", "test_loss"), trials)
+    for frame in (trials_frame(table), trials_frame(table, "arrow").to_pandas()):
+        assert frame["wer"].tolist() == pytest.approx([0.3, math.nan], nan_ok=True)
+        assert frame["test_loss"].tolist() == [1.0, 1.0]
+        assert frame["epoch"].tolist() == [3, 3]
+    assert frame["wer"][0] == trials[0].last("wer")
 
 
 def test_a_run_at_a_url_is_loaded_however_that_ends(tmp_path: Path) -> None:

@@ -154,6 +154,9 @@ def test_a_sweep_is_resumed_only_as_it_was(tmp_path: Path) -> None:
         run_sweep({**_SWEEP, "method": "bayes"}, synthetic.falling, storage_path=tmp_path, resume=True)
     more = _run(tmp_path, synthetic.falling, num_trials=3, resume=True)
     assert len(more.table.trials) == 3
+    for scheduler in ("asha", "none"):  # it may be another, and is written down
+        _run(tmp_path, synthetic.falling, num_trials=3, resume=True, scheduler=scheduler)
+        assert more.folder.read_run()["scheduler"] == scheduler
 
 
 def _is_interrupted(*_given: object, **_options: object) -> str:

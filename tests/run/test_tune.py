@@ -129,6 +129,10 @@ def test_the_output_says_what_was_found_and_where_it_is(small_run: TuneResult) -
         held_out["wer"] = 0.2  # what the small model says is of no use, which would be told
         document = {**small_run.document, "decision": decision, "held_out": held_out}
         assert expected in "\n".join(describe_held_out(document))
+        candidate["promised_gain"] = 0.5
+        assert "; dev promised +50.0% over the default;" in "\n".join(describe_held_out(document))
+        lines = describe_held_out({**document, "metric": "dev_loss"})
+        assert "; dev promised +50.0% of dev_loss over the default;" in "\n".join(lines)
         for low, high, p_value, why in (
             (-0.4, -0.1, 1.0, "It is worse"),
             (-0.1, 0.6, 0.0002, "differ in their seed alone, and p does not"),

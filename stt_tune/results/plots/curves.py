@@ -29,7 +29,11 @@ _HIGHEST = 3.0  # medians; a curve that starts or diverges far above must not pr
 
 
 def plot_learning_curves(
-    reports: pd.DataFrame, metric: str = "wer", rungs: Sequence[int] = (), winner: int | None = None
+    reports: pd.DataFrame,
+    metric: str = "wer",
+    rungs: Sequence[int] = (),
+    winner: int | None = None,
+    mode: str = "min",
 ) -> Any:
     """Draw the metric over epochs, a line a trial, coloured by status; the default's is dashed.
 
@@ -38,16 +42,17 @@ def plot_learning_curves(
         metric: A column of `reports`.
         rungs: Epochs at which the longest trials are compared with the others.
         winner: The number of the trial that was best.
+        mode: `min` or `max`.
     """
     figure = new_figure("epoch", f"{metric} on dev", height=420)
     curves = reports.dropna(subset=["epoch"])
-    mode = "lines+markers" if curves["number"].nunique() <= _MANY_TRIALS else "lines"
+    drawn = "lines+markers" if curves["number"].nunique() <= _MANY_TRIALS else "lines"
     special = curves["is_default"] | (curves["number"] == winner)
     for status, group in curves[~special].groupby("status", sort=False):
         colour = STATUS_COLOURS[str(status)]
         name = str(status).replace("_", " ")
         figure.add_scatter(
-            **_join(group, metric), name=name, mode=mode, line={"color": colour, "width": 1}, opacity=0.6
+            **_join(group, metric), name=name, mode=drawn, line={"color": colour, "width": 1}, opacity=0.6
         )
     for group, name, line in (
         (curves[curves["number"] == winner], f"best: trial {winner}", {"color": GREEN, "width": 3}),
@@ -62,7 +67,7 @@ def plot_learning_curves(
     for rung in rungs:
         figure.add_vline(x=rung, line={"dash": "dot", "color": GREY}, annotation_text=f"rung {rungs.index(rung) + 1}")
     figure.update_xaxes(dtick=1 if curves["epoch"].max() <= 12 else None)
-    _limit(figure, curves[metric])
+    _limit(figure, curves[metric], mode)
     return figure
 
 
@@ -96,7 +101,7 @@ def plot_best_so_far(trials: pd.DataFrame, metric: str, mode: str, expected: Seq
         counts = np.arange(1, len(expected) + 1)
         line = {"color": ORANGE, "width": 2, "dash": "dash"}
         figure.add_scatter(x=counts, y=list(expected), mode="lines", name="random search, expected", line=line)
-    _limit(figure, done[metric])
+    _limit(figure, done[metric], mode)
     return figure
 
 
@@ -144,8 +149,10 @@ def _join(group: pd.DataFrame, metric: str) -> dict[str, Any]:
     return {"x": x, "y": y, "text": text, "hoverinfo": "text", "connectgaps": False}
 
 
-def _limit(figure: Any, values: pd.Series) -> None:
-    """Cut the axis above what a few wild values reach."""
+def _limit(figure: Any, values: pd.Series, mode: str) -> None:
+    """Cut the axis above what a few wild values reach, unless these are the best ones."""
+    if mode == "max":
+        return
     finite = values[np.isfinite(values.to_numpy(float))]
     if len(finite) and finite.min() >= 0 and finite.max() > _HIGHEST * finite.median() > 0:
         figure.update_yaxes(range=[0, _HIGHEST * finite.median()])

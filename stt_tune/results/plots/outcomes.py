@@ -18,6 +18,7 @@ from stt_tune.results.plots.theme import (
     new_figure,
 )
 
+DEV, HELD_OUT = "dev", "held-out speech"  # what systems are measured on
 _ROW = 46  # pixels a system
 
 
@@ -29,7 +30,7 @@ def plot_rates(rates: pd.DataFrame, metric: str = "wer") -> Any:
         metric: What the values are.
     """
     figure = new_figure(metric, "", height=110 + _ROW * rates["system"].nunique())
-    styles = {"held-out speech": (BLUE, "circle"), "dev": (ORANGE, "diamond-open")}
+    styles = {HELD_OUT: (BLUE, "circle"), DEV: (ORANGE, "diamond-open")}
     for where, group in rates.groupby("measured_on", sort=False):
         colour, symbol = styles.get(str(where), (GREY, "square"))
         figure.add_scatter(

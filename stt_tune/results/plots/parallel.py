@@ -39,12 +39,12 @@ def plot_parallel_coordinates(
         metric: A column of `trials`.
         mode: `min` or `max`.
     """
-    low, high = _reach(trials[metric])
+    low, high = _reach(trials[metric], mode)
     figure = go.Figure(
         go.Parcoords(
             dimensions=[
                 *(_dimension(trials[f"{CONFIG}{name}"], name) for name in parameters),
-                _dimension(trials[metric].clip(low, high), metric),
+                _cut(_dimension(trials[metric].clip(low, high), metric), trials[metric], low, high),
             ],
             line={
                 "color": trials[metric],
@@ -88,8 +88,22 @@ def _dimension(values: pd.Series, name: str) -> dict[str, Any]:
     return {"label": label, "values": shown, "tickvals": ticks, "ticktext": texts}
 
 
-def _reach(values: pd.Series) -> tuple[float, float]:
-    """Bounds of the colours, so that a few wild values do not make all others look alike."""
+def _reach(values: pd.Series, mode: str) -> tuple[float, float]:
+    """Bounds of colours and axis, so that a few wild values do not make all others look alike.
+
+    The best ones are never beyond, and none is where most are the same.
+    """
+    low, high = float(values.min()), float(values.max())
     quarter, three = (float(values.quantile(share)) for share in (0.25, 0.75))
     wide = _BEYOND * (three - quarter)
-    return max(float(values.min()), quarter - wide), min(float(values.max()), three + wide)
+    if not wide:
+        return low, high
+    return (low, min(high, three + wide)) if mode == "min" else (max(low, quarter - wide), high)
+
+
+def _cut(dimension: dict[str, Any], values: pd.Series, low: float, high: float) -> dict[str, Any]:
+    """Say at the end of an axis that some lines end there which belong beyond it."""
+    texts = dimension["ticktext"]
+    if high < values.max():
+        return {**dimension, "ticktext": [*texts[:-1], f"≥ {texts[-1]}"]}
+    return {**dimension, "ticktext": [f"≤ {texts[0]}", *texts[1:]]} if low > values.min() else dimension

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from stt_tune.results.plots.theme import (
 from stt_tune.results.trials import CONFIG
 
 _MOST_COLOURS = len(COLOURS) - 1
+_HEIGHT = "drawn at"  # a column of those below
 
 
 def plot_parameter(
@@ -40,13 +42,13 @@ def plot_parameter(
         trials: What `load_trials` gives.
         parameter: A hyperparameter; drawn on a logarithmic axis when it spans over a decade.
         metric: A column of `trials`.
-        colour_by: Another hyperparameter, of few values; None: colours say nothing.
+        colour_by: Another hyperparameter, for which `has_colours`; else, and if None, colours say nothing.
         mode: `min` or `max`.
     """
     figure = new_figure(parameter, f"{metric} on dev", height=420)
     shown = _place_diverged(trials.dropna(subset=[f"{CONFIG}{parameter}"]), metric, mode)
     groups = [("trials", shown)]
-    if colour_by is not None and shown[f"{CONFIG}{colour_by}"].nunique() <= _MOST_COLOURS:
+    if colour_by is not None and has_colours(trials, colour_by):
         groups = [
             (f"{colour_by} {format_value(value)}", group) for value, group in shown.groupby(f"{CONFIG}{colour_by}")
         ]
@@ -62,6 +64,11 @@ def plot_parameter(
         figure.add_scatter(**_points(default, parameter, metric), mode="markers", name="default", marker=marker)
     _scale(figure, shown[f"{CONFIG}{parameter}"])
     return figure
+
+
+def has_colours(trials: pd.DataFrame, parameter: str) -> bool:
+    """Whether a hyperparameter has so few values that there is a colour for each."""
+    return bool(trials[f"{CONFIG}{parameter}"].nunique() <= _MOST_COLOURS)
 
 
 def plot_importance(importance: pd.DataFrame) -> Any:
@@ -120,10 +127,11 @@ def _points(group: pd.DataFrame, parameter: str, metric: str) -> dict[str, Any]:
     values = group[f"{CONFIG}{parameter}"]
     return {
         "x": values if is_numeric(values) else [escape(each) for each in values],
-        "y": group[metric],
+        "y": group[_HEIGHT],
         "hoverinfo": "text",
         "text": [
-            f"trial {number} ({status.replace('_', ' ')}): {escape(format_value(value))}, {format_value(result)}"
+            f"trial {number} ({status.replace('_', ' ')}): {escape(format_value(value))}, "
+            f"{format_value(result) if math.isfinite(result) else 'no result'}"
             for number, status, value, result in zip(
                 group["number"], group["status"], values, group[metric], strict=True
             )
@@ -136,8 +144,8 @@ def _place_diverged(trials: pd.DataFrame, metric: str, mode: str) -> pd.DataFram
     is_finite = np.isfinite(trials[metric].to_numpy(float))
     values = trials[metric][is_finite]
     worst = values.min() if mode == "max" else values.max()
-    diverged = trials[~is_finite & (trials["status"] == "diverged")]
-    drawn: pd.DataFrame = pd.concat([trials[is_finite], diverged.assign(**{metric: worst})])
+    heights = trials.assign(**{_HEIGHT: trials[metric].where(is_finite, worst)})
+    drawn: pd.DataFrame = pd.concat([heights[is_finite], heights[~is_finite & (trials["status"] == "diverged")]])
     return drawn
 
 

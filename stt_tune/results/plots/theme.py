@@ -6,6 +6,7 @@ import html
 import math
 import unicodedata
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 import plotly.graph_objects as go
@@ -19,6 +20,7 @@ STATUS_COLOURS = {
     "diverged": RED,
     "failed": PURPLE,
     "interrupted": ORANGE,
+    "running": ORANGE,
 }
 STATUS_SYMBOLS = {
     "completed": "circle",
@@ -26,10 +28,12 @@ STATUS_SYMBOLS = {
     "diverged": "x",
     "failed": "x",
     "interrupted": "triangle-up-open",
+    "running": "triangle-up-open",
 }
 SCALE = ((0.0, BLUE), (0.35, GREEN), (0.7, ORANGE), (1.0, RED))  # the best is blue
 _DECADE = 10.0
 _LONGEST_NAME = 24
+_LONGEST_WHOLE = 1e7  # a float beyond hardly counts anything
 
 
 def build_template(*, dark: bool = False) -> dict[str, Any]:
@@ -116,12 +120,15 @@ def is_numeric(values: Iterable[Any]) -> bool:
 
 
 def format_value(value: Any) -> str:
-    """A value in few digits.
+    """A value in few digits; whole numbers keep all of theirs.
 
-    >>> format_value(0.0376569), format_value(4.0617e-05), format_value(True), format_value(16.0)
-    ('0.0377', '4.06e-05', 'True', '16')
+    >>> format_value(0.0376569), format_value(4.0617e-05), format_value(True), format_value(16.0), format_value(1237)
+    ('0.0377', '4.06e-05', 'True', '16', '1237')
     """
-    return f"{value:.3g}" if _is_number(value) else str(value)
+    if not _is_number(value) or isinstance(value, Integral):
+        return str(value)
+    is_whole = abs(value) < _LONGEST_WHOLE and value == int(value)
+    return f"{value:.0f}" if is_whole else f"{value:.3g}"
 
 
 def _is_number(value: Any) -> bool:

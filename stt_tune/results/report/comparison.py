@@ -9,14 +9,12 @@ from typing import Any
 import pandas as pd
 
 from stt_tune.results.plots.curves import plot_progress
-from stt_tune.results.plots.outcomes import plot_rates
-from stt_tune.results.plots.theme import format_value
+from stt_tune.results.plots.outcomes import DEV, HELD_OUT, plot_rates
 from stt_tune.results.report.blocks import Figure, Section, Table, plain, rate
 from stt_tune.results.report.hours import count_hours
 from stt_tune.results.report.record import RunRecord
 
 QUESTION = "How do the runs compare?"
-_HASHES = ("data_hash", "beside_hash", "normaliser")
 
 
 def compare_runs(records: Sequence[RunRecord]) -> Section:
@@ -27,14 +25,24 @@ def compare_runs(records: Sequence[RunRecord]) -> Section:
         caption = "; ".join(
             f"{plain(row['system'])} on {row['measured_on']} {rate(row['value'])}" for row in rates.to_dict("records")
         )
-        title = "The best of each run on speech that it did not see, and what it had to beat"
-        parts.append(Figure("comparison", title, f"{caption}.", plot_rates(rates, "WER")))
+        parts.append(Figure("comparison", _name(rates), f"{caption}.", plot_rates(rates, "WER")))
     parts += [tabulate_runs(records), *_draw_progress(records), *_tabulate_hyperparameters(records)]
     return Section(QUESTION, tuple(_describe(records)), tuple(parts))
 
 
+def _name(rates: pd.DataFrame) -> str:
+    """Say what the picture shows, by what the runs were measured on."""
+    places = set(rates["measured_on"])
+    if places == {HELD_OUT}:
+        return "The best of each run on speech that it did not see, and what it had to beat"
+    if places == {DEV}:
+        return "The best of each run on dev, which chose it"
+    return "The best of each run, and what it had to beat; on dev, which chose it, where no other speech was asked"
+
+
 def _describe(records: Sequence[RunRecord]) -> list[str]:
-    if len({tuple(str(each.run.get(key)) for key in _HASHES) for each in records}) > 1:
+    known = {each.measured_on for each in records if each.measured_on}
+    if len(known) > 1:
         return [
             "They ran on different data, or were measured otherwise: their error rates cannot be compared with each "
             "other, only the gains within each run."
@@ -47,7 +55,13 @@ def _describe(records: Sequence[RunRecord]) -> list[str]:
         told.append(f"The best {plain(record.metric)} on dev is that of {plain(record.name)}: {rate(value)}.")
     else:
         told.append("The runs have no objective in common, or no results.")
-    return [*told, "All ran on the same data and were measured alike."]
+    if all(each.measured_on for each in records):
+        return [*told, "All ran on the same data and were measured alike."]
+    return [
+        *told,
+        "Whether they ran on the same data and were measured alike is not known, as a training of one's own does not "
+        "say what it uses. Only if they did can their results be compared.",
+    ]
 
 
 def _have_one_objective(records: Sequence[RunRecord]) -> bool:
@@ -68,9 +82,9 @@ def _list_rates(records: Sequence[RunRecord]) -> list[tuple[Any, ...]]:
             for name, key in ((reference, f"{reference}_wer"), ("best", "wer")):
                 if key in held_out:  # not where every training diverged
                     interval = held_out[f"{key}_interval"]
-                    rows.append((f"{record.name}: {name}", "held-out speech", held_out[key], *interval))
+                    rows.append((f"{record.name}: {name}", HELD_OUT, held_out[key], *interval))
         elif record.best and record.metric == "wer":
-            rows.append((f"{record.name}: best", "dev", record.best.last("wer"), math.nan, math.nan))
+            rows.append((f"{record.name}: best", DEV, record.best.last("wer"), math.nan, math.nan))
     return rows
 
 
@@ -125,6 +139,6 @@ def _tabulate_hyperparameters(records: Sequence[RunRecord]) -> tuple[Table, ...]
     names = list(dict.fromkeys(name for each in found for name in each))
     if not names:
         return ()
-    rows = [(plain(name), *(plain(format_value(each.get(name, "-"))) for each in found)) for name in names]
+    rows = [(plain(name), *(plain(each.get(name, "-")) for each in found)) for name in names]
     header = ("hyperparameter", *(plain(each.name) for each in records))
     return (Table("Hyperparameters to train with", header, tuple(rows)),)

@@ -40,7 +40,19 @@ def answer_cost(record: RunRecord) -> Section:
     )
     rows = [(str(row["number"]), hours(row["time"]), rate(row["value"])) for row in front[:_SHOWN]]
     table = Table("The Pareto front", ("trial", "training", f"{plain(record.metric)} on dev"), tuple(rows))
-    return Section(QUESTION, (text, "Times are those of the sweep, on its machines."), (figure, table))
+    equals = _tell_equals(record, int(best["number"]), float(best["value"]))
+    return Section(QUESTION, (text, *equals, "Times are those of the sweep, on its machines."), (figure, table))
+
+
+def _tell_equals(record: RunRecord, number: int, value: float) -> tuple[str, ...]:
+    """Say why another trial is called the best elsewhere, where one is: there, the first of equals."""
+    best = record.best
+    if best is None or best.number == number:
+        return ()
+    its = best.last(record.metric)
+    if its != value:
+        return (f"Trial {best.number}, the best of all with {rate(its)}, has not reported its seconds.",)
+    return (f"Trial {best.number}, which came to the same earlier in the sweep, is called the best elsewhere.",)
 
 
 def find_costs(record: RunRecord) -> pd.DataFrame:

@@ -43,7 +43,7 @@ class Encoding:
         """The value that a number stands for."""
         if self.choices is not None:
             return self.choices[int(number)]
-        return float(np.exp(number)) if self.is_log else float(number)
+        return float(f"{np.exp(number):.12g}") if self.is_log else float(number)  # as it was before its logarithm
 
     def place(self, values: pd.Series) -> np.ndarray:
         """Coordinates, [values, dimensions], in which any two choices, or the ends of the numbers, are 1 apart.

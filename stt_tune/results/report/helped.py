@@ -9,13 +9,12 @@ from typing import Any
 import pandas as pd
 
 from stt_tune.results.confirmation import BASE_MODEL
-from stt_tune.results.plots.outcomes import plot_rates
-from stt_tune.results.report.blocks import Figure, Section, Table, rate
+from stt_tune.results.plots.outcomes import DEV, HELD_OUT, plot_rates
+from stt_tune.results.report.blocks import Figure, Section, Table, plain, rate
 from stt_tune.results.report.record import RunRecord
 from stt_tune.results.statistics import format_p_value
 
 QUESTION = "Did tuning help, and by how much?"
-_DEV, _HELD_OUT = "dev", "held-out speech"
 _KEPT = {"default_kept": "default", "incumbent_kept": "incumbent"}
 
 
@@ -25,13 +24,12 @@ def answer_helped(record: RunRecord) -> Section:
     if not record.optimal or not held_out:
         return Section(QUESTION, tuple(_describe_dev(record)))
     short = _conclude(record.optimal, held_out)
-    verdict = [line for line in record.verdict if not line.startswith(" ")]  # systems are in the table
-    return Section(QUESTION, (short, *verdict), (_draw(record, held_out), _tabulate(held_out)))
+    return Section(QUESTION, (short, *record.verdict), (_draw(record, held_out), _tabulate(held_out, record.metric)))
 
 
 def _describe_dev(record: RunRecord) -> Iterator[str]:
     best, default = record.best, record.default
-    if "settings" in record.run:
+    if record.is_speech:
         yield "This is not known yet: nothing has been measured on held-out speech."
     else:
         yield "Only as far as dev can tell: a training function of one's own is not measured on held-out speech."
@@ -46,7 +44,9 @@ def _describe_dev(record: RunRecord) -> Iterator[str]:
             f"On dev the best completed trial is {best.number}, {record.metric} {rate(value)}; the default has "
             f"{rate(before)}. Dev chose it, and so flatters it."
         )
-    if record.how_to_go_on:
+    if record.is_running:
+        yield "The run goes on, and this page says how it stood."
+    elif record.how_to_go_on:
         yield record.how_to_go_on
 
 
@@ -80,12 +80,12 @@ def _draw(record: RunRecord, held_out: Mapping[str, Any]) -> Figure:
 
 def _list_held_out(held_out: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     rows = [
-        (each["name"], _HELD_OUT, each["wer"], *each["wer_interval"])
+        (each["name"], HELD_OUT, each["wer"], *each["wer_interval"])
         for each in held_out["systems"]
         if each["wer"] is not None
     ]
     if _has_base(held_out):
-        rows.insert(0, (BASE_MODEL, _HELD_OUT, held_out["base_wer"], *held_out["base_wer_interval"]))
+        rows.insert(0, (BASE_MODEL, HELD_OUT, held_out["base_wer"], *held_out["base_wer_interval"]))
     return rows
 
 
@@ -94,13 +94,13 @@ def _list_dev(record: RunRecord) -> list[tuple[Any, ...]]:
     document = record.optimal or {}
     names = {"default": "default", "winner": f"trial {(document.get('winner') or {}).get('number')}"}
     return [
-        (name, _DEV, measured["wer"], *measured["interval"])
+        (name, DEV, measured["wer"], *measured["interval"])
         for key, name in names.items()
         if (measured := (document.get("dev") or {}).get(key))
     ]
 
 
-def _tabulate(held_out: Mapping[str, Any]) -> Table:
+def _tabulate(held_out: Mapping[str, Any], metric: str) -> Table:
     header = (
         "configuration",
         "WER",
@@ -108,7 +108,7 @@ def _tabulate(held_out: Mapping[str, Any]) -> Table:
         f"gain over the {held_out['compared_with']}",
         "95 % interval of the gain",
         "p",
-        "gain that dev promised",
+        "gain that dev promised" if metric == "wer" else f"gain in {plain(metric)} that dev promised",
         "training",
     )
     rows = [_describe(each) for each in held_out["systems"]]

@@ -13,6 +13,7 @@ from stt_tune.results.report.record import RunRecord
 from stt_tune.results.trials import COMPLETED, STATUSES, STOPPED_EARLY, Trial
 
 QUESTION = "Where did the hours go?"
+UNKNOWN = "-"
 _SECONDS, _EPOCHS = "seconds", "epochs"
 _LAST = 1000  # comes after all rungs
 
@@ -36,8 +37,16 @@ def answer_hours(record: RunRecord) -> Section:
 
 
 def count_hours(record: RunRecord) -> str:
-    """What the trials took, in hours of GPUs where it is known how many each had."""
-    seconds = sum(_seconds(each) for each in record.table.trials)
+    """What the trials took, in hours of GPUs where it is known how many each had; a dash where nothing is known.
+
+    A training of one's own need not report its seconds. Then it is what the sweep took, by its own clock.
+    """
+    trials = record.table.trials
+    if not any(map(_is_timed, trials)):
+        if record.spent_gpu_s:
+            return f"{record.spent_gpu_s / 3600:.2f} GPU-hours"
+        return f"{hours(record.spent_s)} on the clock" if record.spent_s else UNKNOWN
+    seconds = sum(map(_seconds, trials))
     resources = record.run.get("resources") or {}
     gpus = resources.get("gpus") or (record.run.get("settings") or {}).get("gpus_per_trial")
     if gpus:
@@ -49,9 +58,13 @@ def count_hours(record: RunRecord) -> str:
 
 def _describe(record: RunRecord) -> Iterator[str]:
     trials, counts = record.table.trials, record.table.counts()
-    states = ", ".join(f"{counts[status]} {status.replace('_', ' ')}" for status in STATUSES if counts[status])
+    states = ", ".join(f"{counts[status]} {_name(record, status)}" for status in STATUSES if counts[status])
     planned = f" of {record.planned}" if record.planned != len(trials) else ""
-    yield f"{len(trials)}{planned} trials took {count_hours(record)}: {states}."
+    taken = count_hours(record)
+    if taken == UNKNOWN:
+        yield f"It is not known what {len(trials)}{planned} trials took, as none has reported its seconds: {states}."
+    else:
+        yield f"{len(trials)}{planned} trials took {taken}: {states}."
     saved, whole = _find_saved(trials)
     if saved:
         yield (
@@ -66,6 +79,10 @@ def _describe(record: RunRecord) -> Iterator[str]:
         yield f"{retries} times a trial was begun again after a fault; faults.jsonl says why."
 
 
+def _name(record: RunRecord, status: str) -> str:
+    return record.name_status(status).replace("_", " ")
+
+
 def _find_saved(trials: list[Trial]) -> tuple[float, float]:
     """Seconds that stopped trials would have gone on, and that all would have taken; 0 where that is not known."""
     saved = 0.0
@@ -76,9 +93,12 @@ def _find_saved(trials: list[Trial]) -> tuple[float, float]:
     return saved, saved + sum(_seconds(each) for each in trials)
 
 
+def _is_timed(trial: Trial) -> bool:
+    return math.isfinite(trial.last(_SECONDS))
+
+
 def _seconds(trial: Trial) -> float:
-    seconds = trial.last(_SECONDS)
-    return seconds if math.isfinite(seconds) else 0.0
+    return trial.last(_SECONDS) if _is_timed(trial) else 0.0
 
 
 def find_rung(record: RunRecord, trial: Trial) -> int:
@@ -91,7 +111,8 @@ def _list_endings(record: RunRecord) -> list[dict[str, str | int]]:
     for trial in record.table.trials:
         rung = find_rung(record, trial)
         place = _LAST if trial.status == COMPLETED else rung
-        key = (place, {_LAST: "at the end", 0: "before rung 1"}.get(place, f"at rung {place}"), trial.status)
+        where = {_LAST: "at the end", 0: "before rung 1"}.get(place, f"at rung {place}")
+        key = (place, where, record.name_status(trial.status))
         counts[key] = counts.get(key, 0) + 1
     return [{"where": where, "status": status, "trials": n} for (_, where, status), n in sorted(counts.items())]
 
@@ -101,7 +122,7 @@ def _tabulate(record: RunRecord) -> Table:
     for status in STATUSES:
         group = [each for each in record.table.trials if each.status == status]
         if group:
-            seconds = sum(map(_seconds, group))
+            taken = hours(sum(map(_seconds, group))) if any(map(_is_timed, group)) else UNKNOWN
             epochs = sum(each.last_epoch for each in group)
-            rows.append((status.replace("_", " "), str(len(group)), str(epochs), hours(seconds)))
+            rows.append((_name(record, status), str(len(group)), str(epochs), taken))
     return Table("Trials by how they ended", ("trials that were", "number", "epochs", "training time"), tuple(rows))

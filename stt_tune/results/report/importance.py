@@ -72,11 +72,13 @@ class Surrogate:
         Returns:
             Columns `value`, `expected`, `low`, `high`; the last two are the extremes over the forests.
         """
-        place = list(self._encodings).index(column)
+        place, encoding = list(self._encodings).index(column), self._encodings[column]
         known = self._inputs[~np.isnan(self._inputs[:, place]), place]
         grid = np.unique(known)
-        if len(grid) > _GRID:
-            grid = np.linspace(np.quantile(known, _LEAST), np.quantile(known, _MOST), _GRID)
+        if len(grid) > _GRID and encoding.choices is None:
+            spread = np.linspace(np.quantile(known, _LEAST), np.quantile(known, _MOST), _GRID)
+            # values that were tried: between them may lie some that cannot be
+            grid = np.unique(grid[np.abs(grid[:, None] - spread).argmin(axis=0)])
         values = {"custom_values": {place: grid}, "kind": "average"}
         averages = np.array(
             [partial_dependence(each, self._inputs, [place], **values)["average"][0] for each in self._forests]
@@ -84,7 +86,7 @@ class Surrogate:
         curves = np.exp(averages) if self._is_log else averages
         return pd.DataFrame(
             {
-                "value": [self._encodings[column].decode(each) for each in grid],
+                "value": [encoding.decode(each) for each in grid],
                 "expected": curves.mean(axis=0),
                 "low": curves.min(axis=0),
                 "high": curves.max(axis=0),

@@ -59,7 +59,7 @@ def _draw_curves(record: RunRecord) -> Figure:
         f"{plain(record.metric)} on dev after each epoch, of {record.reports['number'].nunique()} trials. Grey ones "
         f"were stopped early.{where}",
         plot_learning_curves(
-            record.reports, record.column, rungs, best.number if best and not best.is_default else None
+            record.reports, record.column, rungs, best.number if best and not best.is_default else None, record.mode
         ),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stt_tune.results.plots.parallel import plot_parallel_coordinates
-from stt_tune.results.plots.parameters import plot_importance, plot_parameter, plot_partial_dependence
+from stt_tune.results.plots.parameters import has_colours, plot_importance, plot_parameter, plot_partial_dependence
 from stt_tune.results.plots.theme import format_value
 from stt_tune.results.report.blocks import Figure, Section, plain, rate
 from stt_tune.results.report.importance import ENOUGH_TRIALS, Surrogate
@@ -33,10 +33,13 @@ def answer_matters(record: RunRecord, surrogate: Surrogate | None) -> Section:
 def _describe(record: RunRecord, surrogate: Surrogate | None) -> Iterator[str]:
     done = len(record.completed)
     if surrogate is None:
-        yield (
-            f"{done} completed trials are too few to tell what matters from chance; it takes {ENOUGH_TRIALS}. Below "
-            "are the trials themselves."
-        )
+        if done < ENOUGH_TRIALS:
+            why = f"are too few to tell what matters from chance; it takes {ENOUGH_TRIALS}."
+        elif record.completed[record.column].nunique() < 2:
+            why = "came to the same result, so that nothing tells what matters."
+        else:
+            why = "have the same settings, so that nothing tells what matters."
+        yield f"{done} completed trials {why} Below are the trials themselves."
         return
     first = surrogate.importance.iloc[0]
     share = max(surrogate.explained, 0.0)
@@ -98,7 +101,7 @@ def _draw_trials(record: RunRecord, names: list[str]) -> Iterator[Figure]:
         )
     name = _find_rate(names)
     others = [each for each in names if each.split(".")[-1] == "batch_size" and each != name]
-    colour_by = others[0] if others else None
+    colour_by = next((each for each in others if has_colours(record.trials, each)), None)
     by = f", coloured by {plain(colour_by)}" if colour_by else ""
     yield Figure(
         "learning_rate",

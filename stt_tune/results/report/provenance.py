@@ -59,7 +59,7 @@ def _list_facts(record: RunRecord) -> Iterator[tuple[str, Any]]:
 
 
 def _join(configuration: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {format_value(value)}" for name, value in configuration.items())
+    return ", ".join(f"{name} {value}" for name, value in configuration.items())
 
 
 def _list_settings(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -72,7 +72,7 @@ def _tabulate_trials(record: RunRecord) -> Table:
     names = [name.removeprefix(CONFIG) for name in record.varied]
     rows = []
     for trial in record.table.trials:
-        status = trial.status.replace("_", " ")
+        status = record.name_status(trial.status).replace("_", " ")
         rung = find_rung(record, trial)
         status += f" at rung {rung}" if trial.status == "stopped_early" and rung else ""
         status += f": {plain(trial.error)}" if trial.error else ""

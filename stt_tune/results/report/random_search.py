@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from stt_tune.results.frames import trials_frame
 from stt_tune.results.report.encoding import Encoding
 from stt_tune.results.report.record import RunRecord
-from stt_tune.results.trials import COMPLETED, CONFIG, INTERRUPTED
+from stt_tune.results.trials import COMPLETED, INTERRUPTED, Trial, TrialTable
 
 
 def expect_random_search(record: RunRecord) -> np.ndarray:
@@ -23,7 +24,7 @@ def expect_random_search(record: RunRecord) -> np.ndarray:
     Source: Dodge et al. 2019, "Show Your Work": the expected best of n draws from an empirical distribution.
     """
     trials, sign = record.trials, 1 if record.mode == "min" else -1
-    ended = trials[(trials["status"] != INTERRUPTED) & ~trials["is_default"]]
+    ended = trials[(trials["status"] != record.name_status(INTERRUPTED)) & ~trials["is_default"]]
     done = (ended["status"] == COMPLETED) & np.isfinite(ended[record.column].to_numpy(float))
     losses = np.where(done, sign * ended[record.column], np.inf)
     if not np.isfinite(losses).any():
@@ -60,10 +61,15 @@ def expect_best(losses: np.ndarray, start: float, counts: np.ndarray) -> np.ndar
 
 def _find_nearest(record: RunRecord, ended: pd.DataFrame) -> np.ndarray:
     """For each draw, the place of the trial that is nearest to it."""
-    drawn = pd.DataFrame([{f"{CONFIG}{name}": value for name, value in draw.items()} for draw in record.draws])
-    places = [np.zeros((len(ended) + len(drawn), 1))]
+    numbers = set(ended["number"])
+    trials = [each for each in record.table.trials if each.number in numbers]
+    last = max(numbers)
+    drawn = [Trial(f"draw {i}", last + i, False, draw) for i, draw in enumerate(record.draws, 1)]
+    frame = trials_frame(TrialTable((), [*trials, *drawn]))  # one table, which writes values of mixed types alike
+    places = [np.zeros((len(frame), 1))]
     for name in record.varied:
-        if name in drawn:
-            places.append(Encoding.of(drawn[name]).place(pd.concat([ended[name], drawn[name]], ignore_index=True)))
+        known = frame[name].tail(len(drawn))
+        if known.notna().any():
+            places.append(Encoding.of(known).place(frame[name]))
     points = np.hstack(places)
     return np.asarray(cKDTree(points[: len(ended)]).query(points[len(ended) :])[1])

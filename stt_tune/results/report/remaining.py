@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,12 +95,15 @@ def _tell(rates: pd.DataFrame) -> str:
 
 
 def _tabulate_kinds(record: RunRecord) -> tuple[Table, ...]:
-    """For each kind of case, the trial that is best on dev's cases of it."""
+    """For each kind of case, the trial that is best on dev's cases of it; none of a training of one's own."""
+    if not record.is_speech:
+        return ()
     columns = [each for each in record.table.metrics if each.startswith(_KIND)]
     own = (record.optimal or {}).get("by_error_type", {})
+    general = "the general one" if record.optimal else "-"
     rows: list[tuple[Any, ...]] = []
     for column in columns:
-        done = [each for each in record.table.trials if each.status == COMPLETED and each.values(column)]
+        done = [each for each in record.table.trials if each.status == COMPLETED and math.isfinite(each.last(column))]
         if not done:
             continue
         best, kind = (
@@ -107,7 +111,7 @@ def _tabulate_kinds(record: RunRecord) -> tuple[Table, ...]:
             column.removeprefix(_KIND),
         )
         confirmed = own.get(kind, {}).get("number")
-        note = f"trial {confirmed}, better beyond chance" if confirmed is not None else "the general one"
+        note = f"trial {confirmed}, better beyond chance" if confirmed is not None else general
         systems = [best, record.best, record.default]
         rows.append(
             (kind, f"trial {best.number}", *(rate(each.last(column) if each else None) for each in systems), note)
