@@ -38,6 +38,16 @@ def is_number(value: Any) -> bool:
     return is_real and -sys.float_info.max <= value <= sys.float_info.max
 
 
+def as_whole(value: Any) -> Any:
+    """Give a whole number that is written as 2.0, or is numpy's, as Python's int; anything else as it is.
+
+    >>> as_whole(2.0), as_whole(np.int64(2)), as_whole(1.5), as_whole("2")
+    (2, 2, 1.5, '2')
+    """
+    plain = value.item() if isinstance(value, np.generic) else value
+    return int(plain) if is_number(plain) and float(plain).is_integer() else value
+
+
 def is_count(value: Any) -> TypeGuard[int | float]:
     """Whether the value is a whole number of at least 1, whether written as one or as 1.0."""
     return is_number(value) and value >= 1 and float(value).is_integer()

@@ -296,7 +296,7 @@ def test_the_presets_are_plain_sweeps_with_a_plan() -> None:
     varied = {name for name, each in small.parameters.items() if len(each.grid() or (1, 2)) > 1}
     assert (small.count_trials(), varied) == (5, {"learning_rate", "epochs"})
     assert set(full.default or ()) == set(full.parameters) == set(small.parameters)
-    with pytest.raises(SettingsError, match="num_trials: must be at least 1, found 0"):
+    with pytest.raises(SettingsError, match="num_trials: must be a whole number of at least 1, found 0"):
         SweepConfig.create_minimal_sweep(num_trials=0)
     with pytest.raises(SettingsError, match=r"method: must be random or bayes, .* found 'luck'"):
         SweepConfig.create_finetuning_sweep(method="luck")
