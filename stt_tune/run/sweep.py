@@ -28,7 +28,8 @@ from stt_tune.storage import as_path, is_url
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.early_terminate import SCHEDULERS
 from stt_tune.sweep.nesting import flatten
-from stt_tune.sweep.numerals import as_whole, is_count, is_number
+from stt_tune.sweep.numerals import as_whole, is_count, is_number, read_numerals
+from stt_tune.sweep.plain import PLAIN, find_odd
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,6 +183,7 @@ def run_sweep(
     """
     sweep = read_sweep(sweep)
     num_trials, seed, max_concurrent_trials = map(as_whole, (num_trials, seed, max_concurrent_trials))
+    default, first = read_numerals(default), [read_numerals(each) for each in first]
     folder = RunFolder(Path(as_path(str(storage_path or Path("runs") / sweep.name))).absolute())
     if resume:
         RunFolder.existing(folder.path)
@@ -357,10 +359,14 @@ def _check(
         )
         if not holds
     ]
+    configurations = {"default": default, **{f"first[{i}]": each for i, each in enumerate(first)}}
+    problems += [
+        f"{name} must be of {PLAIN}, found {odd}."
+        for name, each in configurations.items()
+        if (odd := next(find_odd(each, for_json=name == "default"), None))
+    ]
     if complete is None:
-        problems += _find_incomplete(
-            sweep, {"default": default, **{f"first[{i}]": each for i, each in enumerate(first)}}
-        )
+        problems += _find_incomplete(sweep, configurations)
     if first and sweep.method == "grid":
         problems.append("first must be given with the method random or bayes, found grid, which tries all it has.")
     if not isinstance(budget, Budget):

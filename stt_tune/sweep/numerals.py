@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 import sys
 from collections.abc import Mapping
@@ -16,15 +17,18 @@ _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 def read_numerals(value: Any) -> Any:
     """Give a copy in which every text that spells a number with an exponent is that number.
 
-    numpy's numbers and arrays become Python's, as they could not be written down otherwise.
+    numpy's numbers and arrays, and members of enums that are text or numbers, become Python's, as they could not be
+    written down otherwise.
 
     >>> read_numerals({"min": "1e-5", "values": ["adamw", "3E2"]})
     {'min': 1e-05, 'values': ['adamw', 300.0]}
     """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, enum.Enum) and isinstance(value, str | int | float):
+        return value.value
     if isinstance(value, str):
         return float(value) if _EXPONENT.fullmatch(value) else value
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
     if isinstance(value, Mapping):
         return {key: read_numerals(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -195,6 +195,9 @@ def test_a_sweep_that_is_given_more_trials_is_finished_with_these(
         ({"wandb_mode": "on"}, "wandb_mode must be one of offline, online, disabled, found 'on'"),
         ({"scheduler": "pbt"}, "scheduler must be one of asha, wandb-hyperband, none, found 'pbt'"),
         ({"first": [{"epochs": 1}]}, r"first\[0\] must name every parameter of the sweep; learning_rate are missing"),
+        ({"first": [{"learning_rate": {1e-4}, "epochs": 1}]}, r"first\[0\] must be of text, .* found the set {0.0001}"),
+        ({"default": {"learning_rate": math.inf, "epochs": 1}}, "default must be of text, .* found the number inf"),
+        ({"default": {"learning_rate": 1e-4, "epochs": 1, 5: 6}}, "default must be of text, .* found the name 5"),
         ({"first": [3]}, r"first\[0\] must be a configuration, found 3"),
         ({"budget": 7200}, r"budget must be a Budget, such as Budget\(time_s=7200\), found 7200"),
         ({"resources_per_trial": {"cpu": "1"}}, "cpu per trial must be a number of at least 0, found '1'"),
@@ -212,9 +215,20 @@ def test_a_call_that_cannot_hold_is_refused_before_anything_runs(
     assert not (tmp_path / "run").exists()
 
 
-def test_whole_numbers_may_be_written_as_floats_or_come_from_numpy(tmp_path: Path) -> None:
-    result = _run(tmp_path, synthetic.falling, num_trials=2.0, max_concurrent_trials=np.int64(1), seed=np.int64(3))
-    assert len(result.table.trials) == 2
+def test_numbers_may_come_from_numpy_and_whole_ones_be_written_as_floats(tmp_path: Path) -> None:
+    result = _run(
+        tmp_path,
+        synthetic.falling,
+        num_trials=2.0,
+        max_concurrent_trials=np.int64(1),
+        seed=np.int64(3),
+        default={"learning_rate": np.float32(0.5), "epochs": np.int64(3)},
+        first=[{"learning_rate": np.float64(0.25), "epochs": np.int64(3)}],
+    )
+    assert [trial.configuration for trial in result.table.trials] == [
+        {"learning_rate": 0.5, "epochs": 3},
+        {"learning_rate": 0.25, "epochs": 3},
+    ]
     assert (result.folder.read_run()["num_trials"], result.folder.read_run()["seed"]) == (2, 3)
 
 

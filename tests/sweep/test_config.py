@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,16 @@ def test_numpys_numbers_are_pythons() -> None:
     assert type(sweep.parameters["a"].ppf(0)) is float
     assert sweep.parameters["b"].grid() == range(1, 5)
     assert yaml.safe_load(sweep.text) == sweep.to_dict()
+
+
+class _Optimiser(StrEnum):
+    ADAMW = "adamw"
+
+
+def test_members_of_an_enum_of_texts_are_texts() -> None:
+    parameters = {"a": {"values": [_Optimiser.ADAMW, np.str_("sgd")]}}
+    sweep = SweepConfig.from_dict({"method": "grid", "parameters": parameters})
+    assert yaml.safe_load(sweep.text) == {"method": "grid", "parameters": {"a": {"values": ["adamw", "sgd"]}}}
 
 
 def test_a_number_with_an_exponent_is_one_everywhere() -> None:
