@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stt_tune.errors import SettingsError, SttTuneError, SweepHaltedError
-from stt_tune.files import write_json, write_text
+from stt_tune.files import is_folder, look, write_json, write_text
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.results.trials import TrialTable
 from stt_tune.run.commands import command
@@ -37,11 +37,11 @@ class RunFolder(RunPlaces):
             SettingsError: The folder already holds a run, or what a run would take for its own; or it is a file.
             StorageError: The URL cannot be read.
         """
-        if self.run.exists():
+        if look(self.run):
             raise SettingsError(
                 f"{self.location}: must not hold a run yet, and does. Name another folder.\n{self.how_to_go_on()}"
             )
-        if self.path.exists() and not self.path.is_dir():
+        if look(self.path) and not is_folder(self.path):
             raise SettingsError(f"{self.path}: must be a folder, found a file. Name another.")
         if foreign := self.find_results():
             raise SettingsError(
@@ -154,9 +154,9 @@ class RunFolder(RunPlaces):
         """Make sure that the folder is that of a run.
 
         Raises:
-            SettingsError: It is none.
+            SettingsError: It is none, or may not be read.
         """
-        if not self.run.is_file() or not self.sweep.is_file():
+        if not look(self.run) or not look(self.sweep):
             raise SettingsError(
                 f"{self.location}: must be the folder of a run, with run.json and sweep.yaml, and is none."
             )

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from stt_tune.files import look
 from stt_tune.storage import open_storage, telling
 
 MIRRORED = ".mirrored.json"  # where the folder is a copy: of what
@@ -138,6 +139,7 @@ class RunPlaces:
         """Names of what lies there, here or at the URL, that a run reads, replaces or deletes as its own.
 
         Raises:
+            SettingsError: The folder cannot be read.
             StorageError: The URL cannot be read.
         """
         own = (
@@ -152,7 +154,7 @@ class RunPlaces:
             self.spent,
             self.optimal_config,
         )
-        found = [path.name for path in own if path.exists()]
+        found = [path.name for path in own if look(path)]
         if found or not self.url:
             return found
         system, root = open_storage(self.url)  # models are not fetched from there

@@ -18,8 +18,9 @@ from stt_tune.errors import ModelError
 from stt_tune.results.optimal_config import load_config, publish, read_optimal_config, save_config
 from stt_tune.results.trials import TrialTable
 from stt_tune.run.data import load_speech
+from stt_tune.run.default_file import read_default
 from stt_tune.run.folder import RunFolder
-from stt_tune.run.settings import TuneSettings, read_default
+from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import TuneResult
 from stt_tune.run.verdict import describe_verdict
 from stt_tune.speech.decode import measure_untrained

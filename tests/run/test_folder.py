@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
@@ -12,6 +15,8 @@ from stt_tune.errors import SettingsError
 from stt_tune.files import write_json
 from stt_tune.run.folder import RunFolder
 from stt_tune.run.places import MIRRORED
+from stt_tune.run.settings import locate_model
+from stt_tune.speech.rows import check_there, read_rows
 
 
 @pytest.mark.parametrize("name", ["models", "best_model", "best_model_ctranslate2", "checkpoints", "trials.parquet"])
@@ -22,6 +27,26 @@ def test_a_run_does_not_begin_where_it_would_take_what_is_the_users_for_its_own(
         SettingsError, match=rf"must not hold anything that a run .* and holds {re.escape(name)}\. Name"
     ):
         RunFolder(tmp_path).check_new()
+
+
+@pytest.mark.parametrize("look", [RunFolder.check_new, RunFolder.check_existing], ids=["new", "existing"])
+def test_a_folder_that_may_not_be_looked_at_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[RunFolder], None]
+) -> None:
+    def refuse(path: Path, **_options: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with pytest.raises(SettingsError, match=r"must be a path that can be looked at, .* \(File name too long\)"):
+        look(RunFolder(tmp_path / ("long" * 100)))
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(SettingsError, match=r"run\.json: must be a path .* \(Permission denied\)"):
+        look(RunFolder(tmp_path))
+
+
+def test_sources_and_models_that_cannot_be_looked_at_are_told() -> None:
+    for ask in (check_there, read_rows, locate_model):
+        with pytest.raises(SettingsError, match=r"must be a path that can be looked at, .* \(File name too long\)"):
+            ask("long" * 100)
 
 
 def test_a_run_begins_beside_what_it_leaves_alone(tmp_path: Path) -> None:
