@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from stt_tune.errors import SettingsError
+from stt_tune.errors import SettingsError, SweepConfigError
 from stt_tune.run.settings import check_trainable
 from stt_tune.sweep.numerals import read_numerals
+from stt_tune.sweep.yaml_file import read_yaml
 
 
 def read_default(path: Path) -> dict[str, Any]:
@@ -20,9 +19,9 @@ def read_default(path: Path) -> dict[str, Any]:
         SettingsError: The file cannot be read, or holds what cannot be trained.
     """
     try:
-        document = read_numerals(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--default {path}: must be a readable YAML or JSON file ({error}).") from error
+        document = read_numerals(read_yaml(path, f"--default {path}", "YAML or JSON file")[1])
+    except SweepConfigError as error:
+        raise SettingsError(str(error)) from error
     if isinstance(document, Mapping) and isinstance(document.get("hyperparameters"), Mapping):
         document = document["hyperparameters"]
     if not isinstance(document, Mapping):
