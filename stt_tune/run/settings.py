@@ -19,6 +19,7 @@ from stt_tune.speech.rates import KINDS
 from stt_tune.speech.rows import HUB
 from stt_tune.storage import as_path, is_url
 from stt_tune.sweep.early_terminate import SCHEDULERS
+from stt_tune.sweep.numerals import is_number
 
 AUTO = "auto"
 WANDB_MODES = ("offline", "online", "disabled")
@@ -177,7 +178,7 @@ class TuneSettings:
                     "--audio-context",
                     self.audio_context_s,
                     "at least 1 second",
-                    self.audio_context_s is None or self.audio_context_s >= 1,
+                    self.audio_context_s is None or (is_number(self.audio_context_s) and self.audio_context_s >= 1),
                 ),
                 ("--wandb", self.wandb, f"one of {', '.join(WANDB_MODES)}", self.wandb in WANDB_MODES),
                 ("--normaliser", self.normaliser, f"one of {', '.join(NORMALISERS)}", self.normaliser in NORMALISERS),
