@@ -10,6 +10,7 @@ from typing import Any
 
 from stt_tune.errors import SettingsError
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.project import choose_project
 from stt_tune.run.seeds import MOST_SEED, is_seed
 from stt_tune.run.sweep import SweepResult, read_sweep, run_sweep
 from stt_tune.storage import as_path, is_url
@@ -59,6 +60,7 @@ class WandbSweepOrchestrator:
                 f"storage_path: must be a folder on a disk, found {str(storage_path)!r}. At a URL, run_sweep("
                 "storage_path=...) keeps a sweep."
             )
+        choose_project(wandb_mode, project_name)
         seed = as_whole(seed)
         if not is_seed(seed):
             raise SettingsError(f"seed: must be a whole number from 0 to {MOST_SEED}, found {seed!r}.")

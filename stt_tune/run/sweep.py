@@ -19,6 +19,7 @@ from stt_tune.run.events import SweepEvents, is_heard
 from stt_tune.run.folder import SETTINGS, RunFolder
 from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
+from stt_tune.run.project import choose_project
 from stt_tune.run.seeds import MOST_SEED, is_seed
 from stt_tune.run.settings import WANDB_MODES
 from stt_tune.run.spent import Spent
@@ -206,6 +207,7 @@ def run_sweep(
         scheduler,
     )
     num_trials = sweep.count_trials(num_trials)
+    project = choose_project(wandb_mode, wandb_project, sweep.project)
 
     from stt_tune.run.showing import show_result
     from stt_tune.run.tracking import build_identity
@@ -219,7 +221,7 @@ def run_sweep(
     identity = build_identity(
         wandb_mode,
         folder=folder.path,
-        project=wandb_project or sweep.project or "stt-tune",
+        project=project,
         group=sweep.name,
         tags=("stt-tune", sweep.method, *tags),
         entity=sweep.entity,

@@ -16,7 +16,7 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Build what a node stands for, or say where there is none, such as a 30th of February."""
         try:
-            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+            return super().construct_object(node, deep)
         except (ValueError, KeyError, AttributeError, IndexError) as error:
             why = (
                 f" ({first_line(error)})" if isinstance(error, ValueError) else ""

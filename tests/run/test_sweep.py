@@ -198,6 +198,10 @@ def test_a_sweep_that_is_given_more_trials_is_finished_with_these(
         ({"first": [{"learning_rate": {1e-4}, "epochs": 1}]}, r"first\[0\] must be of text, .* found the set {0.0001}"),
         ({"default": {"learning_rate": math.inf, "epochs": 1}}, "default must be of text, .* found the number inf"),
         ({"default": {"learning_rate": 1e-4, "epochs": 1, 5: 6}}, "default must be of text, .* found the name 5"),
+        (
+            {"wandb_project": "a/b:c", "wandb_mode": "offline"},
+            r"W&B project: must be a name of at most 128 characters .* found 'a/b:c'\. .* `entity:` in the sweep file",
+        ),
         ({"first": [3]}, r"first\[0\] must be a configuration, found 3"),
         ({"budget": 7200}, r"budget must be a Budget, such as Budget\(time_s=7200\), found 7200"),
         ({"resources_per_trial": {"cpu": "1"}}, "cpu per trial must be a number of at least 0, found '1'"),
