@@ -6,11 +6,41 @@ import glob
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stt_tune.errors import SettingsError
+
 _UNFINISHED = ".tmp"
+
+
+def look(path: Path) -> os.stat_result | None:
+    """Give what the system says of a path; None where there is nothing.
+
+    Raises:
+        SettingsError: It may not be looked at, or cannot be a path, such as one that is too long.
+    """
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: must be a path that can be looked at, and is not ({error.strerror}). Name another, or have its "
+            "permissions changed."
+        ) from error
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder.
+
+    Raises:
+        SettingsError: The path cannot be looked at.
+    """
+    found = look(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

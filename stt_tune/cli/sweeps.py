@@ -108,13 +108,13 @@ def tune(
     Example: stt-tune tune configs/digits.yaml --data errors.jsonl --model openai/whisper-small
     """
     from stt_tune.run.budget import read_duration
+    from stt_tune.run.default_file import read_default
     from stt_tune.run.joining import is_client
     from stt_tune.run.settings import (
         TuneSettings,
         locate,
         locate_model,
         read_columns,
-        read_default,
         read_incumbent,
         read_memory,
         read_winners,

@@ -71,7 +71,8 @@ def train(
     folder = locate_here(out, OUT_HERE)
     with interruptible("Interrupted: the epochs that were finished are in W&B's files."):
         with contextlib.redirect_stdout(sys.stderr):  # transformers prints on import where W&B is offline
-            from stt_tune.run.settings import TuneSettings, locate, locate_model, read_columns, read_default
+            from stt_tune.run.default_file import read_default
+            from stt_tune.run.settings import TuneSettings, locate, locate_model, read_columns
             from stt_tune.run.train import parse_hyperparameters, read_config
             from stt_tune.run.train import train as train_once
             from stt_tune.speech.hyperparameters import complete

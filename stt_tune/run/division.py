@@ -11,6 +11,7 @@ from stt_tune.errors import SettingsError
 from stt_tune.progress import say
 from stt_tune.run.growth import Growth
 from stt_tune.run.nodes import Node, describe_nodes
+from stt_tune.sweep.numerals import as_whole, is_count, is_number
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,21 @@ class Asked:
     gpu_memory_gb: float | None = None
 
     @classmethod
-    def from_mapping(cls, asked: Mapping[str, Any]) -> Asked:
+    def from_mapping(cls, asked: Any) -> Asked:
         """Read what is asked for by name.
 
         Raises:
             SettingsError: A name or a value is none that can be asked for.
         """
+        if not isinstance(asked, Mapping):
+            raise SettingsError(f'resources per trial: must be a mapping such as {{"cpu": 2}}, found {asked!r}.')
+        asked = {name: as_whole(value) for name, value in asked.items()}
         names = [each.name for each in fields(cls)]
         for name, value in asked.items():
             if name not in names:
                 raise SettingsError(f"resources per trial: must be one of {', '.join(names)}, found {name!r}.")
-            if isinstance(value, int | float) and value < 0:
-                raise SettingsError(f"{name} per trial must be at least 0, found {value:g}.")
+            if must := _judge(name, value):
+                raise SettingsError(f"{name} per trial must be {must}, found {value!r}.")
         this = cls(**asked)
         if this.gpu is not None and this.gpu > 1 and not float(this.gpu).is_integer():
             raise SettingsError(f"GPUs per trial must be a fraction of one, or a whole number, found {this.gpu:g}.")
@@ -58,6 +62,17 @@ class Asked:
         words = [f"{gpus:g} GPU{'' if gpus == 1 else 's'}{kind}{memory}"] if gpus else []
         words += [f"{cpus:g} core{'' if cpus == 1 else 's'}"] if cpus else []
         return f"{' and '.join(words)}{'' if self.workers > 1 else ' on one node'}"
+
+
+def _judge(name: str, value: Any) -> str:
+    """What must hold of something that is asked for, and does not; empty: nothing."""
+    if value is None and name != "workers":
+        return ""
+    if name == "gpu_type":
+        return "" if isinstance(value, str) else "text"
+    if name == "workers":
+        return "" if is_count(value) else "a whole number of at least 1"
+    return "" if is_number(value) and value >= 0 else "a number of at least 0"
 
 
 @dataclass(frozen=True)

@@ -13,155 +13,42 @@ from pathlib import Path
 from typing import Any
 
 from stt_tune.errors import SettingsError, SttTuneError, SweepHaltedError
-from stt_tune.files import write_json, write_text
+from stt_tune.files import is_folder, look, write_json, write_text
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.results.trials import TrialTable
 from stt_tune.run.commands import command
 from stt_tune.run.locks import is_locked, locking
+from stt_tune.run.places import RunPlaces
 from stt_tune.run.versions import find_versions
 from stt_tune.sweep.config import SweepConfig
 
-MIRRORED = ".mirrored.json"  # where the folder is a copy: of what
 SETTINGS = "settings"  # in run.json: the run is one of `stt-tune tune`
 SCHEDULER = "scheduler"  # in run.json of one's own training, and in the settings of the others
 HAS_CONCLUDED = "has_concluded"  # in run.json of a re-tune: the shared file was replaced, or left as it was
-TRIALS = "trials.parquet"
 
 
 @dataclass(frozen=True)
-class RunFolder:
-    """Names the files of a run.
-
-    Attributes:
-        path: The folder, absolute.
-    """
-
-    path: Path
-
-    @property
-    def url(self) -> str | None:
-        """Where the run lies, if the folder is this machine's copy of it."""
-        try:
-            return str(json.loads((self.path / MIRRORED).read_text(encoding="utf-8"))["url"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    @property
-    def location(self) -> str:
-        """The path or URL by which others find the run."""
-        return self.url or str(self.path)
-
-    def share(self, path: Path) -> str:
-        """The path or URL by which others find something in the folder, such as workers that write there."""
-        return f"{self.location}/{path.relative_to(self.path).as_posix()}"
-
-    @property
-    def sweep(self) -> Path:
-        """The sweep file, as the user gave it."""
-        return self.path / "sweep.yaml"
-
-    @property
-    def run(self) -> Path:
-        """Settings, versions, hashes."""
-        return self.path / "run.json"
-
-    @property
-    def trials(self) -> Path:
-        """The trial table."""
-        return self.path / TRIALS
-
-    @property
-    def spent(self) -> Path:
-        """What the sweep has cost so far, where it has a budget."""
-        return self.path / "spent.json"
-
-    @property
-    def frame(self) -> Path:
-        """The wider sweep that was refined, if one was."""
-        return self.path / "frame.yaml"
-
-    @property
-    def held_out(self) -> Path:
-        """Every test utterance as each system heard it that was confirmed."""
-        return self.path / "held_out.parquet"
-
-    @property
-    def confirm(self) -> Path:
-        """What trainings anew gave, so that none is done twice."""
-        return self.path / "confirm"
-
-    @property
-    def utterances(self) -> Path:
-        """For each trial, every dev utterance as it heard it after its last epoch."""
-        return self.path / "utterances"
-
-    @property
-    def optimal_config(self) -> Path:
-        """The result."""
-        return self.path / "optimal_config.json"
-
-    @property
-    def report(self) -> Path:
-        """The page on what it found."""
-        return self.path / "report.html"
-
-    @property
-    def rejected(self) -> Path:
-        """Rows of the manifest that were set aside."""
-        return self.path / "rejected.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        """What trials need to go on after a fault, while they run."""
-        return self.path / "checkpoints"
-
-    @property
-    def faults(self) -> Path:
-        """What went wrong while the sweep ran, and what was done about it."""
-        return self.path / "faults.jsonl"
-
-    @property
-    def models(self) -> Path:
-        """Weights of trials, while the sweep runs."""
-        return self.path / "models"
-
-    @property
-    def best_model(self) -> Path:
-        """The best trial's weights, in transformers' format."""
-        return self.path / "best_model"
-
-    @property
-    def best_model_ctranslate2(self) -> Path:
-        """The same in CTranslate2's."""
-        return self.path / "best_model_ctranslate2"
-
-    @property
-    def lock(self) -> Path:
-        """What a process that works in the folder keeps locked."""
-        return self.path / ".lock"
-
-    @property
-    def _uploading(self) -> Path:
-        """What a process that only uploads keeps locked, too."""
-        return self.path / ".uploading.lock"
-
-    @property
-    def errors(self) -> Path:
-        """For each trial that failed, what its worker said."""
-        return self.path / "errors"
+class RunFolder(RunPlaces):
+    """A run's folder, as it is begun, written and read."""
 
     def check_new(self) -> None:
         """Make sure that a new run can begin here.
 
         Raises:
-            SettingsError: The folder already holds a run, or is a file.
+            SettingsError: The folder already holds a run, or what a run would take for its own; or it is a file.
+            StorageError: The URL cannot be read.
         """
-        if self.run.exists():
+        if look(self.run):
             raise SettingsError(
                 f"{self.location}: must not hold a run yet, and does. Name another folder.\n{self.how_to_go_on()}"
             )
-        if self.path.exists() and not self.path.is_dir():
+        if look(self.path) and not is_folder(self.path):
             raise SettingsError(f"{self.path}: must be a folder, found a file. Name another.")
+        if foreign := self.find_results():
+            raise SettingsError(
+                f"{self.location}: must not hold anything that a run replaces or deletes as its own, and holds "
+                f"{', '.join(foreign)}. Name another folder, such as one in it."
+            )
 
     def read_config(self) -> dict[str, Any] | None:
         """What `optimal_config.json` holds; None while there is none.
@@ -241,7 +128,7 @@ class RunFolder:
         Raises:
             SettingsError: As `locked`.
         """
-        with self.locked(), locking(self._uploading):
+        with self.locked(), locking(self.uploading):
             yield
 
     @property
@@ -251,7 +138,7 @@ class RunFolder:
         Raises:
             SettingsError: The lock cannot be read.
         """
-        return is_locked(self.lock) and not is_locked(self._uploading)
+        return is_locked(self.lock) and not is_locked(self.uploading)
 
     @classmethod
     def existing(cls, path: Path) -> RunFolder:
@@ -268,9 +155,9 @@ class RunFolder:
         """Make sure that the folder is that of a run.
 
         Raises:
-            SettingsError: It is none.
+            SettingsError: It is none, or may not be read.
         """
-        if not self.run.is_file() or not self.sweep.is_file():
+        if not look(self.run) or not look(self.sweep):
             raise SettingsError(
                 f"{self.location}: must be the folder of a run, with run.json and sweep.yaml, and is none."
             )

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from stt_tune.errors import SettingsError
 from stt_tune.results.frames import reports_frame, trials_frame
 from stt_tune.results.trials import TrialTable
-from stt_tune.run.folder import TRIALS
+from stt_tune.run.places import TRIALS
 from stt_tune.storage import as_path, is_url
 from stt_tune.transfer import pull
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from stt_tune.errors import StorageError, first_line
 from stt_tune.progress import say
-from stt_tune.run.folder import MIRRORED, RunFolder
+from stt_tune.run.folder import RunFolder
 from stt_tune.run.lease import LEASE, Lease
+from stt_tune.run.places import MIRRORED
 from stt_tune.storage import check_names, open_storage, telling
 from stt_tune.transfer import put_file
 

@@ -18,9 +18,10 @@ from stt_tune.errors import StorageError
 from stt_tune.files import write_json
 from stt_tune.progress import say
 from stt_tune.run.commands import command
-from stt_tune.run.folder import MIRRORED, RunFolder
+from stt_tune.run.folder import RunFolder
 from stt_tune.run.lease import Lease, is_held
 from stt_tune.run.mirror import Mirror
+from stt_tune.run.places import MIRRORED
 from stt_tune.storage import as_path, is_url
 from stt_tune.transfer import pull
 

@@ -10,9 +10,12 @@ from typing import Any
 
 from stt_tune.errors import SettingsError
 from stt_tune.run.folder import RunFolder
+from stt_tune.run.project import choose_project
+from stt_tune.run.seeds import MOST_SEED, is_seed
 from stt_tune.run.sweep import SweepResult, read_sweep, run_sweep
 from stt_tune.storage import as_path, is_url
 from stt_tune.sweep.config import SweepConfig
+from stt_tune.sweep.numerals import as_whole, is_count
 
 
 class WandbSweepOrchestrator:
@@ -48,7 +51,7 @@ class WandbSweepOrchestrator:
             insecure_cluster: Whether it may be one that others can reach, and that asks for no token.
 
         Raises:
-            SettingsError: The project's name is no name of a folder, or projects are to lie at a URL.
+            SettingsError: The project's name is no name of a folder, projects are to lie at a URL, or the seed is none.
         """
         if not project_name or Path(project_name).name != project_name:
             raise SettingsError(f"project_name: must be a name without slashes, found {project_name!r}.")
@@ -57,6 +60,10 @@ class WandbSweepOrchestrator:
                 f"storage_path: must be a folder on a disk, found {str(storage_path)!r}. At a URL, run_sweep("
                 "storage_path=...) keeps a sweep."
             )
+        choose_project(wandb_mode, project_name)
+        seed = as_whole(seed)
+        if not is_seed(seed):
+            raise SettingsError(f"seed: must be a whole number from 0 to {MOST_SEED}, found {seed!r}.")
         self.project_name = project_name
         self._storage = Path(as_path(str(storage_path))) / project_name
         self._seed = seed
@@ -104,13 +111,13 @@ class WandbSweepOrchestrator:
                 f"sweep_id: must be the text that create_sweep gave, found {sweep_id!r}. The training function comes "
                 "first: run_sweep_agent(train_fn, sweep_id)."
             )
-        if count is not None and count < 1:
-            raise SettingsError(f"count: must be at least 1, found {count}.")
+        if count is not None and not is_count(count):
+            raise SettingsError(f"count: must be a whole number of at least 1, found {count!r}.")
         so_far = self.get_result(sweep_id)
         return run_sweep(
             so_far.sweep,
             train_fn,
-            num_trials=None if count is None else len(so_far.table.trials) + count,
+            num_trials=None if count is None else len(so_far.table.trials) + int(count),
             seed=so_far.folder.read_run()["seed"],
             storage_path=so_far.folder.path,
             wandb_project=self.project_name,

@@ -8,9 +8,9 @@ MOST_SEED = 4_000_000_000
 """Libraries take seeds below 2**32; trainings anew and processes that train together add to it."""
 
 
-def is_seed(seed: int) -> bool:
+def is_seed(seed: object) -> bool:
     """Whether everything that is drawn can be drawn with it."""
-    return 0 <= seed <= MOST_SEED
+    return isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed <= MOST_SEED
 
 
 def check_seed(seed: int) -> int:

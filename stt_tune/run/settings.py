@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from stt_tune.errors import SettingsError
+from stt_tune.files import is_folder
 from stt_tune.results.optimal_config import load_config, read_optimal_config
 from stt_tune.run.budget import Budget
 from stt_tune.run.seeds import MOST_SEED, is_seed
@@ -20,7 +19,7 @@ from stt_tune.speech.rates import KINDS
 from stt_tune.speech.rows import HUB
 from stt_tune.storage import as_path, is_url
 from stt_tune.sweep.early_terminate import SCHEDULERS
-from stt_tune.sweep.numerals import read_numerals
+from stt_tune.sweep.numerals import is_number
 
 AUTO = "auto"
 WANDB_MODES = ("offline", "online", "disabled")
@@ -179,7 +178,7 @@ class TuneSettings:
                     "--audio-context",
                     self.audio_context_s,
                     "at least 1 second",
-                    self.audio_context_s is None or self.audio_context_s >= 1,
+                    self.audio_context_s is None or (is_number(self.audio_context_s) and self.audio_context_s >= 1),
                 ),
                 ("--wandb", self.wandb, f"one of {', '.join(WANDB_MODES)}", self.wandb in WANDB_MODES),
                 ("--normaliser", self.normaliser, f"one of {', '.join(NORMALISERS)}", self.normaliser in NORMALISERS),
@@ -283,8 +282,12 @@ def locate(source: str) -> str:
 
 
 def locate_model(name: str) -> str:
-    """What `load_model` takes, so that a folder is found from any folder."""
-    return locate(name) if name != PACKAGED_MODEL and Path(as_path(name)).is_dir() else name
+    """What `load_model` takes, so that a folder is found from any folder.
+
+    Raises:
+        SettingsError: It is a path that cannot be looked at.
+    """
+    return locate(name) if name != PACKAGED_MODEL and is_folder(Path(as_path(name))) else name
 
 
 def read_columns(text: str | None) -> dict[str, str] | None:
@@ -377,20 +380,3 @@ def check_trainable(hyperparameters: Mapping[str, Any], where: str) -> dict[str,
     except ValueError as error:
         raise SettingsError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from error
     return dict(hyperparameters)
-
-
-def read_default(path: Path) -> dict[str, Any]:
-    """Read the file of `--default`: hyperparameters as YAML or JSON, or an `optimal_config.json`.
-
-    Raises:
-        SettingsError: The file cannot be read, or holds what cannot be trained.
-    """
-    try:
-        document = read_numerals(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--default {path}: must be a readable YAML or JSON file ({error}).") from error
-    if isinstance(document, Mapping) and isinstance(document.get("hyperparameters"), Mapping):
-        document = document["hyperparameters"]
-    if not isinstance(document, Mapping):
-        raise SettingsError(f"--default {path}: must map hyperparameters to values, found {document!r}.")
-    return check_trainable(document, f"--default {path}")

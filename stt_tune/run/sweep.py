@@ -19,6 +19,7 @@ from stt_tune.run.events import SweepEvents, is_heard
 from stt_tune.run.folder import SCHEDULER, SETTINGS, RunFolder
 from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
+from stt_tune.run.project import choose_project
 from stt_tune.run.seeds import MOST_SEED, is_seed
 from stt_tune.run.settings import WANDB_MODES
 from stt_tune.run.spent import Spent
@@ -28,11 +29,15 @@ from stt_tune.storage import as_path, is_url
 from stt_tune.sweep.config import SweepConfig
 from stt_tune.sweep.early_terminate import SCHEDULERS
 from stt_tune.sweep.nesting import flatten
+from stt_tune.sweep.numerals import as_whole, is_count, is_number, read_numerals
+from stt_tune.sweep.plain import PLAIN, find_odd
 
 if TYPE_CHECKING:
     import pandas as pd
 
 P = ParamSpec("P")
+
+_COUNT = "a whole number of at least 1"
 
 
 @dataclass(frozen=True)
@@ -178,6 +183,8 @@ def run_sweep(
             sweep failed, or it was interrupted (what was finished is kept).
     """
     sweep = read_sweep(sweep)
+    num_trials, seed, max_concurrent_trials = map(as_whole, (num_trials, seed, max_concurrent_trials))
+    default, first = read_numerals(default), [read_numerals(each) for each in first]
     folder = RunFolder(Path(as_path(str(storage_path or Path("runs") / sweep.name))).absolute())
     if resume:
         RunFolder.existing(folder.path)
@@ -185,7 +192,6 @@ def run_sweep(
     else:
         folder.check_new()
     default = None if sweep.method == "grid" else sweep.default if default is None else default
-    num_trials = sweep.count_trials(num_trials)
     budget = Budget() if budget is None else budget
     _check(
         sweep,
@@ -200,6 +206,8 @@ def run_sweep(
         wandb_mode,
         scheduler,
     )
+    num_trials = sweep.count_trials(num_trials)
+    project = choose_project(wandb_mode, wandb_project, sweep.project)
 
     from stt_tune.run.showing import show_result
     from stt_tune.run.tracking import build_identity
@@ -214,7 +222,7 @@ def run_sweep(
     identity = build_identity(
         wandb_mode,
         folder=folder.path,
-        project=wandb_project or sweep.project or "stt-tune",
+        project=project,
         group=sweep.name,
         tags=("stt-tune", sweep.method, *tags),
         entity=sweep.entity,
@@ -341,7 +349,7 @@ def _check(
     first: Sequence[Any],
     budget: Any,
     complete: Any,
-    num_trials: int,
+    num_trials: int | None,
     seed: int,
     max_concurrent: int | None,
     trial_timeout_s: float | None,
@@ -352,19 +360,28 @@ def _check(
     problems = [
         f"{name} must be {must}, found {value!r}."
         for name, value, must, holds in (
-            ("num_trials", num_trials, "at least 1", num_trials >= 1),
-            ("seed", seed, f"from 0 to {MOST_SEED}", is_seed(seed)),
-            ("max_concurrent_trials", max_concurrent, "at least 1", max_concurrent is None or max_concurrent >= 1),
-            ("trial_timeout_s", trial_timeout_s, "above 0", trial_timeout_s is None or trial_timeout_s > 0),
+            ("num_trials", num_trials, _COUNT, num_trials is None or is_count(num_trials)),
+            ("seed", seed, f"a whole number from 0 to {MOST_SEED}", is_seed(seed)),
+            ("max_concurrent_trials", max_concurrent, _COUNT, max_concurrent is None or is_count(max_concurrent)),
+            (
+                "trial_timeout_s",
+                trial_timeout_s,
+                "a number of seconds above 0",
+                trial_timeout_s is None or (is_number(trial_timeout_s) and trial_timeout_s > 0),
+            ),
             ("wandb_mode", wandb_mode, f"one of {', '.join(WANDB_MODES)}", wandb_mode in WANDB_MODES),
             ("scheduler", scheduler, f"one of {', '.join(SCHEDULERS)}", scheduler in SCHEDULERS),
         )
         if not holds
     ]
+    configurations = {"default": default, **{f"first[{i}]": each for i, each in enumerate(first)}}
+    problems += [
+        f"{name} must be of {PLAIN}, found {odd}."
+        for name, each in configurations.items()
+        if (odd := next(find_odd(each, for_json=name == "default"), None))
+    ]
     if complete is None:
-        problems += _find_incomplete(
-            sweep, {"default": default, **{f"first[{i}]": each for i, each in enumerate(first)}}
-        )
+        problems += _find_incomplete(sweep, configurations)
     if first and sweep.method == "grid":
         problems.append("first must be given with the method random or bayes, found grid, which tries all it has.")
     if not isinstance(budget, Budget):

@@ -22,6 +22,7 @@ from stt_tune.run.commands import command
 from stt_tune.run.data import load_speech
 from stt_tune.run.measures import count_words, find_blocks, tabulate_errors
 from stt_tune.run.patience import insist
+from stt_tune.run.project import choose_project
 from stt_tune.run.settings import TuneSettings, check_trainable, found_with
 from stt_tune.run.speech_trial import SpeechTask
 from stt_tune.run.tracking import find_mode, fit_tags
@@ -104,6 +105,8 @@ def train(
     configuration = complete(hyperparameters, settings.default_configuration())
     _refuse(find_problems(configuration))
     is_agents = "WANDB_SWEEP_ID" in os.environ  # an agent says by its environment where the run belongs
+    if not is_agents:
+        choose_project(settings.wandb, settings.wandb_project)
     for each in (None if is_agents else folder, model):
         if each:
             _make(each)
@@ -153,7 +156,7 @@ def _begin(configuration: Mapping[str, Any], settings: TuneSettings, folder: Pat
         say(f"W&B: it does not take the run ({reason}), which is kept offline; later: {later}")
 
     own: dict[str, Any] = {
-        "project": settings.wandb_project or "stt-tune",
+        "project": choose_project(settings.wandb, settings.wandb_project),
         "mode": find_mode(settings.wandb, folder),
         "dir": str(folder.absolute()),
         "id": generate_id(),

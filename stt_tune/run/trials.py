@@ -271,7 +271,9 @@ def _conclude(
     metric = sweep.metric.name
     if ended_by == UNREPORTED and not any(trial.values(metric) for trial in table.trials):
         reported = dict.fromkeys(name for trial in table.trials for report in trial.reports for name in report)
-        found = f"they report {', '.join(reported)}. Name one of them" if reported else "they report nothing. Report it"
+        found = f"they report {', '.join(reported)}. Name one of them"
+        if not reported:  # names that were bound before a trial began are W&B's own, and lead past it
+            found = "they report nothing. Report it; where W&B does, call wandb.init and wandb.log by these names"
         raise SweepConfigError(sweep.name, [f"metric.name: must be what trials report, found {metric!r}; {found}."])
     ended = {trial.number for trial in table.ended()}
     missing = [number for number in planned if number not in ended]

@@ -24,6 +24,7 @@ from stt_tune.run.folder import HAS_CONCLUDED, SETTINGS, RunFolder
 from stt_tune.run.mirror import collect
 from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
+from stt_tune.run.project import choose_project
 from stt_tune.run.replacement import Replacement, conclude_run
 from stt_tune.run.settings import AUTO, TuneSettings
 from stt_tune.run.showing import show_result
@@ -96,12 +97,13 @@ def tune(sweep: Path | SweepConfig, settings: TuneSettings, out: str | Path) -> 
 
 
 def check_fits(sweep: SweepConfig, settings: TuneSettings) -> None:
-    """Make sure that budget and earlier winners have a meaning for the sweep.
+    """Make sure that budget and earlier winners have a meaning for the sweep, and W&B takes its project.
 
     Raises:
-        SettingsError: They have none.
+        SettingsError: They have none, or it does not.
     """
     settings.budget.check(sweep)
+    choose_project(settings.wandb, settings.wandb_project, sweep.project)
     if settings.start_from and sweep.method == "grid":
         raise SettingsError(
             "--start-from: must be given with the method random or bayes, found grid, which tries all it has. Leave it "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stt_tune.errors import ManifestError
+from stt_tune.files import look
 from stt_tune.progress import say
 from stt_tune.speech.clip import FileClip
 from stt_tune.speech.columns import gather, map_columns, rename
@@ -34,11 +35,12 @@ def read_rows(source: str, *, split: str | None = None, columns: Mapping[str, st
 
     Raises:
         ManifestError: The source cannot be read, or holds no row, or no column for audio or text.
+        SettingsError: Its path may not be looked at.
         StorageError: It is behind a URL, and cannot be reached.
     """
     is_remote = is_url(source)
     path = fetch_rows(source, SAVED) if is_remote else Path(as_path(source.removeprefix(HUB)))
-    if (source.startswith(HUB) and not is_remote) or any((path / name).exists() for name in SAVED):
+    if (source.startswith(HUB) and not is_remote) or any(look(path / name) for name in SAVED):
         rows = read_dataset(source, path, split)
     elif path.is_dir():
         rows = read_folder(source, path, split)
@@ -95,6 +97,7 @@ def check_there(source: str | None, advice: str = "Check the path.") -> None:
 
     Raises:
         ManifestError: It is not there.
+        SettingsError: It may not be looked at.
     """
-    if source and not source.startswith(HUB) and not is_url(source) and not Path(as_path(source)).exists():
+    if source and not source.startswith(HUB) and not is_url(source) and not look(Path(as_path(source))):
         raise ManifestError(f"{source}: the manifest must be a readable file, found none there. {advice}")

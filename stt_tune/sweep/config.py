@@ -255,9 +255,9 @@ _MISSING = object()
 
 
 def _plan(sweep: SweepConfig, default: Mapping[str, Any], num_trials: int) -> SweepConfig:
-    if num_trials < 1:
-        raise SettingsError(f"num_trials: must be at least 1, found {num_trials}.")
-    return replace(sweep, default=default, num_trials=num_trials)
+    if not is_count(num_trials):
+        raise SettingsError(f"num_trials: must be a whole number of at least 1, found {num_trials!r}.")
+    return replace(sweep, default=default, num_trials=int(num_trials))
 
 
 def _parse(document: Any, source: str, text: str | None = None, also: FindProblems = _find_none) -> SweepConfig:

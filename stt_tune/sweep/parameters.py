@@ -21,7 +21,7 @@ from stt_tune.sweep.distributions import (
     Uniform,
 )
 from stt_tune.sweep.numerals import is_number
-from stt_tune.sweep.plain import find_odd, fits
+from stt_tune.sweep.plain import PLAIN, find_odd, fits
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _OF_EXPONENTS = ("log_uniform", "q_log_uniform")
@@ -144,8 +144,7 @@ def _judge(key: str, value: Any) -> str:
     if key not in ("value", "values"):
         return "" if is_number(value) else f"must be a finite number, found {value!r}"
     odd = next(find_odd(value), None)
-    must = "must be of text, numbers of at most 64 bits, true, false and null, in lists and mappings"
-    return f"{must}, found {odd}. Put it in quotes, if it is meant as text" if odd else ""
+    return f"must be of {PLAIN}, found {odd}. Put it in quotes, if it is meant as text" if odd else ""
 
 
 def _advise(key: str, distribution: str) -> str:

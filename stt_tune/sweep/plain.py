@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
+PLAIN = "text, numbers of at most 64 bits, true, false and null, in lists and mappings"
 
-def find_odd(value: Any) -> Iterator[str]:
+
+def find_odd(value: Any, *, for_json: bool = False) -> Iterator[str]:
     """Say what in a value, or in the names of a mapping, is neither text, number, true, false nor null.
 
-    Whole numbers have at most 64 bits: more fit no column.
+    Whole numbers have at most 64 bits: more fit no column. What only derives from these is odd, too: YAML writes
+    none of it. With `for_json`, so are numbers that are not finite, and names that are no text.
 
     >>> list(find_odd({"a": [1, None, "b"], "c": 2**64}))
     ['the int 18446744073709551616']
     """
     if isinstance(value, Mapping):
+        if for_json:
+            yield from (f"the name {key!r}" for key in value if not isinstance(key, str))
         for each in (*value, *value.values()):
-            yield from find_odd(each)
+            yield from find_odd(each, for_json=for_json)
     elif isinstance(value, list | tuple):
         for each in value:
-            yield from find_odd(each)
-    elif not isinstance(value, str | int | float | None) or (isinstance(value, int) and not fits(value)):
+            yield from find_odd(each, for_json=for_json)
+    elif type(value) not in (str, int, float, bool, NoneType) or (isinstance(value, int) and not fits(value)):
         yield f"the {type(value).__name__} {value}"
+    elif for_json and isinstance(value, float) and not math.isfinite(value):
+        yield f"the number {value}"
 
 
 def fits(whole: int) -> bool:

@@ -7,11 +7,24 @@ from typing import Any
 
 import yaml
 
-from stt_tune.errors import SweepConfigError
+from stt_tune.errors import SweepConfigError, first_line
 
 
 class _StrictLoader(yaml.SafeLoader):
     """YAML's safe loader takes the last of two equal keys, without a word."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Build what a node stands for, or say where there is none, such as a 30th of February."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError, IndexError) as error:
+            why = (
+                f" ({first_line(error)})" if isinstance(error, ValueError) else ""
+            )  # others are of the library's inside
+            reason = (
+                f"what stands there is no {node.tag.rpartition(':')[2]}{why}. Put it in quotes, if it is meant as text"
+            )
+            raise yaml.MarkedYAMLError(None, None, reason, node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build the mapping, or refuse it."""
@@ -24,19 +37,25 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path) -> tuple[str, Any]:
+def read_yaml(path: Path, source: str | None = None, kind: str = "sweep file") -> tuple[str, Any]:
     """Give a file's text and what it says.
+
+    Args:
+        path: The file.
+        source: What messages call it; None: by its path.
+        kind: What it is to be.
 
     Raises:
         SweepConfigError: It cannot be read, or is no YAML.
     """
+    source = source or str(path)
     try:
         text = path.read_text(encoding="utf-8")
         return text, yaml.load(text, _StrictLoader)
     except OSError as error:
-        raise SweepConfigError(str(path), [f"must be a readable sweep file, found: {error.strerror}."]) from error
+        raise SweepConfigError(source, [f"must be a readable {kind}, found: {error.strerror}."]) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         reason = f"{getattr(error, 'problem', None) or error}{where}"
-        raise SweepConfigError(str(path), [f"must be YAML, and cannot be read: {reason}."]) from error
+        raise SweepConfigError(source, [f"must be YAML, and cannot be read: {reason}."]) from error

@@ -14,12 +14,13 @@ import pytest
 import yaml
 
 from stt_tune import cli
-from stt_tune.errors import ModelError
+from stt_tune.errors import ModelError, SettingsError
 from stt_tune.results.optimal_config import load_config, publish, read_optimal_config, save_config
 from stt_tune.results.trials import TrialTable
 from stt_tune.run.data import load_speech
+from stt_tune.run.default_file import read_default
 from stt_tune.run.folder import RunFolder
-from stt_tune.run.settings import TuneSettings, read_default
+from stt_tune.run.settings import TuneSettings
 from stt_tune.run.tune import TuneResult
 from stt_tune.run.verdict import describe_verdict
 from stt_tune.speech.decode import measure_untrained
@@ -102,6 +103,7 @@ def test_a_sweep_that_cannot_be_trained_is_told_before_anything_loads(
             ["--normaliser", "strict"],
             "--normaliser must be one of auto, none, basic, english, digits, multilingual, found 'strict'",
         ),
+        (["--audio-context", "inf"], "--audio-context must be at least 1 second, found inf"),
         (["--audio-context", 2], "--audio-context must hold the longest clip"),
         (["--default", "none.json"], "--default none.json: must be a readable YAML or JSON file"),
         (["--data", "none.jsonl"], "none.jsonl: the manifest must be a readable file"),
@@ -186,6 +188,14 @@ def test_a_default_that_cannot_be_trained_is_refused(run: Run, tmp_path: Path, s
     assert code == 2
     assert f"{default}: learning_rate: must be a number above 0, found -1" in err
     assert f"{default}: speed: no such hyperparameter" in err
+
+
+def test_a_default_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "default.yaml"
+    for text in ("epochs: 0x_", "epochs: " + "[" * 2000, "{epochs: 1, epochs: 2}"):
+        path.write_text(text)
+        with pytest.raises(SettingsError, match=f"--default {path}: must be YAML, and cannot be read: "):
+            read_default(path)
 
 
 def test_an_optimal_config_can_be_the_default(tmp_path: Path) -> None:

@@ -122,12 +122,16 @@ def test_memory_that_only_one_type_has_makes_trials_ask_for_that_type() -> None:
     ("asked", "message"),
     [
         ({"tpu": 1}, "resources per trial: must be one of cpu, gpu, workers, gpu_type, gpu_memory_gb, found 'tpu'"),
-        ({"gpu": -1}, "gpu per trial must be at least 0, found -1"),
+        ([1], r"""resources per trial: must be a mapping such as {"cpu": 2}, found \[1\]"""),
+        ({"gpu": -1}, "gpu per trial must be a number of at least 0, found -1"),
+        ({"cpu": "1"}, "cpu per trial must be a number of at least 0, found '1'"),
+        ({"workers": 1.5}, "workers per trial must be a whole number of at least 1, found 1.5"),
+        ({"gpu_type": 100}, "gpu_type per trial must be text, found 100"),
         ({"gpu": 1.5}, "GPUs per trial must be a fraction of one, or a whole number, found 1.5"),
         ({"gpu": 0, "gpu_type": "H100"}, "GPUs per trial must be above 0 where their type or memory is given, found 0"),
     ],
 )
-def test_what_cannot_be_asked_for_is_refused(asked: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_asked_for_is_refused(asked: Any, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         Asked.from_mapping(asked)
 

@@ -107,8 +107,11 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         orchestrator.get_best_run(sweep_id)
     with pytest.raises(SettingsError, match=f"sweep 'nonsense': must lie in .* There are: {sweep_id}."):
         orchestrator.get_best_run("nonsense")
-    with pytest.raises(SettingsError, match="count: must be at least 1, found 0"):
-        orchestrator.run_sweep_agent(synthetic.falling, sweep_id, count=0)
+    for count in (0, "3", 1.5):
+        with pytest.raises(SettingsError, match=f"count: must be a whole number of at least 1, found {count!r}"):
+            orchestrator.run_sweep_agent(synthetic.falling, sweep_id, count)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="seed: must be a whole number from 0 to 4000000000, found '1'"):
+        WandbSweepOrchestrator("p", seed="1")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="The training function comes first: run_sweep_agent"):
         orchestrator.run_sweep_agent(sweep_id, synthetic.falling)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="project_name: must be a name without slashes, found 'a/b'"):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import wandb
 
@@ -184,16 +185,29 @@ def test_a_sweep_that_is_given_more_trials_is_finished_with_these(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_trials": 0}, "num_trials must be at least 1, found 0"),
-        ({"max_concurrent_trials": 0}, "max_concurrent_trials must be at least 1, found 0"),
-        ({"trial_timeout_s": 0}, "trial_timeout_s must be above 0, found 0"),
-        ({"seed": -1}, "seed must be from 0 to 4000000000, found -1"),
-        ({"seed": 2**32 - 1}, "seed must be from 0 to 4000000000, found 4294967295"),
+        ({"num_trials": 0}, "num_trials must be a whole number of at least 1, found 0"),
+        ({"num_trials": "2"}, "num_trials must be a whole number of at least 1, found '2'"),
+        ({"max_concurrent_trials": 0}, "max_concurrent_trials must be a whole number of at least 1, found 0"),
+        ({"max_concurrent_trials": 1.5}, "max_concurrent_trials must be a whole number of at least 1, found 1.5"),
+        ({"trial_timeout_s": 0}, "trial_timeout_s must be a number of seconds above 0, found 0"),
+        ({"trial_timeout_s": "30m"}, "trial_timeout_s must be a number of seconds above 0, found '30m'"),
+        ({"seed": -1}, "seed must be a whole number from 0 to 4000000000, found -1"),
+        ({"seed": 2**32 - 1}, "seed must be a whole number from 0 to 4000000000, found 4294967295"),
+        ({"seed": 1.5}, "seed must be a whole number from 0 to 4000000000, found 1.5"),
+        ({"seed": "1"}, "seed must be a whole number from 0 to 4000000000, found '1'"),
         ({"wandb_mode": "on"}, "wandb_mode must be one of offline, online, disabled, found 'on'"),
         ({"scheduler": "pbt"}, "scheduler must be one of asha, wandb-hyperband, none, found 'pbt'"),
         ({"first": [{"epochs": 1}]}, r"first\[0\] must name every parameter of the sweep; learning_rate are missing"),
+        ({"first": [{"learning_rate": {1e-4}, "epochs": 1}]}, r"first\[0\] must be of text, .* found the set {0.0001}"),
+        ({"default": {"learning_rate": math.inf, "epochs": 1}}, "default must be of text, .* found the number inf"),
+        ({"default": {"learning_rate": 1e-4, "epochs": 1, 5: 6}}, "default must be of text, .* found the name 5"),
+        (
+            {"wandb_project": "a/b:c", "wandb_mode": "offline"},
+            r"W&B project: must be a name of at most 128 characters .* found 'a/b:c'\. .* `entity:` in the sweep file",
+        ),
         ({"first": [3]}, r"first\[0\] must be a configuration, found 3"),
         ({"budget": 7200}, r"budget must be a Budget, such as Budget\(time_s=7200\), found 7200"),
+        ({"resources_per_trial": {"cpu": "1"}}, "cpu per trial must be a number of at least 0, found '1'"),
         (
             {"resources_per_trial": {"gpu": 99}},
             "resources per trial: must be what the cluster has. a trial needs 99 GPUs",
@@ -206,6 +220,23 @@ def test_a_call_that_cannot_hold_is_refused_before_anything_runs(
     with pytest.raises(SettingsError, match=message):
         _run(tmp_path / "run", synthetic.falling, **options)
     assert not (tmp_path / "run").exists()
+
+
+def test_numbers_may_come_from_numpy_and_whole_ones_be_written_as_floats(tmp_path: Path) -> None:
+    result = _run(
+        tmp_path,
+        synthetic.falling,
+        num_trials=2.0,
+        max_concurrent_trials=np.int64(1),
+        seed=np.int64(3),
+        default={"learning_rate": np.float32(0.5), "epochs": np.int64(3)},
+        first=[{"learning_rate": np.float64(0.25), "epochs": np.int64(3)}],
+    )
+    assert [trial.configuration for trial in result.table.trials] == [
+        {"learning_rate": 0.5, "epochs": 3},
+        {"learning_rate": 0.25, "epochs": 3},
+    ]
+    assert (result.folder.read_run()["num_trials"], result.folder.read_run()["seed"]) == (2, 3)
 
 
 def test_a_function_that_cannot_be_run_leaves_no_folder(tmp_path: Path) -> None:

@@ -167,7 +167,10 @@ def test_a_reached_target_starts_no_further_trials(tmp_path: Path, capsys: pytes
 
 @pytest.mark.parametrize(
     ("train", "found"),
-    [(_reports_another_metric, "they report loss, epoch"), (_reports_nothing, "they report nothing")],
+    [
+        (_reports_another_metric, "they report loss, epoch"),
+        (_reports_nothing, "they report nothing. Report it; .* call wandb.init"),
+    ],
 )
 def test_a_metric_that_no_trial_reports_ends_the_sweep_after_the_first(
     tmp_path: Path, train: TrainFunction, found: str

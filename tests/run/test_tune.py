@@ -20,7 +20,8 @@ from stt_tune.errors import SettingsError
 from stt_tune.files import write_json
 from stt_tune.results.optimal_config import read_optimal_config
 from stt_tune.results.trials import TrialTable
-from stt_tune.run.folder import MIRRORED, RunFolder
+from stt_tune.run.folder import RunFolder
+from stt_tune.run.places import MIRRORED
 from stt_tune.run.resume import resume
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.summary import describe_result

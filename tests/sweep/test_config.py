@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,16 @@ def test_numpys_numbers_are_pythons() -> None:
     assert type(sweep.parameters["a"].ppf(0)) is float
     assert sweep.parameters["b"].grid() == range(1, 5)
     assert yaml.safe_load(sweep.text) == sweep.to_dict()
+
+
+class _Optimiser(StrEnum):
+    ADAMW = "adamw"
+
+
+def test_members_of_an_enum_of_texts_are_texts() -> None:
+    parameters = {"a": {"values": [_Optimiser.ADAMW, np.str_("sgd")]}}
+    sweep = SweepConfig.from_dict({"method": "grid", "parameters": parameters})
+    assert yaml.safe_load(sweep.text) == {"method": "grid", "parameters": {"a": {"values": ["adamw", "sgd"]}}}
 
 
 def test_a_number_with_an_exponent_is_one_everywhere() -> None:
@@ -257,6 +268,13 @@ def test_all_problems_are_told_at_once_with_the_file(tmp_path: Path) -> None:
         (None, "must be a readable sweep file, found: No such file or directory"),
         (b"parameters: [", "must be YAML, and cannot be read"),
         (b"\xff\xfe\x00", "must be YAML, and cannot be read"),
+        (b"a: [2024-02-30]", r"what stands there is no timestamp \(day is out .*\)\. Put it in quotes.* column 5"),
+        (b"a: 0x_", r"what stands there is no int \(invalid literal"),
+        (b"a: " + b"9" * 5000, r"what stands there is no int \(Exceeds the limit"),
+        (b"a: !!int abc", r"what stands there is no int \(invalid literal"),
+        (b"a: !!int ''", r"what stands there is no int\. Put it in quotes"),
+        (b"a: !!bool x", r"what stands there is no bool\. Put it in quotes"),
+        (b"a: !!timestamp x", r"what stands there is no timestamp\. Put it in quotes"),
         (b"method: random\nmethod: grid\n", "the key method stands twice"),
         (b"parameters: " + b"[" * 2000, "must be YAML, and cannot be read: maximum recursion depth"),
         (b"method: random\nparameters: &a {x: *a}", r"parameters\.x: must end, and lies inside of itself"),
@@ -296,7 +314,7 @@ def test_the_presets_are_plain_sweeps_with_a_plan() -> None:
     varied = {name for name, each in small.parameters.items() if len(each.grid() or (1, 2)) > 1}
     assert (small.count_trials(), varied) == (5, {"learning_rate", "epochs"})
     assert set(full.default or ()) == set(full.parameters) == set(small.parameters)
-    with pytest.raises(SettingsError, match="num_trials: must be at least 1, found 0"):
+    with pytest.raises(SettingsError, match="num_trials: must be a whole number of at least 1, found 0"):
         SweepConfig.create_minimal_sweep(num_trials=0)
     with pytest.raises(SettingsError, match=r"method: must be random or bayes, .* found 'luck'"):
         SweepConfig.create_finetuning_sweep(method="luck")
