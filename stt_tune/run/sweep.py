@@ -211,12 +211,11 @@ def run_sweep(
 
     from stt_tune.run.showing import show_result
     from stt_tune.run.tracking import build_identity
-    from stt_tune.run.trainable import TrainingTask, build_trainable, check_defaults, takes_configuration
+    from stt_tune.run.trainable import TrainingTask, build_trainable, check_function
     from stt_tune.run.trials import TrialPlan, run_trials
     from stt_tune.run.wandb_place import note_place
 
-    if not takes_configuration(train_fn):
-        check_defaults(train_fn, sweep.parameters)
+    check_function(train_fn, sweep.parameters)
     for hint in sweep.hints:
         say(hint)
     identity = build_identity(

@@ -77,16 +77,19 @@ def takes_configuration(train: TrainFunction) -> bool:
     return bool(required) or bool(positional and positional[0].name == "config")
 
 
-def check_defaults(train: TrainFunction, swept: Collection[str]) -> None:
-    """Refuse a function without a configuration that would train the same in every trial.
+def check_function(train: TrainFunction, swept: Collection[str]) -> None:
+    """Refuse a training function that cannot be called, or would train the same in every trial.
 
     Args:
-        train: It is called without arguments.
+        train: It.
         swept: Names of the parameters that are searched.
 
     Raises:
-        SettingsError: It has parameters of these names, which would keep their defaults.
+        SettingsError: As `takes_configuration`; or it is called without arguments, and has parameters of these names,
+            which would keep their defaults.
     """
+    if takes_configuration(train):
+        return
     kept = [name for name in inspect.signature(train).parameters if name in swept]
     if kept:
         raise SettingsError(

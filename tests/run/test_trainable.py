@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stt_tune.errors import SettingsError
-from stt_tune.run.trainable import TrainingTask, build_trainable, check_defaults, takes_configuration
+from stt_tune.run.trainable import TrainingTask, build_trainable, check_function, takes_configuration
 from stt_tune.run.wandb_function import RunIdentity
 
 
@@ -56,9 +56,9 @@ def test_a_function_that_cannot_be_called_is_refused(train: Any, message: str) -
 def test_a_function_that_would_train_the_same_in_every_trial_is_refused() -> None:
     def train(lr: float = 0.1, verbose: bool = False) -> None: ...
 
-    check_defaults(train, ["batch_size"])
+    check_function(train, ["batch_size"])
     with pytest.raises(SettingsError, match=r"train must take the configuration as one argument, .* found lr among"):
-        check_defaults(train, ["batch_size", "lr"])
+        check_function(train, ["batch_size", "lr"])
 
 
 @pytest.mark.parametrize("make_lock", [threading.Lock, multiprocessing.Lock])
