@@ -18,12 +18,9 @@ class _StrictLoader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except (ValueError, KeyError, AttributeError, IndexError) as error:
-            why = (
-                f" ({first_line(error)})" if isinstance(error, ValueError) else ""
-            )  # others are of the library's inside
-            reason = (
-                f"what stands there is no {node.tag.rpartition(':')[2]}{why}. Put it in quotes, if it is meant as text"
-            )
+            kind = node.tag.rpartition(":")[2]
+            why = f" ({first_line(error)})" if isinstance(error, ValueError) else ""  # others are the library's own
+            reason = f"what stands there is no {kind}{why}. Put it in quotes, if it is meant as text"
             raise yaml.MarkedYAMLError(None, None, reason, node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
