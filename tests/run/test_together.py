@@ -93,7 +93,7 @@ def test_trials_of_two_processes_report_each_epoch_once_and_leave_their_gpus_whe
     assert answers, done.stderr
     found = json.loads(answers[0])
     assert len(set(found["processes"])) <= 2  # as many as GPUs: what one has set up serves its next call
-    assert torch.cuda.is_available() or done.stderr.count("torch can use none") == 1
+    assert torch.cuda.is_available() or "torch can use none" in done.stderr
     assert found["at a time"] == 1
     assert found["epochs"] == list(range(1, len(found["epochs"]) + 1))
     assert 0 < len(found["epochs"]) < 1000
