@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	-$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip # the one of Python 3.11 takes a minute longer
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint requirements.lock --editable '.[$(EXTRAS)]'
-	$(BIN)/python -c 'import stt_tune.run.tune, stt_tune.run.speech_trial' # elsewhere they may not be kept, see above
+	$(BIN)/python -c 'import stt_tune.cli, stt_tune.run.tune, stt_tune.run.speech_trial' # elsewhere it may not be kept
 	touch $@
 
 demo: venv
