@@ -58,7 +58,7 @@ def count_hours(record: RunRecord) -> str:
 
 def _describe(record: RunRecord) -> Iterator[str]:
     trials, counts = record.table.trials, record.table.counts()
-    states = ", ".join(f"{counts[status]} {_name(record, status)}" for status in STATUSES if counts[status])
+    states = ", ".join(f"{counts[status]} {describe_status(record, status)}" for status in STATUSES if counts[status])
     planned = f" of {record.planned}" if record.planned != len(trials) else ""
     taken = count_hours(record)
     if taken == UNKNOWN:
@@ -79,7 +79,8 @@ def _describe(record: RunRecord) -> Iterator[str]:
         yield f"{retries} times a trial was begun again after a fault; faults.jsonl says why."
 
 
-def _name(record: RunRecord, status: str) -> str:
+def describe_status(record: RunRecord, status: str) -> str:
+    """What the report calls trials of that status, one of `STATUSES`."""
     return record.name_status(status).replace("_", " ")
 
 
@@ -124,5 +125,5 @@ def _tabulate(record: RunRecord) -> Table:
         if group:
             taken = hours(sum(map(_seconds, group))) if any(map(_is_timed, group)) else UNKNOWN
             epochs = sum(each.last_epoch for each in group)
-            rows.append((_name(record, status), str(len(group)), str(epochs), taken))
+            rows.append((describe_status(record, status), str(len(group)), str(epochs), taken))
     return Table("Trials by how they ended", ("trials that were", "number", "epochs", "training time"), tuple(rows))

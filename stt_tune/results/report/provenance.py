@@ -8,7 +8,7 @@ from typing import Any
 
 from stt_tune.results.plots.theme import format_value
 from stt_tune.results.report.blocks import Listing, Section, Table, plain, rate
-from stt_tune.results.report.hours import find_rung
+from stt_tune.results.report.hours import describe_status, find_rung
 from stt_tune.results.report.record import RunRecord
 from stt_tune.results.trials import CONFIG
 
@@ -72,7 +72,7 @@ def _tabulate_trials(record: RunRecord) -> Table:
     names = [name.removeprefix(CONFIG) for name in record.varied]
     rows = []
     for trial in record.table.trials:
-        status = record.name_status(trial.status).replace("_", " ")
+        status = describe_status(record, trial.status)
         rung = find_rung(record, trial)
         status += f" at rung {rung}" if trial.status == "stopped_early" and rung else ""
         status += f": {plain(trial.error)}" if trial.error else ""
