@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import resource
+import tempfile
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stt_tune.bench.made_up import check_asked, make_data, make_model
 from stt_tune.progress import say
+from stt_tune.speech.checkpoint import CheckpointWriter, name_checkpoint
 from stt_tune.speech.compilation import note_trained
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Listen, SpeechModel
@@ -54,13 +57,15 @@ def bench_throughput(model: str, context_s: float, batch_size: int, batches: int
         model: One of `ARCHITECTURES`.
         context_s: Length of the clips, and what they are padded to, in seconds.
         batch_size: Utterances of an effective batch.
-        batches: Of an epoch.
+        batches: Of an epoch; from 4 on, passes are captured on a GPU.
         seed: Of weights and clips.
 
     Returns:
         `samples_per_second` (training alone), `flop_utilisation` (of the device's dense peak; on devices whose
         peak is not known, of what its largest matrix product reaches), `peak_memory_gb`, `evaluation_share` (of
-        the time of an epoch, with one dev utterance for four in training) and `decoded_per_second`.
+        the time of an epoch, with one dev utterance for four in training), `decoded_per_second`, and of a checkpoint,
+        which this training leaves none of: `checkpoint_wait_s` (what a training would wait for it after each epoch) and
+        `checkpoint_s` (until it is written).
 
     Raises:
         SettingsError: Something asked for cannot be.
@@ -97,7 +102,27 @@ def bench_throughput(model: str, context_s: float, batch_size: int, batches: int
         "peak_memory_gb": _find_peak_memory(device),
         "evaluation_share": evaluation_s / epoch_s,
         "decoded_per_second": len(data.dev) / evaluation_s,
+        **_time_checkpoint(network),
     }
+
+
+def _time_checkpoint(network: Any) -> dict[str, float]:
+    optimizer = torch.optim.AdamW(network.parameters())
+    for each in network.parameters():
+        each.grad = torch.zeros_like(each)
+    optimizer.step()  # which makes the moments
+    writer = CheckpointWriter(network.device, None, say)
+    with tempfile.TemporaryDirectory() as folder:
+        for step in (1, 2):  # the first takes the memory of the copy
+            path = name_checkpoint(Path(folder), step)
+            path.mkdir()
+            begun_s = time.monotonic()
+            writer.begin(path, network, optimizer)
+            waited_s = time.monotonic()
+            writer.settle()
+            written_s = time.monotonic()
+        writer.close()
+    return {"checkpoint_wait_s": waited_s - begun_s, "checkpoint_s": written_s - begun_s}
 
 
 def _count_flops(network: Any, model: SpeechModel, example: Example) -> float:

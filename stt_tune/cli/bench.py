@@ -111,6 +111,8 @@ def throughput(
         f"what {result['device']} could do, {result['peak_memory_gb']:.1f} GB at most",
         f"{result['decoded_per_second']:.1f} utterances/s in evaluation, "
         f"{100 * result['evaluation_share']:.0f} % of an epoch",
+        f"a checkpoint would hold each epoch up for {result['checkpoint_wait_s']:.2f} s, and be written after "
+        f"{result['checkpoint_s']:.2f} s",
     )
 
 

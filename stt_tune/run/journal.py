@@ -1,4 +1,4 @@
-"""What a trial keeps of itself while it runs, so that a fault costs it no more than the epoch that it was in."""
+"""What a trial keeps of itself while it runs, so that a fault costs it little more than the epoch that it was in."""
 
 from __future__ import annotations
 
@@ -90,6 +90,8 @@ class Journal:
 
     def keep(self, checkpoint: Path) -> None:
         """Take note that the state of the training has been written; at a URL, send it there.
+
+        May be called in another thread than `enter`.
 
         Args:
             checkpoint: Its folder, in `folder`.

@@ -6,6 +6,7 @@ where these take the trial's own placement), and a trial that Tune stops has no 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -64,15 +65,15 @@ def finetune_together(
         return _train(configuration, shared, report, journal, ALONE)
     address = _find_address()
     call = (dict(configuration), [shared], address, journal.place, resources)
-    with _Others(call, resources) as others, joined(0, resources.workers, address) as ranks:
+    with _Others(call, resources) as others:
         try:
-            return _train(configuration, shared, report, journal, ranks)
+            # all leave the group together: NCCL may wait for ever for those that are gone
+            with joined(0, resources.workers, address) as ranks:
+                return _train(configuration, shared, report, journal, ranks)
         except (OtherFailedError, RuntimeError) as error:  # the latter where a connection is lost
             if reason := others.find_reason():
                 raise SweepFailedError(f"another process of this training has failed: {reason}") from error
             raise
-        finally:
-            others.end()  # before the group that they are in
 
 
 def _train(
@@ -111,7 +112,7 @@ def _train_other(
     use_cores(resources.cpus / resources.workers)
     # all begin from what the journal holds now: none of them takes a step before the last one has come
     journal = Journal(place)
-    with joined(index, resources.workers, address) as ranks:
+    with contextlib.suppress(OtherFailedError), joined(index, resources.workers, address) as ranks:
         _train(configuration, shared[0], lambda _report: None, journal, ranks)
 
 

@@ -85,7 +85,8 @@ def finetune(
         settings: What all trials share.
         checkpoints: Where the state after the last epoch is kept, a folder of this training alone; training
             goes on from what lies there.
-        on_checkpoint: Called with the folder of each checkpoint once it is written.
+        on_checkpoint: Called with the folder of each checkpoint once it is written, in another thread; it has returned
+            before the next epoch is reported.
         tell: Told what the user should know of the training, in a line.
         ranks: The processes that train together, each of which calls this with the same arguments; the first of them
             alone measures, reports and saves.
@@ -222,6 +223,13 @@ class _ReportEpoch(TrainerCallback):
         **given: Any,
     ) -> None:
         """Measure and report; raise where training diverged."""
+        try:
+            self._end_epoch(args, state)
+        except BaseException:
+            self._trainer.leave()
+            raise
+
+    def _end_epoch(self, args: TrainingArguments, state: TrainerState) -> None:
         network = self._adaptation.network
         epoch = round(state.epoch)
         examples = self._early if epoch < args.num_train_epochs else self._dev
@@ -263,6 +271,7 @@ class _ReportEpoch(TrainerCallback):
         *,
         diverged: bool = False,
     ) -> None:
+        self._trainer.settle_checkpoint()  # whoever is told of an epoch can rely on the one before
         seconds = time.monotonic() - self._start
         self._report(
             EpochReport(

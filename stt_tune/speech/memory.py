@@ -12,13 +12,17 @@ from stt_tune.errors import TrainingMemoryError
 
 # What accelerate does not know: memory that others on the GPU have taken, or that the driver, Triton or another library
 # asks for beside torch.
-_SIGNS = ("out of memory", "STATUS_ALLOC_FAILED")
+_SIGNS = ("out of memory", "STATUS_ALLOC_FAILED", "ALLOCATION_FAILED", "when calling `cublasCreate")
 
 
 def ran_out(error: RuntimeError) -> bool:
     """Whether an error says that a GPU's or the machine's memory has run out."""
     is_known = isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
-    return is_known or any(sign in str(error) for sign in _SIGNS)
+    if is_known or any(sign in str(error) for sign in _SIGNS):
+        return True
+    # of a capture that memory has ended, the last word is that it failed
+    before = error.__context__ if "capture" in str(error) else None
+    return isinstance(before, RuntimeError) and ran_out(before)
 
 
 def halve(batch_size: int) -> int:

@@ -64,6 +64,13 @@ class Ranks:
         if failed:
             raise OtherFailedError("another process of this training has failed")
 
+    def leave(self, device: torch.device) -> None:
+        """Let the others go no further than their next step; they raise `OtherFailedError` where they `check` it."""
+        if self.size > 1:
+            with contextlib.suppress(RuntimeError):  # they are gone
+                self.add(torch.zeros((), dtype=torch.long, device=device))  # of tokens, which a step begins with
+                self.add(torch.ones((), device=device))
+
     def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Give each parameter the sum of its gradients; every one must call it with the same parameters.
 
@@ -113,8 +120,16 @@ def joined(index: int, size: int, address: str) -> Iterator[Ranks]:
     )
     try:
         yield Ranks(index, size)
-    finally:
+    except OtherFailedError:
         torch.distributed.destroy_process_group()
+        raise
+    except BaseException:
+        # the first process goes on to other trainings; in the others, NCCL could wait in here for ever for those that
+        # wait for this one, and nobody would hear of the failure
+        if index == 0:
+            torch.distributed.destroy_process_group()
+        raise
+    torch.distributed.destroy_process_group()
 
 
 ALONE = Ranks()

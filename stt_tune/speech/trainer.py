@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch.utils.serialization import config as serialization
 from transformers import PreTrainedModel, PrinterCallback, Trainer, set_seed
+from transformers.trainer import SCHEDULER_NAME
 
 from stt_tune.progress import say
 from stt_tune.speech.batching import LikeLengths
-from stt_tune.speech.checkpoint import FAILURES, keep_newest
+from stt_tune.speech.checkpoint import FAILURES, CheckpointWriter, name_checkpoint
 from stt_tune.speech.compilation import CompilationClock
 from stt_tune.speech.example import Example
 from stt_tune.speech.families.base import Batch, SpeechModel, count_tokens, take_rows
@@ -58,7 +58,7 @@ class SpeechTrainer(Trainer):
                 the longest of each effective batch.
             micro_batch: Utterances in one pass, to begin with.
             label_smoothing: Share of a label's probability that is spread over all tokens.
-            on_checkpoint: Called with the folder of each checkpoint once it is written.
+            on_checkpoint: Called with the folder of each checkpoint once it is written, in another thread.
             tell: Told what the user should know, in a line.
             ranks: The processes that train together.
             given: As `Trainer` takes it; its batch size is the effective one.
@@ -69,7 +69,7 @@ class SpeechTrainer(Trainer):
         self._speech_model = speech_model
         self._audio_context_s = audio_context_s
         self._label_smoothing = label_smoothing
-        self._on_checkpoint = on_checkpoint
+        self._writer = CheckpointWriter(self.args.device, on_checkpoint, tell)
         self._tell = tell
         self._ranks = ranks
         self._computes_twice = False
@@ -101,22 +101,43 @@ class SpeechTrainer(Trainer):
         """Nothing reads it."""
         return 0
 
+    def settle_checkpoint(self) -> None:
+        """Wait until the checkpoint that was begun last is written and sent."""
+        self._writer.settle()
+
+    def leave(self) -> None:
+        """Let the processes that train with this one end, too, between two steps; where none is left, they do."""
+        if self.state.global_step < self.state.max_steps:
+            self._ranks.leave(self.args.device)
+
+    def train(self, *given: Any, **named: Any) -> Any:
+        """Train as `Trainer` does, and leave nothing that writes."""
+        try:
+            return super().train(*given, **named)
+        finally:
+            self._writer.close()
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if self.state.global_step >= self.state.max_steps:
             return  # nothing is left to lose
+        self.settle_checkpoint()
         folder = Path(self.args.output_dir or "")
         try:
             folder.parent.stat()  # it would be made anew where storage is gone
-            # checksums take a third of the time, and torch.load looks at none
-            with serialization.patch({"save.compute_crc32": False}):  # type: ignore[attr-defined]  # made at import
-                super()._save_checkpoint(model, trial)
-            checkpoint = keep_newest(folder, self.state.global_step)
+            super()._save_checkpoint(model, trial)
         except FAILURES as error:
-            # a later fault costs more, and the training goes on
-            self._tell(f"{folder}: this epoch's checkpoint cannot be written ({error})")
+            self._writer.tell_failure(folder, error)
             return
-        if self._on_checkpoint:
-            self._on_checkpoint(checkpoint)
+        path = name_checkpoint(folder, self.state.global_step)
+        self._writer.begin(path, cast("torch.nn.Module", self.model), cast("torch.optim.Optimizer", self.optimizer))
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """The writer writes weights."""
+        Path(output_dir or "").mkdir(parents=True, exist_ok=True)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """The writer writes the optimizer's moments."""
+        torch.save(cast("Any", self.lr_scheduler).state_dict(), Path(output_dir, SCHEDULER_NAME))
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         super()._load_rng_state(checkpoint)

@@ -16,6 +16,7 @@ def test_a_training_and_its_evaluation_are_timed_apart() -> None:
     assert 0 < result["flop_utilisation"] < 2  # a noisy machine's peak is measured at another moment
     assert result["peak_memory_gb"] > 0.1
     assert result["micro_batch"] == 2
+    assert 0 < result["checkpoint_wait_s"] <= result["checkpoint_s"]
 
 
 def test_what_cannot_be_timed_is_told_at_once() -> None:

@@ -6,6 +6,7 @@ import copy
 import functools
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from stt_tune.speech import compilation
+from stt_tune.speech.checkpoint import take_whole
 from stt_tune.speech.decode import measure
 from stt_tune.speech.example import Example, SpeechData
 from stt_tune.speech.families.base import Listen, SpeechModel
@@ -97,6 +99,27 @@ def test_captured_passes_train_as_plain_ones(tiny: SpeechModel, noise: SpeechDat
         plain = _train(_as(PlainWhisper, tiny), noise, settings, **configuration)
         assert plain[-1].train_loss < plain[0].train_loss
         _compare(_train(tiny, noise, settings, **configuration), plain)
+
+
+def test_a_training_goes_on_from_a_copy_that_was_written_beside_it(
+    tiny: SpeechModel, noise: SpeechData, tmp_path: Path
+) -> None:
+    whole = _train(tiny, noise)
+    first: list[EpochReport] = []
+
+    def stop(report: EpochReport) -> None:
+        first.append(report)
+        if report.epoch == 2:
+            assert take_whole(tmp_path)  # the first epoch's
+            raise KeyboardInterrupt
+
+    chosen = {"learning_rate": 1e-5, "batch_size": 8, "epochs": 3}
+    with pytest.raises(KeyboardInterrupt):
+        finetune(chosen, noise, tiny, stop, _SETTINGS, checkpoints=tmp_path)
+    second: list[EpochReport] = []
+    finetune(chosen, noise, tiny, second.append, _SETTINGS, checkpoints=tmp_path)
+    assert [report.epoch for report in second] == [2, 3]
+    _compare([first[0], *second], whole)
 
 
 def test_captured_passes_draw_dropout_anew_each_time(tiny: SpeechModel, noise: SpeechData) -> None:

@@ -59,6 +59,13 @@ def _train_second(folder: str, address: str, answers: Any) -> None:
     answers.put(({name: each.numpy() for name, each in weights.items()}, len(reports)))
 
 
+def _stop_second(folder: str, address: str, answers: Any) -> None:
+    try:
+        _train_second(folder, address, answers)
+    except OtherFailedError as error:
+        answers.put((str(error), torch.distributed.is_initialized()))
+
+
 def _check_second(address: str, answers: Any) -> None:
     device = torch.device("cpu")
     with joined(1, 2, address) as ranks:
@@ -98,6 +105,19 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path, tiny: SpeechModel
     for name, weight in alone.items():
         torch.testing.assert_close(first[name], weight, rtol=1e-4, atol=1e-4)
         assert np.array_equal(first[name].numpy(), second[name])
+
+
+def test_where_the_first_process_is_stopped_the_other_ends_by_itself(tmp_path: Path, tiny: SpeechModel) -> None:
+    make_families(tiny)["moonshine"](tmp_path)
+    address, answers = _start_second(_stop_second, str(tmp_path))
+    model = load_model(str(tmp_path))
+
+    def stop(report: EpochReport) -> None:
+        raise SystemExit
+
+    with pytest.raises(SystemExit), joined(0, 2, address) as ranks:
+        finetune(_CONFIGURATION, speech_of(model), model, stop, _SETTINGS, ranks=ranks)
+    assert answers.get(timeout=60) == ("another process of this training has failed", False)
 
 
 def test_gradients_are_added_and_a_failure_ends_all() -> None:

@@ -117,7 +117,9 @@ def test_what_was_alive_before_the_first_training_is_not_searched_for_garbage_an
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported asynchronously"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
         RuntimeError("Triton Error [CUDA]: out of memory"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
     ],
@@ -125,6 +127,16 @@ def test_what_was_alive_before_the_first_training_is_not_searched_for_garbage_an
 def test_memory_that_has_run_out_is_told_from_other_errors(error: RuntimeError) -> None:
     assert ran_out(error)
     assert not ran_out(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
+def test_memory_that_ran_out_in_a_capture_is_told_from_what_captures_else_fail_by() -> None:
+    for before, expected in (("CUDA out of memory", True), ("CUDA error: operation not permitted", False)):
+        failed = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+        failed.__context__ = RuntimeError(before)
+        assert ran_out(failed) == expected
+    later = RuntimeError("a mistake in what frees memory")
+    later.__context__ = torch.OutOfMemoryError("CUDA out of memory")
+    assert not ran_out(later)
 
 
 def test_what_is_made_ahead_comes_in_order_one_ahead() -> None:

@@ -202,7 +202,8 @@ def _lay_out(layer: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     (cosine 0.9997, tiny.en).
     """
     hidden, *others = args
-    is_narrowed = hidden.is_cuda and torch.is_autocast_enabled("cuda") and find_type("cuda") == torch.bfloat16
+    is_bf16 = torch.get_autocast_dtype("cuda") == torch.bfloat16  # what the GPU can is no question for a compiler
+    is_narrowed = hidden.is_cuda and torch.is_autocast_enabled("cuda") and is_bf16
     return ((hidden.bfloat16() if is_narrowed else hidden).contiguous(), *others)
 
 
