@@ -81,6 +81,7 @@ class CheckpointWriter:
         self._send = send or (lambda _path: None)
         self._tell = tell
         self._stager: Any = None
+        self._copied: set[int] | None = None  # the parameters whose moments it has memory for
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._begun: Future[object] | None = None
 
@@ -114,7 +115,9 @@ class CheckpointWriter:
         self._tell(f"{folder}: this epoch's checkpoint cannot be written ({error})")
 
     def _copy(self, state: State) -> State | None:
-        self._stager = self._stager or _make_stager(self._device, state)
+        moments = set(state[OPTIMIZER_NAME]["state"])
+        if moments != self._copied:  # a parameter that has its first gradient later, such as that of masks
+            self._copied, self._stager = moments, _make_stager(self._device, state)
         try:
             return self._stager.stage(state) if self._stager else None
         except RuntimeError:  # the machine gives no memory that the GPU could write to
@@ -134,7 +137,7 @@ class CheckpointWriter:
 
 
 def _make_stager(device: torch.device, state: State) -> Any:
-    """What copies a state to memory that it takes once; None where it is not to be copied."""
+    """What copies states of one form to memory that it takes once; None where they are not to be copied."""
     size = sum(each.nbytes for each in _tensors(state.values()))
     if device.type == "cpu" or _ROOM * size > psutil.virtual_memory().available:
         return None

@@ -13,7 +13,7 @@ import torch
 from torch.distributed.checkpoint.staging import BlockingAsyncStager
 
 from stt_tune.speech import checkpoint
-from stt_tune.speech.checkpoint import take_whole
+from stt_tune.speech.checkpoint import CheckpointWriter, name_checkpoint, take_whole
 from stt_tune.speech.families.base import SpeechModel
 from stt_tune.speech.finetune import TrainingSettings, finetune
 from stt_tune.speech.model import load_model
@@ -40,7 +40,9 @@ def model(tiny: SpeechModel, tmp_path_factory: pytest.TempPathFactory) -> Speech
 @pytest.fixture
 def copied(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copy what is written, as is done on GPUs alone; here to memory that no GPU writes to."""
-    monkeypatch.setattr(checkpoint, "_make_stager", lambda _device, _state: BlockingAsyncStager())
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    make = functools.partial(BlockingAsyncStager, cache_staged_state_dict=True)
+    monkeypatch.setattr(checkpoint, "_make_stager", lambda _device, _state: make())
 
 
 @pytest.fixture
@@ -88,6 +90,29 @@ def test_a_copy_is_written_while_the_training_goes_on(
     weights = _train(model, resumed.append, tmp_path)
     assert [(each.epoch, each.train_loss) for each in resumed] == [(3, reports[-1].train_loss)]
     assert all(torch.equal(each, expected[name]) for name, each in weights.items())
+
+
+def test_moments_that_come_later_are_copied_too(tmp_path: Path, copied: None) -> None:
+    network = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(network.parameters())
+    writer = CheckpointWriter(torch.device("cpu"), None, pytest.fail)
+    for step, parameter in enumerate((network.weight, network.bias, network.weight), start=1):
+        parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        path = name_checkpoint(tmp_path, step)
+        path.mkdir()
+        writer.begin(path, network, optimizer)
+        expected = {name: each.clone() for name, each in network.state_dict().items()}
+        torch.nn.init.zeros_(network.weight)
+        writer.settle()
+        weights = torch.load(path / "pytorch_model.bin", weights_only=True)
+        assert all(torch.equal(weights[name], each) for name, each in expected.items())
+        state = torch.load(path / "optimizer.pt", weights_only=True)["state"]
+        assert {i: float(each["step"]) for i, each in state.items()} == {
+            i: float(each["step"]) for i, each in optimizer.state_dict()["state"].items()
+        }
+    writer.close()
+    assert [each.name for each in tmp_path.iterdir()] == ["checkpoint-3"]
 
 
 def test_a_checkpoint_is_sent_while_the_training_goes_on_and_before_the_next_report(
