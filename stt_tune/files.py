@@ -63,8 +63,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
-        if error.filename is not None and Path(error.filename) == temporary:
-            error.filename = str(path)  # who reads of it knows no other
+        if error.filename is None or Path(error.filename) == temporary:
+            error.filename = str(path)  # who reads of it knows no other, and a full disk names none
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from stt_tune.files import write_text
+from stt_tune.files import write_atomically, write_text
 from stt_tune.speech.model import load_model
 from stt_tune.speech.packaged import PACKAGED_MODEL
 from stt_tune.speech.saved import save_model
@@ -41,3 +42,13 @@ def test_files_that_are_replaced_keep_their_permissions(umask: int, mode: int, t
     write_text(path, "a transcript")
     assert (path.read_text(), _read_mode(path)) == ("a transcript", mode)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_full_disk_is_told_by_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+    def fill(temporary: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as writing to an open file does, which names none
+
+    with pytest.raises(OSError, match="No space left") as told:
+        write_atomically(tmp_path / "answer.json", fill)
+    assert told.value.filename == str(tmp_path / "answer.json")
+    assert list(tmp_path.iterdir()) == []

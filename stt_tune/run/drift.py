@@ -88,6 +88,12 @@ def find_drift(
             f"{config}: data_profile: must say what the data were like, and is not there. The files that stt-tune "
             "tune writes have it."
         )
+    edges_s, counts = before.get("duration_edges_s", []), before.get("duration_counts", [0])
+    if len(counts) != len(edges_s) + 1 or edges_s != sorted(edges_s):
+        raise SettingsError(
+            f"{config}: data_profile: must have duration_edges_s that ascend and one more of duration_counts, found "
+            f"{edges_s} and {counts}."
+        )
     settings = found_with(document)
     normaliser = find_normaliser(settings["normaliser"], settings["language"])
     normalise = load_normaliser(normaliser)

@@ -165,7 +165,7 @@ class TuneSettings:
                     self.trial_timeout_s is None or self.trial_timeout_s > 0,
                 ),
                 ("--gpu-hours", self.gpu_hours, "above 0", self.gpu_hours is None or self.gpu_hours > 0),
-                ("--target-wer", self.target_wer, "at least 0", (self.target_wer or 0) >= 0),
+                ("--target-wer", self.target_wer, "from 0 to 1 (0.1 for 10 %)", 0 <= (self.target_wer or 0) <= 1),
                 (
                     "--min-improvement",
                     self.min_improvement,

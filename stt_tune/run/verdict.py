@@ -110,19 +110,19 @@ def describe_verdict(document: Mapping[str, Any]) -> list[str]:
     name = f"Trial {document['winner']['number']}"
     if decision == "winner":
         return [f"{name}: {figures}{how}."]
-    why = _explain(Gain(held_out["relative_gain"], low, high, held_out["p_value"]))
+    why = _explain(Gain(held_out["relative_gain"], low, high, held_out["p_value"]), held_out.get("training_noise"))
     return [f"{name}: {figures}{how}.", f"{why}: {_STAYS[decision]}."]
 
 
-def _explain(gain: Gain) -> str:
+def _explain(gain: Gain, training_noise: float | None) -> str:
     """Why a winner is not taken."""
     if gain.is_real:
         return "It is less than was asked for"
     if gain.high < 0:
         return "It is worse"
-    if gain.low <= 0 and gain.p_value < SIGNIFICANT:
+    if gain.low <= 0 and gain.p_value < SIGNIFICANT and training_noise:
         return (
             "It is not better beyond chance, which the interval says: it counts how far trainings lie apart that "
             "differ in their seed alone, and p does not"
         )
-    return "It is not better beyond chance"
+    return "It is not better beyond chance" + (", as the interval reaches 0" if gain.p_value < SIGNIFICANT else "")

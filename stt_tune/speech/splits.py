@@ -20,6 +20,7 @@ from stt_tune.speech.unspaced import warn_of_unspaced
 
 _SHARES = {"test": 0.2, "dev": 0.2, "train": 0.6}
 _ENOUGH_GROUPS = 6
+_GIVEN = "manifest"
 _LEAST = {"train": 1, "dev": 1, "test": 2}  # one utterance has no interval
 _LONG = 5  # words; shorter transcripts that differ by one are not the same
 _LARGEST = 0.1  # of the data: a group beyond it is a pattern of speech, not one sentence said again
@@ -59,7 +60,7 @@ def assign_splits(utterances: list[Utterance], seed: int, normalise: Normalise) 
             f"({missing} has none). Fill it in or remove it."
         )
     if named:
-        split_by = "manifest"
+        split_by = _GIVEN
     else:
         groups, split_by = _group(utterances, normalise)
         utterances = _divide(utterances, groups, np.random.default_rng(seed))
@@ -115,7 +116,7 @@ def check_sizes(utterances: Sequence[Utterance], split_by: str) -> None:
         found = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
         raise ManifestError(
             f"there must be at least 1 train, 1 dev and 2 test utterances, found {found} (split by {split_by}). "
-            "Add rows, or remove every split to let the tool divide them."
+            f"Add rows{', or remove every split to let the tool divide them' if split_by == _GIVEN else ''}."
         )
 
 

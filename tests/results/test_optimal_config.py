@@ -19,6 +19,7 @@ from stt_tune.results.optimal_config import (
     update_optimal_config,
 )
 from stt_tune.speech.hyperparameters import NAMES, find_problems
+from stt_tune.speech.normalisers import NORMALISERS, describe_normaliser
 from stt_tune.speech.rates import KINDS
 
 _PARAMS = {"learning_rate": 1.2512345678901234e-5, "batch_size": 16, "optimizer": {"name": "adamw"}}
@@ -90,6 +91,7 @@ def test_a_kind_of_error_has_its_own_hyperparameters_where_the_file_has_them(tmp
             '{"schema_version": 2, "hyperparameters": {"epochs": 2}}',
             "schema_version: must be 1, found 2. Upgrade stt_tune",
         ),
+        ('{"hyperparameters": {"epochs": 2}, "normaliser": "digit"}', "normaliser: "),
         ('{"hyperparameters": {"epochs": 2}, "decision": "yes"}', "decision: must be one of winner, default_kept"),
         ('{"hyperparameters": {"epochs": 2}, "history": [{"at": "now"}]}', "history.0"),
         ('{"hyperparameters": {"epochs": 2}, "held_out": {"wer": "low"}}', "held_out.wer: must be of type number"),
@@ -162,6 +164,14 @@ def test_the_schema_and_the_training_agree_on_hyperparameters(tmp_path: Path) ->
                 is_read = False
             assert is_read == (not find_problems({name: value})), (name, value)
     assert load_schema()["properties"]["by_error_type"]["propertyNames"]["enum"] == list(KINDS)
+
+
+def test_the_schema_knows_the_normalisers(tmp_path: Path) -> None:
+    path = tmp_path / "optimal_config.json"
+    for name in NORMALISERS:
+        recorded = name if name == "auto" else describe_normaliser(name)
+        path.write_text(json.dumps({"hyperparameters": {"epochs": 2}, "normaliser": recorded}))
+        assert read_optimal_config(path)["normaliser"] == recorded
 
 
 def test_fields_of_a_later_version_are_kept(tmp_path: Path) -> None:

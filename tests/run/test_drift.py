@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from stt_tune.errors import SettingsError
 from stt_tune.results.confirmation import BASE_MODEL
 from stt_tune.run.drift import find_drift
 from stt_tune.run.profile import profile_data, shorten_profile
@@ -57,6 +58,15 @@ def test_the_base_model_hears_what_it_can_write(
     report = find_drift(config, source)
     assert "base WER" in [shift.name for shift in report.shifts]
     assert "gets wrong of 3 utterances" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("edges_s", [[0.5], [3.0, 2.0, 1.0]])
+def test_a_profile_of_durations_that_was_damaged_is_told(config: str, tmp_path: Path, edges_s: list[float]) -> None:
+    document = json.loads(Path(config).read_text())
+    document["data_profile"] |= {"duration_edges_s": edges_s, "duration_counts": [1, 1, 1, 1]}
+    Path(config).write_text(json.dumps(document))
+    with pytest.raises(SettingsError, match=f"{config}: data_profile: must have duration_edges_s that ascend and one"):
+        find_drift(config, _write_data(tmp_path / "new.jsonl", ["one"] * 2, seconds=1.0))
 
 
 @pytest.mark.parametrize(("text", "seconds"), [(_TOO_LONG, 16.0), ("one", 31.0)])

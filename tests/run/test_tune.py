@@ -134,13 +134,14 @@ def test_the_output_says_what_was_found_and_where_it_is(small_run: TuneResult) -
         assert "; dev promised +50.0% over the default;" in "\n".join(describe_held_out(document))
         lines = describe_held_out({**document, "metric": "dev_loss"})
         assert "; dev promised +50.0% of dev_loss over the default;" in "\n".join(lines)
-        for low, high, p_value, why in (
-            (-0.4, -0.1, 1.0, "It is worse"),
-            (-0.1, 0.6, 0.0002, "differ in their seed alone, and p does not"),
-            (-0.1, 0.6, 0.2, "It is not better beyond chance"),
-            (0.1, 0.6, 0.001, "It is less than was asked for"),
+        for low, high, p_value, noise, why in (
+            (-0.4, -0.1, 1.0, 0.1, "It is worse"),
+            (-0.1, 0.6, 0.0002, 0.1, "differ in their seed alone, and p does not"),
+            (-0.1, 0.6, 0.0002, 0.0, "It is not better beyond chance, as the interval reaches 0"),
+            (-0.1, 0.6, 0.2, 0.1, "It is not better beyond chance"),
+            (0.1, 0.6, 0.001, 0.1, "It is less than was asked for"),
         ):
-            told = {**held_out, "interval": [low, high], "p_value": p_value}
+            told = {**held_out, "interval": [low, high], "p_value": p_value, "training_noise": noise}
             lines = describe_held_out({**document, "decision": "incumbent_kept", "held_out": told})
             assert lines[-1].endswith(f"{why}: the incumbent stays.")
         refused = {**candidate, "objection": "diverged in 1 of 2 trainings"}
