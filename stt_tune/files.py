@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any
 from stt_tune.errors import SettingsError
 
 _UNFINISHED = ".tmp"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def look(path: Path) -> os.stat_result | None:
@@ -63,7 +65,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
-        if error.filename is None or Path(error.filename) == temporary:
+        is_of_temporary = error.filename is not None and Path(error.filename) == temporary
+        if is_of_temporary or (error.filename is None and error.errno in _FULL):
             error.filename = str(path)  # who reads of it knows no other, and a full disk names none
         raise
     finally:

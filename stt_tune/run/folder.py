@@ -24,6 +24,7 @@ from stt_tune.sweep.config import SweepConfig
 
 SETTINGS = "settings"  # in run.json: the run is one of `stt-tune tune`
 SCHEDULER = "scheduler"  # in run.json of one's own training, and in the settings of the others
+HAS_SEARCHED = "has_searched"  # in run.json: no trial runs any more, whatever has ended the sweep
 HAS_CONCLUDED = "has_concluded"  # in run.json of a re-tune: the shared file was replaced, or left as it was
 
 
@@ -49,6 +50,13 @@ class RunFolder(RunPlaces):
                 f"{self.location}: must not hold anything that a run replaces or deletes as its own, and holds "
                 f"{', '.join(foreign)}. Name another folder, such as one in it."
             )
+
+    @contextlib.contextmanager
+    def searching(self) -> Iterator[None]:
+        """Write down that trials run inside the block, and that they have ended where it ends by itself."""
+        self.note(**{HAS_SEARCHED: False})
+        yield
+        self.note(**{HAS_SEARCHED: True})
 
     def read_config(self) -> dict[str, Any] | None:
         """What `optimal_config.json` holds; None while there is none.

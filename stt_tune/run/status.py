@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from stt_tune.results.trials import INTERRUPTED, RUNNING
-from stt_tune.run.folder import SETTINGS, RunFolder
+from stt_tune.run.folder import HAS_SEARCHED, SETTINGS, RunFolder
 from stt_tune.run.opening import is_driven, opened_to_read
 from stt_tune.run.spent import Spent
 from stt_tune.run.standing import Standing
 from stt_tune.run.verdict import describe_verdict
 
-HAS_SEARCHED = "has_searched"  # in run.json: no trial runs any more, whatever has ended the sweep
 CONFIRMING, FAILED, FINISHED = "confirming", "failed", "finished"
 
 
@@ -108,12 +107,15 @@ def _find_state(folder: RunFolder, run: Mapping[str, Any], standing: Standing, *
     if folder.optimal_config.exists():
         return FINISHED
     has_all = standing.done >= standing.num_trials
+    has_ended = has_all or bool(run.get(HAS_SEARCHED))  # a limit ends it before
     if is_driven:
-        return CONFIRMING if SETTINGS in run and (has_all or run.get(HAS_SEARCHED)) else RUNNING
-    if has_all and standing.best is None:
+        return CONFIRMING if SETTINGS in run and has_ended else RUNNING
+    is_own = SETTINGS not in run
+    if not standing.done or not (has_ended if is_own else has_all):
+        return INTERRUPTED
+    if standing.best is None:
         return FAILED
-    # the sweep of one's own training ends with its trials; `stt-tune tune` goes on and confirms
-    return FINISHED if has_all and SETTINGS not in run else INTERRUPTED
+    return FINISHED if is_own else INTERRUPTED  # `stt-tune tune` goes on after its trials, and confirms
 
 
 def _advise(folder: RunFolder, run: Mapping[str, Any], state: str) -> str:
@@ -128,6 +130,4 @@ def _advise(folder: RunFolder, run: Mapping[str, Any], state: str) -> str:
     if state == FINISHED and SETTINGS in run and not folder.is_unconcluded:
         more = "refine" if run[SETTINGS].get("retunes") else "resume (with --trials), refine"  # a re-tune is decided
         return f"{folder.how_to_go_on()}. More: stt-tune {more} or confirm {shlex.quote(folder.location)}"
-    if state == INTERRUPTED and SETTINGS not in run:
-        return f"{folder.how_to_go_on()} (unless a limit has ended it: such a run does not note that)"
     return folder.how_to_go_on()

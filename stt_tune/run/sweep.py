@@ -260,7 +260,7 @@ def run_sweep(
                 on_change=_all_of(display.update, events.update),
                 on_step=_all_of(display.refresh, events.refresh),
             )
-            with events, folder.written(), _kept(folder, table, num_trials), display:
+            with events, folder.written(), _kept(folder, table, num_trials), folder.searching(), display:
                 note_place(folder, identity)
                 is_all = SETTINGS not in folder.read_run()  # otherwise held-out speech is asked next
                 ended_by = run_trials(sweep, trainable, plan, folder=folder, table=table)

@@ -20,7 +20,7 @@ from stt_tune.results.optimal_config import update_config
 from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run.best_model import forget_unended, keep_best
 from stt_tune.run.cluster import TrialResources, connect, find_resources
-from stt_tune.run.folder import HAS_CONCLUDED, SETTINGS, RunFolder
+from stt_tune.run.folder import HAS_CONCLUDED, HAS_SEARCHED, SETTINGS, RunFolder
 from stt_tune.run.mirror import collect
 from stt_tune.run.mps import sharing
 from stt_tune.run.opening import opened
@@ -28,7 +28,6 @@ from stt_tune.run.project import choose_project
 from stt_tune.run.replacement import Replacement, conclude_run
 from stt_tune.run.settings import AUTO, TuneSettings
 from stt_tune.run.showing import show_result
-from stt_tune.run.status import HAS_SEARCHED
 from stt_tune.run.sweep import SweepResult, run_sweep
 from stt_tune.run.visibility import check_visible
 from stt_tune.speech.hyperparameters import NAMES, complete, find_problems
@@ -256,7 +255,6 @@ def run_on(
                 folder.note(**{HAS_CONCLUDED: False})
             with folder.written(), sharing(resources):
                 result, task = _search(folder, sweep, settings, speech, resources)
-                folder.note(**{HAS_SEARCHED: True})
                 confirmation = _confirm(folder, settings, speech, task, result, resources)
         from stt_tune.run.document import build_document
 

@@ -33,10 +33,12 @@ def find_normaliser(name: str, language: str) -> str:
 
     >>> find_normaliser("auto", "en"), find_normaliser("auto", "hi"), find_normaliser("none", "hi")
     ('basic', 'multilingual', 'none')
+
+    Models of one language ignore what they are given, so that `English` comes as far as this, too.
     """
     if name != "auto":
         return name
-    return "basic" if language == "en" else "multilingual"
+    return "basic" if language.casefold() in ("en", "english") else "multilingual"
 
 
 def describe_normaliser(name: str) -> str:

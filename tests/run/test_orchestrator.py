@@ -16,6 +16,7 @@ from stt_tune import (
     update_optimal_config,
 )
 from stt_tune.errors import SettingsError, SweepFailedError
+from stt_tune.run.status import read_status
 from tests.run import synthetic
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -42,10 +43,12 @@ def test_a_script_needs_only_its_import_line_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, train_fn: Callable[..., Any]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = SweepConfig.create_finetuning_sweep(method=method, num_trials=3)
+    config = SweepConfig.create_finetuning_sweep(method=method, num_trials=20)
     orchestrator = WandbSweepOrchestrator(project_name="stt-optimization")
     sweep_id = orchestrator.create_sweep(config)
     orchestrator.run_sweep_agent(train_fn, sweep_id, count=3)
+    # of the sweep's 20 trials three were asked for, and came
+    assert read_status(orchestrator.get_result(sweep_id).folder.path).state == "finished"
     best = orchestrator.get_best_run(sweep_id)
     assert set(best["hyperparameters"]) == set(config.parameters)
     rate, epochs = (best["hyperparameters"][name] for name in ("learning_rate", "epochs"))

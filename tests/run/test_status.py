@@ -16,10 +16,10 @@ from stt_tune.files import write_json
 from stt_tune.results.optimal_config import save_config
 from stt_tune.results.trials import Trial, TrialTable
 from stt_tune.run import lease
-from stt_tune.run.folder import SETTINGS, RunFolder
+from stt_tune.run.folder import HAS_SEARCHED, SETTINGS, RunFolder
 from stt_tune.run.settings import TuneSettings
 from stt_tune.run.spent import Spent
-from stt_tune.run.status import HAS_SEARCHED, read_status
+from stt_tune.run.status import read_status
 from stt_tune.sweep.config import SweepConfig
 from tests.run.trials import make_trial
 
@@ -140,6 +140,18 @@ def test_a_sweep_of_ones_own_training_is_finished_with_its_trials(tmp_path: Path
     found = read_status(tmp_path / "b")
     assert found.state == "interrupted"
     assert "run_sweep(..., resume=True)" in found.next
+
+
+def test_a_sweep_of_ones_own_training_that_has_ended_by_itself_was_not_interrupted(tmp_path: Path) -> None:
+    failed = tuple(make_trial(i, "failed", 0.5) for i in range(2))
+    for name, trials, state in (("some", _TWO, "finished"), ("failed", failed, "failed"), ("none", (), "interrupted")):
+        folder = _make(tmp_path / name, *trials, facts={"num_trials": 4})
+        with folder.searching():
+            assert read_status(folder.path).state == "interrupted"  # nobody drives it
+        assert read_status(folder.path).state == state
+    with pytest.raises(KeyboardInterrupt), folder.searching():
+        raise KeyboardInterrupt
+    assert read_status(folder.path).state == "interrupted"
 
 
 def test_looking_changes_nothing_and_keeps_nobody_out(tmp_path: Path) -> None:
