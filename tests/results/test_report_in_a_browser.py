@@ -88,7 +88,8 @@ def _open(page: Page, path: Path) -> list[str]:
     for top in range(0, page.evaluate("document.documentElement.scrollHeight"), _HEIGHT):
         page.evaluate(f"scrollTo({{top: {top}, behavior: 'instant'}})")
         page.wait_for_timeout(50)
-    page.wait_for_function("[...document.querySelectorAll('.plot')].every((each) => each.querySelector('.main-svg'))")
+    drawn = "[...document.querySelectorAll('.plot')].every((each) => each.querySelector('.main-svg'))"
+    page.wait_for_function(drawn, timeout=120_000)  # ms; it takes long on a busy machine
     page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
     return wrong
 

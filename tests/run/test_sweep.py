@@ -175,9 +175,10 @@ def test_a_sweep_that_is_given_more_trials_is_finished_with_these(
             _run(tmp_path, synthetic.falling, num_trials=4, resume=True)
     found = read_status(tmp_path)
     assert (found.state, found.standing.done, found.standing.num_trials) == ("interrupted", 2, 4)
-    # fewer are a part of what it is to have
+    # fewer are a part of what it is to have, and ended as was asked
     _run(tmp_path, synthetic.falling, num_trials=3, resume=True)
-    assert (read_status(tmp_path).state, read_status(tmp_path).standing.num_trials) == ("interrupted", 4)
+    found = read_status(tmp_path)
+    assert (found.state, found.standing.done, found.standing.num_trials) == ("finished", 3, 4)
     assert len(_run(tmp_path, synthetic.falling, num_trials=None, resume=True).table.trials) == 4
     assert read_status(tmp_path).state == "finished"
 
