@@ -120,9 +120,11 @@ def _explain(gain: Gain, training_noise: float | None) -> str:
         return "It is less than was asked for"
     if gain.high < 0:
         return "It is worse"
-    if gain.low <= 0 and gain.p_value < SIGNIFICANT and training_noise:
+    if gain.p_value >= SIGNIFICANT:
+        return "It is not better beyond chance"
+    if training_noise:
         return (
             "It is not better beyond chance, which the interval says: it counts how far trainings lie apart that "
             "differ in their seed alone, and p does not"
         )
-    return "It is not better beyond chance" + (", as the interval reaches 0" if gain.p_value < SIGNIFICANT else "")
+    return "It is not better beyond chance, as the interval reaches 0"

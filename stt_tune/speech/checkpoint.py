@@ -138,8 +138,9 @@ class CheckpointWriter:
 
 def _make_stager(device: torch.device, state: State) -> Any:
     """What copies states of one form to memory that it takes once; None where they are not to be copied."""
-    size = sum(each.nbytes for each in _tensors(state.values()))
-    if device.type == "cpu" or _ROOM * size > psutil.virtual_memory().available:
+    if device.type == "cpu":
+        return None
+    if _ROOM * sum(each.nbytes for each in _tensors(state.values())) > psutil.virtual_memory().available:
         return None
     from torch.distributed.checkpoint.staging import BlockingAsyncStager  # of no use on a CPU, and slow to import
 

@@ -120,13 +120,10 @@ def joined(index: int, size: int, address: str) -> Iterator[Ranks]:
     )
     try:
         yield Ranks(index, size)
-    except OtherFailedError:
-        torch.distributed.destroy_process_group()
-        raise
-    except BaseException:
-        # the first process goes on to other trainings; in the others, NCCL could wait in here for ever for those that
-        # wait for this one, and nobody would hear of the failure
-        if index == 0:
+    except BaseException as error:
+        # the first process goes on to other trainings; in another one that fails alone, NCCL could wait in here for
+        # ever for those that wait for it, and nobody would hear of the failure
+        if index == 0 or isinstance(error, OtherFailedError):
             torch.distributed.destroy_process_group()
         raise
     torch.distributed.destroy_process_group()

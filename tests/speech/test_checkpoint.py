@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.distributed.checkpoint.staging import BlockingAsyncStager
 
+from stt_tune.files import write_json
 from stt_tune.speech import checkpoint
 from stt_tune.speech.checkpoint import CheckpointWriter, name_checkpoint, take_whole
 from stt_tune.speech.families.base import SpeechModel
@@ -167,4 +168,4 @@ def _write_once(calls: list[Path], path: Path, content: Any) -> None:
     calls.append(path)
     if len(calls) == 1:
         raise OSError(28, "No space left on device")
-    path.write_text(str(content).replace("'", '"'), encoding="utf-8")
+    write_json(path, content)
